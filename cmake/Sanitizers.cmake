@@ -1,0 +1,23 @@
+# LB_SANITIZE = address | undefined | thread and LB_FUZZ: set by the presets. They hold for everything that is compiled here, so they
+# are directory options, not part of a target.
+set(LB_SANITIZE "" CACHE STRING "Sanitizer: address, undefined, thread or empty")
+option(LB_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
+option(LB_TIDY "Run clang-tidy on every file that is compiled" OFF)
+
+if(LB_SANITIZE)
+  add_compile_options(-O0 -g -fsanitize=${LB_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${LB_SANITIZE})
+  if(LB_SANITIZE STREQUAL "undefined")
+    add_compile_options(-fno-sanitize-recover=undefined)
+  endif()
+endif()
+
+if(LB_FUZZ)
+  add_compile_options(-O1 -g -fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address)
+endif()
+
+if(LB_TIDY)
+  find_program(LB_CLANG_TIDY NAMES clang-tidy-14 REQUIRED)
+  set(CMAKE_CXX_CLANG_TIDY ${LB_CLANG_TIDY} --quiet)
+endif()

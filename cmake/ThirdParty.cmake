@@ -1,0 +1,33 @@
+# Every third-party library, found once. Link the targets named here and nothing else:
+#   lb::asio  Boost::headers  spdlog::spdlog  fmt::fmt  nlohmann_json::nlohmann_json  tl::expected  tomlplusplus::tomlplusplus
+#   CLI11::CLI11  CURL::libcurl  OpenSSL::SSL  PkgConfig::LIBBPF  PkgConfig::LIBNL  PkgConfig::LIBURING  Threads::Threads
+#   GTest::gtest  GTest::gmock  benchmark::benchmark
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(CURL REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark)
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf)
+pkg_check_modules(LIBNL REQUIRED IMPORTED_TARGET libnl-3.0 libnl-genl-3.0 libnl-route-3.0)
+pkg_check_modules(LIBURING IMPORTED_TARGET liburing)
+
+find_package(tomlplusplus QUIET)
+if(NOT TARGET tomlplusplus::tomlplusplus)
+  pkg_check_modules(TOMLPLUSPLUS REQUIRED IMPORTED_TARGET tomlplusplus)
+  add_library(tomlplusplus::tomlplusplus ALIAS PkgConfig::TOMLPLUSPLUS)
+endif()
+
+# Asio without a library of its own; the deprecated names are gone so that they cannot creep in.
+add_library(lb_asio INTERFACE)
+add_library(lb::asio ALIAS lb_asio)
+target_compile_definitions(lb_asio INTERFACE BOOST_ASIO_NO_DEPRECATED)
+target_link_libraries(lb_asio INTERFACE Boost::headers Threads::Threads)

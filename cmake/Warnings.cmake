@@ -1,0 +1,11 @@
+# lb_warnings: the warnings every file of ours is compiled with. Third-party headers are SYSTEM and stay silent.
+option(LB_WERROR "Treat every warning as an error (on in CI and in tools/test)" OFF)
+
+add_library(lb_warnings INTERFACE)
+target_compile_options(lb_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
+  -Werror=unused-result
+  $<$<BOOL:${LB_WERROR}>:-Werror>
+  # gcc 12 cannot model atomic_thread_fence, which Asio uses.
+  $<$<AND:$<STREQUAL:${LB_SANITIZE},thread>,$<CXX_COMPILER_ID:GNU>>:-Wno-tsan>)
