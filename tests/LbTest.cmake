@@ -1,0 +1,58 @@
+# lb_test(NAME TIER SOURCES a_test.cpp ... [LINK lb_model ...])
+# One gtest executable, each TEST a ctest test labelled with its tier (unit | bpf | netns | vm). A test finds its data under
+# LB_TEST_DATA and the programs (lbd, lbctl) in LB_BIN_DIR.
+function(lb_test name tier)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "SOURCES;LINK")
+  lb_reject_unparsed(lb_test ${name})
+  lb_test_executable(${name} "${arg_SOURCES}" "${arg_LINK}" GTest::gtest_main)
+  lb_tier_properties(${tier} properties)
+  # PRE_TEST: the list of tests is read when ctest runs, so building does not run anything.
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX ${name}. PROPERTIES ${properties})
+endfunction()
+
+# lb_fuzz(NAME SOURCE [LINK ...]): SOURCE defines LLVMFuzzerTestOneInput; its corpus is tests/data/fuzz/NAME.
+# Under the fuzz preset a libFuzzer target, under every other a unit test that feeds the corpus to the same function.
+function(lb_fuzz name source)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "LINK")
+  lb_reject_unparsed(lb_fuzz ${name})
+  set(corpus ${PROJECT_SOURCE_DIR}/tests/data/fuzz/${name})
+  if(LB_FUZZ)
+    lb_test_executable(fuzz_${name} "${source}" "${arg_LINK}" "")
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_test(NAME fuzz.${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/fuzz/smoke $<TARGET_FILE:fuzz_${name}> ${corpus})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+  else()
+    lb_test_executable(corpus_${name} "${source};${PROJECT_SOURCE_DIR}/tests/fuzz/corpus_main.cpp" "${arg_LINK}" "")
+    add_test(NAME corpus.${name} COMMAND corpus_${name} ${corpus})
+    set_tests_properties(corpus.${name} PROPERTIES LABELS unit TIMEOUT 60)
+  endif()
+endfunction()
+
+function(lb_test_executable name sources link main)
+  add_executable(${name} ${sources})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE
+    LB_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
+    LB_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  target_link_libraries(${name} PRIVATE ${link} lb_warnings)
+  if(main)
+    target_link_libraries(${name} PRIVATE GTest::gmock ${main})
+  endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endfunction()
+
+# Tests that touch the kernel run alone: they share one cgroup tree, one bpffs and two CPUs.
+function(lb_tier_properties tier out)
+  if(tier STREQUAL "unit")
+    set(properties LABELS unit TIMEOUT 60)
+  elseif(tier STREQUAL "bpf")
+    set(properties LABELS bpf TIMEOUT 60 RUN_SERIAL TRUE)
+  elseif(tier STREQUAL "netns")
+    set(properties LABELS netns TIMEOUT 180 RUN_SERIAL TRUE)
+  elseif(tier STREQUAL "vm")
+    set(properties LABELS vm TIMEOUT 1200 RUN_SERIAL TRUE)
+  else()
+    message(FATAL_ERROR "no test tier '${tier}'")
+  endif()
+  set(${out} ${properties} PARENT_SCOPE)
+endfunction()
