@@ -1,0 +1,92 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+namespace lb {
+namespace {
+
+Result<> write_all(int fd, std::string_view content, const std::string& path) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd, content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(errno, fmt::format("write {}", path));
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, std::size_t limit) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail(errno, fmt::format("open {}", path));
+  std::string out;
+  char buffer[16384];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(errno, fmt::format("read {}", path));
+    if (n == 0) return out;
+    out.append(buffer, static_cast<std::size_t>(n));
+    if (out.size() > limit) return fail(EFBIG, fmt::format("read {}", path));
+  }
+}
+
+Result<> write_file_atomically(const std::string& path, std::string_view content) {
+  const std::string temporary = fmt::format("{}.new.{}", path, ::getpid());
+  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+  if (!fd) return fail(errno, fmt::format("create {}", temporary));
+  auto written = write_all(fd.get(), content, temporary);
+  if (written && ::fsync(fd.get()) != 0) written = fail(errno, fmt::format("sync {}", temporary));
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0)
+    written = fail(errno, fmt::format("rename {} to {}", temporary, path));
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return written;
+  }
+  // The rename itself must survive a power cut; a file system without directory sync is not ours
+  // to judge, hence no error.
+  UniqueFd dir(::open(std::filesystem::path(path).parent_path().c_str(),
+                      O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (dir) ::fsync(dir.get());
+  return {};
+}
+
+Result<> make_folder(const std::string& path, unsigned mode) {
+  std::string so_far;
+  for (const auto& part : std::filesystem::path(path)) {
+    so_far = (std::filesystem::path(so_far) / part).string();
+    if (::mkdir(so_far.c_str(), mode) != 0 && errno != EEXIST) {
+      // EROFS or EACCES on a parent that exists already is no obstacle.
+      const int err = errno;
+      if (!std::filesystem::is_directory(so_far)) return fail(err, fmt::format("mkdir {}", so_far));
+    }
+  }
+  if (!std::filesystem::is_directory(path)) return fail(ENOTDIR, fmt::format("mkdir {}", path));
+  return {};
+}
+
+Result<FolderLock> FolderLock::take(const std::string& folder) {
+  const std::string path = folder + "/lbd.lock";
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+  if (!fd) return fail(errno, fmt::format("open {}", path));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    const int err = errno;
+    const auto owner = read_file(path, 64);
+    return fail(err, fmt::format("{} is in use by the lbd with pid {}", folder,
+                                 owner && !owner->empty() ? *owner : std::string("unknown")));
+  }
+  const std::string pid = fmt::format("{}", ::getpid());
+  if (::ftruncate(fd.get(), 0) != 0) return fail(errno, fmt::format("truncate {}", path));
+  LB_CHECK(write_all(fd.get(), pid, path));
+  return FolderLock(std::move(fd));
+}
+
+}  // namespace lb

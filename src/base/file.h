@@ -1,0 +1,35 @@
+// Whole files in and out, and the lock of a folder.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace lb {
+
+// Reads at most `limit` bytes; a larger file is EFBIG, so that nobody can make us eat memory.
+[[nodiscard]] Result<std::string> read_file(const std::string& path,
+                                            std::size_t limit = std::size_t{64} << 20);
+
+// Writes beside the target, syncs, renames: a reader sees the old content or the new one, also
+// after a power cut. The file gets mode 0640.
+[[nodiscard]] Result<> write_file_atomically(const std::string& path, std::string_view content);
+
+// mkdir -p with the given mode for what is created.
+[[nodiscard]] Result<> make_folder(const std::string& path, unsigned mode = 0750);
+
+// An flock on FOLDER/lbd.lock that lives as long as this object; a dead owner never blocks. On
+// EWOULDBLOCK the context names the owner's pid, read from the lock file.
+class FolderLock {
+ public:
+  [[nodiscard]] static Result<FolderLock> take(const std::string& folder);
+
+ private:
+  explicit FolderLock(UniqueFd fd) : fd_(std::move(fd)) {}
+  UniqueFd fd_;
+};
+
+}  // namespace lb

@@ -1,0 +1,75 @@
+#include "base/time.h"
+
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+
+#include <fmt/format.h>
+
+namespace lb {
+namespace {
+
+using std::chrono::milliseconds;
+
+struct Unit {
+  std::string_view name;
+  milliseconds length;
+};
+// Longest first, so that format_duration finds the shortest text.
+constexpr std::array<Unit, 5> kUnits{{{"d", milliseconds(86'400'000)},
+                                      {"h", milliseconds(3'600'000)},
+                                      {"m", milliseconds(60'000)},
+                                      {"s", milliseconds(1'000)},
+                                      {"ms", milliseconds(1)}}};
+
+}  // namespace
+
+SysTime sys_now() {
+  return std::chrono::time_point_cast<milliseconds>(std::chrono::system_clock::now());
+}
+
+std::string format_iso8601(SysTime time) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+  const std::time_t t = std::chrono::system_clock::to_time_t(seconds);
+  std::tm tm{};
+  ::gmtime_r(&t, &tm);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1,
+                     tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (time - seconds).count());
+}
+
+Result<SysTime> parse_iso8601(std::string_view text) {
+  std::tm tm{};
+  int ms = 0;
+  int length = 0;
+  const std::string copy(text);
+  const int fields = std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year,
+                                 &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms,
+                                 &length);
+  if (fields != 7 || static_cast<std::size_t>(length) != text.size())
+    return fail(fmt::format("'{}' is not a time like 2026-01-31T12:00:00.000Z", text));
+  tm.tm_year -= 1900;
+  tm.tm_mon -= 1;
+  return SysTime(std::chrono::seconds(::timegm(&tm)) + milliseconds(ms));
+}
+
+Result<milliseconds> parse_duration(std::string_view text) {
+  long long count = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), count);
+  const std::string_view suffix(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  if (ec == std::errc{} && count >= 0)
+    for (const auto& unit : kUnits)
+      if (suffix == unit.name && count <= milliseconds::max().count() / unit.length.count() / 1000)
+        return count * unit.length;
+  return fail(fmt::format("'{}' is not a duration: write for example \"250ms\", \"60s\" or \"5m\"",
+                          text));
+}
+
+std::string format_duration(milliseconds duration) {
+  for (const auto& unit : kUnits)
+    if (duration.count() != 0 && duration.count() % unit.length.count() == 0)
+      return fmt::format("{}{}", duration.count() / unit.length.count(), unit.name);
+  return "0s";
+}
+
+}  // namespace lb

@@ -1,0 +1,49 @@
+// What should be: the merged answer of all sources, drains and verdicts. Made by state/, carried out
+// by reconcile/, shown by api/.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/service.h"
+
+namespace lb {
+
+// DESIGN section 3. Conflict and Refused mean that the service is not programmed at all.
+enum class Condition : std::uint8_t { Ok, FailOpen, LastResort, NoBackends, Conflict, Refused };
+
+struct DesiredBackend {
+  Backend backend;
+  BackendState state = BackendState::Active;  // after drains and verdicts
+  Reason reason = Reason::None;
+  SysTime since;                       // since when in this state for this reason
+  std::uint32_t effective_weight = 0;  // above 0: gets new connections now
+  bool departed = false;  // the source lists it no more; it stays until its connections are gone
+
+  bool operator==(const DesiredBackend&) const = default;
+};
+
+struct DesiredService {
+  ServiceKey key;
+  std::string name;
+  Balance balance = Balance::LeastConn;
+  std::string source;  // name of the source that owns the key
+  Condition condition = Condition::Ok;
+  std::string text;  // one sentence for people; empty when condition is Ok
+  bool removed = false;  // its source lists it no more: nothing is steered, connections run out
+  std::vector<DesiredBackend> backends;  // sorted by address
+
+  bool operator==(const DesiredService&) const = default;
+};
+using DesiredServicePtr = std::shared_ptr<const DesiredService>;
+
+// Pointers are shared between successive states where nothing changed.
+using DesiredState = std::map<ServiceKey, DesiredServicePtr>;
+
+[[nodiscard]] std::string_view to_string(Condition condition);  // "ok", "fail-open", ...
+
+}  // namespace lb

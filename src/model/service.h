@@ -1,0 +1,107 @@
+// What a source says: services and their backends, as values. Nothing here knows a kernel, a file
+// or a clock.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/address.h"
+
+namespace lb {
+
+enum class Protocol : std::uint8_t { Tcp, Udp };
+enum class Balance : std::uint8_t { LeastConn, P2c, Random, RoundRobin, SourceHash };
+
+// A service's identity. The address is where clients connect to; 0.0.0.0 and :: stand for every
+// local address of the host.
+struct ServiceKey {
+  Protocol protocol = Protocol::Tcp;
+  IpAddress address;
+  Port port = 0;
+
+  // "[tcp://|udp://]address:port"; tcp when no scheme is given.
+  [[nodiscard]] static Result<ServiceKey> parse(std::string_view text);
+  [[nodiscard]] std::string to_string() const;  // "tcp://127.0.0.1:8080"
+
+  auto operator<=>(const ServiceKey&) const = default;
+};
+
+// States and reasons of a backend: DESIGN section 3. What they mean for new connections is decided
+// in state/eligibility.h and nowhere else.
+enum class BackendState : std::uint8_t { Active, Unknown, Draining, Down, Exited, Stale, Disabled };
+
+enum class Reason : std::uint8_t {
+  None,           // in use, nothing to explain
+  Source,         // draining: the source is taking it away (KILLING), or has removed it
+  Operator,       // draining: lbctl drain
+  Lingering,      // draining: its deadline has passed, connections are left
+  Weight,         // draining: the source gives it weight 0
+  ProbeFailed,    // down
+  Unreachable,    // down
+  ConnectFailed,  // exited
+  NotSeen,        // stale: last-seen-at is too old
+  NeverSeen,      // stale: no last-seen-at at all
+  Disabled,       // disabled by its key
+  NotVerified,    // unknown: no verdict yet
+};
+
+constexpr std::uint32_t kDefaultWeight = 100;
+constexpr std::uint32_t kMaxWeight = 65535;
+
+struct Backend {
+  std::string id;    // the source's name for it: Merlion's NAME, Marathon's task id, else ADDR:PORT
+  std::string host;  // what the source called the machine: a name or an address
+  Address address;
+  std::uint32_t weight = kDefaultWeight;  // 0 to kMaxWeight; 0 takes no new connections
+  std::string origin;                     // where within the source: file, key prefix, app
+  BackendState state = BackendState::Active;  // the source's own verdict
+  Reason reason = Reason::None;
+
+  auto operator<=>(const Backend&) const = default;
+};
+
+// Immutable once in a Snapshot, and shared between snapshots when nothing in it changed, so that
+// comparing two states compares pointers first.
+struct Service {
+  ServiceKey key;
+  std::string name;
+  Balance balance = Balance::LeastConn;
+  std::string origin;             // file or key prefix, for messages
+  std::vector<Backend> backends;  // sorted by address, no address twice
+
+  bool operator==(const Service&) const = default;
+};
+using ServicePtr = std::shared_ptr<const Service>;
+
+// Why something that was there is missing from a snapshot. Decided by the source for the whole
+// snapshot: is its absence evidence, or may it be an accident (DESIGN section 6)?
+enum class Absence : std::uint8_t {
+  Believed,  // an edited file, a DELETE without lease, a complete linearizable range
+  Guarded,   // must pass the wipe guard: expiry, changed cluster, older revision, empty root
+};
+
+// All that a source says at one moment. Sorted by key, no key twice.
+struct Snapshot {
+  std::vector<ServicePtr> services;
+  std::vector<std::string> warnings;  // one line each, names file:line or key; what was left out
+  Absence absence = Absence::Believed;
+  std::string revision;  // the source's own (etcd: "CLUSTER:REVISION"); empty where there is none
+  SysTime as_of;         // when it was read
+};
+
+[[nodiscard]] std::string_view to_string(Protocol protocol);
+[[nodiscard]] std::string_view to_string(Balance balance);
+[[nodiscard]] std::string_view to_string(BackendState state);
+[[nodiscard]] std::string_view to_string(Reason reason);  // "" for None
+[[nodiscard]] Result<Protocol> parse_protocol(std::string_view text);
+[[nodiscard]] Result<Balance> parse_balance(std::string_view text);
+[[nodiscard]] Result<BackendState> parse_backend_state(std::string_view text);
+[[nodiscard]] Result<Reason> parse_reason(std::string_view text);
+
+}  // namespace lb
