@@ -1,4 +1,5 @@
-// Feeds every file of a fuzz target's corpus to the target, without libFuzzer: what fuzzing once found stays found, with any compiler.
+// Feeds every file of a fuzz target's corpus to the target, without libFuzzer: what fuzzing once
+// found stays found, with any compiler.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
