@@ -1,0 +1,98 @@
+// HTTP client: libcurl's multi interface driven by the one io_context. Knows nothing of sources.
+//
+// Proxy variables of the environment are ignored: what lbd talks to is named in its configuration,
+// and a proxy must never see requests that are meant for loopback. No redirects, HTTP/1.1 only.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "base/result.h"
+
+namespace lb {
+
+namespace asio = boost::asio;
+
+struct HttpTls {
+  std::string ca;    // PEM file; empty: the system's authorities
+  std::string cert;  // client certificate and its key, PEM files; empty: none
+  std::string key;
+
+  bool operator==(const HttpTls&) const = default;
+};
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string url;
+  std::vector<std::string> headers;  // "Name: value"
+  std::string body;
+  std::chrono::milliseconds connect_timeout{2000};
+  std::chrono::milliseconds timeout{10000};  // whole exchange; of a stream: until its header is here
+  HttpTls tls;
+  std::string username;  // basic authentication when not empty
+  std::string password;
+  std::size_t max_body = std::size_t{64} << 20;  // of a stream: what may wait unread
+};
+
+struct HttpResponse {
+  int status = 0;
+  std::map<std::string, std::string> headers;  // names in lower case; the last of equal names wins
+  std::string body;
+};
+
+class CurlLoop;
+struct Transfer;
+
+// A response whose body goes on arriving, an etcd watch for example. Destroying it closes the
+// connection. One read at a time; cancelling a read loses nothing, what arrived meanwhile is
+// returned by the next one.
+class HttpStream {
+ public:
+  HttpStream(HttpStream&&) noexcept;
+  HttpStream& operator=(HttpStream&&) noexcept;
+  ~HttpStream();
+
+  [[nodiscard]] int status() const;
+  [[nodiscard]] const std::map<std::string, std::string>& headers() const;
+
+  // Whatever has arrived, at least one byte; "" is the orderly end of the body. A connection that
+  // broke is an error, but only after everything that came before has been returned.
+  asio::awaitable<Result<std::string>> read_some();
+
+ private:
+  friend class HttpClient;
+  HttpStream(std::weak_ptr<CurlLoop> loop, std::shared_ptr<Transfer> transfer);
+
+  std::weak_ptr<CurlLoop> loop_;
+  std::shared_ptr<Transfer> transfer_;
+};
+
+// Connections are kept alive and shared by all requests of one client. The client may be destroyed
+// while requests run: they end with ECANCELED.
+class HttpClient {
+ public:
+  explicit HttpClient(asio::io_context& io);
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  // Any HTTP status is a success here; an error means that there is no complete answer. Its code is
+  // an errno value: ECONNREFUSED, ETIMEDOUT, ECONNRESET (truncated), EMSGSIZE (max_body),
+  // EPROTO (TLS or HTTP), EHOSTUNREACH (name not found) and so on.
+  asio::awaitable<Result<HttpResponse>> request(HttpRequest request);
+
+  // Returns once the header is here.
+  asio::awaitable<Result<HttpStream>> open(HttpRequest request);
+
+ private:
+  std::shared_ptr<CurlLoop> loop_;
+};
+
+}  // namespace lb
