@@ -43,6 +43,7 @@ struct FailedConnects {
 struct ObservedBackend {
   Address address;
   bool listed = false;  // part of the service as last upserted; else only its connections remain
+  std::uint32_t weight = 0;  // as programmed; 0 when not listed
   std::optional<std::uint64_t> active_connections;  // exact; nullopt for UDP
   std::uint64_t total_connections = 0;  // how often the hook chose it, since first programmed
   FailedConnects failed;
@@ -50,7 +51,8 @@ struct ObservedBackend {
 
 struct ObservedService {
   ServiceKey key;
-  std::vector<IpAddress> addresses;
+  std::vector<IpAddress> addresses;       // sorted
+  Balance balance = Balance::LeastConn;   // with the weights: what a restart compares
   std::vector<ObservedBackend> backends;  // sorted by address
 };
 

@@ -1,0 +1,32 @@
+// The dataplane that programs nothing: it only remembers. For looking at what sources say (mode
+// "none"), and the base of the tests' FakeDataplane.
+#pragma once
+
+#include <map>
+
+#include "dataplane/dataplane.h"
+
+namespace lb {
+
+class NoneDataplane : public Dataplane {
+ public:
+  [[nodiscard]] Result<Observed> read() override;
+  [[nodiscard]] Result<ObservedService> read(const ServiceKey& key) override;
+  [[nodiscard]] Result<> upsert(const ProgrammedService& service) override;
+  [[nodiscard]] Result<> remove(const ServiceKey& key) override;
+  [[nodiscard]] Result<> settle() override { return {}; }
+  [[nodiscard]] Result<> collect() override { return {}; }
+  [[nodiscard]] Result<std::uint64_t> count_udp(const ServiceKey&, const Address&) override {
+    return 0;
+  }
+  [[nodiscard]] Result<std::uint64_t> terminate(const ServiceKey&, const Address&) override {
+    return 0;
+  }
+  void on_connect_failure(std::function<void(const ConnectFailure&)>) override {}
+  [[nodiscard]] DataplaneInfo info() const override;
+
+ protected:
+  std::map<ServiceKey, ProgrammedService> services_;
+};
+
+}  // namespace lb

@@ -1,0 +1,129 @@
+// Makes the kernel's state the desired one: owns what was last applied, does removals and changes,
+// retries what fails, keeps out of foreign listeners' way, and repairs what others changed. Level
+// triggered: all inputs are whole states, and each only marks services as "look again". Knows no
+// event loop: the owner calls step() when something changed and at next_wakeup().
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "dataplane/dataplane.h"
+#include "model/desired.h"
+#include "reconcile/backoff.h"
+#include "reconcile/diff.h"
+#include "reconcile/frontends.h"
+#include "reconcile/listeners.h"
+
+namespace lb {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+struct ReconcilerOptions {
+  bool shadow = false;  // on_local_listener: take over although somebody listens
+  std::function<Result<std::vector<Listener>>()> read_listeners;
+  std::function<std::string(std::uint64_t inode)> name_process;  // "nginx (pid 123)"
+  std::function<std::uint32_t()> random;
+};
+
+// A service that could not be programmed and is tried again.
+struct Failure {
+  std::string error;
+  SysTime since;
+  SteadyTime retry_at;
+  Backoff backoff;
+};
+
+// What foreign listeners mean for a service.
+struct ListenerNote {
+  bool conflict = false;  // the service is not programmed; else it is, and this is a warning
+  std::string text;       // names the process and what to do
+
+  bool operator==(const ListenerNote&) const = default;
+};
+
+// What one step did, for the log.
+struct StepResult {
+  std::size_t upserted = 0, removed = 0, failed = 0;
+  bool more = false;  // the limit was reached: call again
+};
+
+class Reconciler {
+ public:
+  // How often to look: while a service waits for a listener to go, it must take over within 1 s.
+  static constexpr std::chrono::milliseconds kListenersInConflict{250};
+  static constexpr std::chrono::milliseconds kListeners{2'000};
+  static constexpr std::chrono::milliseconds kDrift{30'000};  // bounds what a stray tool can break
+
+  // `dataplane` must outlive this.
+  Reconciler(Dataplane& dataplane, ReconcilerOptions options);
+
+  // Takes what the kernel has as applied. Once, before the first step: then a restart with nothing
+  // changed writes nothing, and what is programmed already counts as before any listener.
+  [[nodiscard]] Result<> adopt(SteadyTime now);
+
+  void want(DesiredState desired);
+  void set_local_addresses(std::vector<IpAddress> addresses);
+  // What was adopted and nobody claims stays until this is said: all sources have delivered.
+  void all_sources_delivered();
+
+  // Does at most `limit` operations, and what is due by now: retries, looking for listeners, the
+  // comparison with what the kernel really has.
+  StepResult step(SteadyTime now, SysTime wall, std::size_t limit);
+  [[nodiscard]] SteadyTime next_wakeup() const;
+
+  [[nodiscard]] const DesiredState& desired() const { return desired_; }
+  [[nodiscard]] const AppliedState& applied() const { return applied_; }
+  [[nodiscard]] const std::map<ServiceKey, Failure>& failures() const { return failures_; }
+  [[nodiscard]] const std::map<ServiceKey, ListenerNote>& notes() const { return notes_; }
+  [[nodiscard]] const std::vector<IpAddress>& local_addresses() const { return local_; }
+  // The desired service, with the condition that only the host can tell (Conflict). Null: none.
+  [[nodiscard]] DesiredServicePtr effective(const ServiceKey& key) const;
+  // Which service takes what is sent there; nullopt: nothing of ours.
+  [[nodiscard]] std::optional<ServiceKey> owner(const Frontend& frontend) const;
+  // Grows with each write to the dataplane: who has settled after it need not do so again.
+  [[nodiscard]] std::uint64_t writes() const { return writes_; }
+
+ private:
+  void mark(const ServiceKey& key) { dirty_.insert(key); }
+  void mark_with_dependents(const ServiceKey& key);
+  void do_due(SteadyTime now);
+  void look_for_listeners(SteadyTime now);
+  void check_drift(SteadyTime now);
+  void sort_out_dirty();
+  [[nodiscard]] bool holds_new_frontend(const ServiceKey& key) const;
+  [[nodiscard]] std::optional<ProgrammedService> target(const ServiceKey& key);
+  [[nodiscard]] std::set<IpAddress> blocked_addresses(const DesiredService& service,
+                                                      const std::vector<IpAddress>& addresses);
+  [[nodiscard]] bool held_by_us(const Frontend& frontend) const;
+  [[nodiscard]] std::optional<Result<>> carry_out(const ServiceKey& key, StepResult& result);
+  void set_applied(const ServiceKey& key, std::optional<ProgrammedService> now_applied);
+  void note_failure(const ServiceKey& key, const Error& error, SteadyTime now, SysTime wall);
+
+  Dataplane& dataplane_;
+  ReconcilerOptions options_;
+
+  DesiredState desired_;
+  std::vector<IpAddress> local_;
+  std::vector<Listener> listeners_;
+
+  AppliedState applied_;
+  std::map<Frontend, ServiceKey> frontends_;  // the addresses of applied_, the other way round
+  std::set<ServiceKey> unclaimed_;  // adopted, and claimed by no source since
+  bool all_delivered_ = false;
+
+  std::set<ServiceKey> dirty_;                     // look again
+  std::array<std::set<ServiceKey>, 3> queues_;     // by Step
+  std::map<ServiceKey, Failure> failures_;
+  std::map<ServiceKey, ListenerNote> notes_;
+  std::uint64_t writes_ = 0;
+  SteadyTime next_listeners_{};
+  SteadyTime next_drift_{};
+};
+
+}  // namespace lb
