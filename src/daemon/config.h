@@ -1,0 +1,90 @@
+// The configuration file as a value: DESIGN section 7, as far as this version has it. All that is wrong
+// is reported at once, one line each: "FILE:LINE:COLUMN: KEY: what is wrong, what to write instead".
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "model/address.h"
+#include "sources/etcd_source.h"
+#include "sources/file_source.h"
+#include "state/guard.h"
+#include "state/port_ranges.h"
+
+namespace lb {
+
+enum class LogLevel : std::uint8_t { Trace, Debug, Info, Warn, Error, Critical };
+enum class LogFormat : std::uint8_t { Text, Json };
+enum class DataplaneMode : std::uint8_t { Auto, Ebpf, None };
+enum class Scope : std::uint8_t { Host, All };
+enum class OnLocalListener : std::uint8_t { Refuse, Shadow };
+enum class OnTimeout : std::uint8_t { Keep, Terminate };
+
+struct DaemonConfig {
+  std::string state_dir = "/var/lib/lbd";
+  std::string runtime_dir = "/run/lbd";
+  LogLevel log_level = LogLevel::Info;
+  LogFormat log_format = LogFormat::Text;
+
+  bool operator==(const DaemonConfig&) const = default;
+};
+
+struct DataplaneConfig {
+  DataplaneMode mode = DataplaneMode::Auto;
+  std::string cgroup;  // empty: the root of the cgroup2 mount
+  std::string bpffs = "/sys/fs/bpf/lbd";
+  Scope scope = Scope::Host;
+  std::uint32_t max_services = 16384;
+  std::uint32_t max_backends = 131072;
+  std::uint32_t max_slots = 1048576;
+  OnLocalListener on_local_listener = OnLocalListener::Refuse;
+  bool detach_on_exit = false;
+
+  bool operator==(const DataplaneConfig&) const = default;
+};
+
+struct DrainConfig {
+  std::chrono::milliseconds timeout{60'000};
+  OnTimeout on_timeout = OnTimeout::Keep;
+
+  bool operator==(const DrainConfig&) const = default;
+};
+
+struct SourceConfig {
+  std::string name;  // never empty, no two the same
+  PortRanges ports;
+  std::variant<FileSourceConfig, EtcdSourceConfig> settings;
+
+  bool operator==(const SourceConfig&) const = default;
+};
+
+struct Config {
+  DaemonConfig daemon;
+  DataplaneConfig dataplane;
+  IpAddress publish_address = IpAddress::v4(0x7f000001);
+  DrainConfig drain;
+  GuardOptions guard;
+  std::vector<SourceConfig> sources;  // in the order of the file, which decides who wins a key
+
+  bool operator==(const Config&) const = default;
+};
+
+[[nodiscard]] Result<Config> load_config(const std::string& path);
+// `path` is only for messages.
+[[nodiscard]] Result<Config> parse_config(std::string_view text, std::string_view path);
+
+// For the command line's flags, which take the same words as the file. The error lists the words.
+[[nodiscard]] Result<LogLevel> parse_log_level(std::string_view text);
+[[nodiscard]] Result<DataplaneMode> parse_dataplane_mode(std::string_view text);
+[[nodiscard]] std::string_view to_string(LogLevel level);
+[[nodiscard]] std::string_view to_string(DataplaneMode mode);
+
+// "file:/etc/lbd/services.d", "etcd:http://127.0.0.1:2379": the name of a source that has none.
+[[nodiscard]] std::string default_source_name(const SourceConfig& source);
+
+}  // namespace lb

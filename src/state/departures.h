@@ -1,0 +1,86 @@
+// Backends and whole services that left their source but may still have connections. They keep their
+// identity until the connections are gone. Saved with wall times, because a restart must not start
+// their deadlines anew. Pure but for open() and save().
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "state/claims.h"
+
+namespace lb {
+
+struct Departure {
+  Backend backend;  // as its source last described it
+  std::string service_name;
+  Balance balance = Balance::LeastConn;
+  std::string source;  // name; empty when only the kernel knew of it
+  SysTime since;
+  SysTime deadline;         // from then on Lingering
+  bool terminated = false;  // the caller was told once to end its connections
+
+  bool operator==(const Departure&) const = default;
+};
+
+class Departures {
+ public:
+  using Key = std::pair<ServiceKey, Address>;
+  using Map = std::map<Key, Departure>;
+
+  explicit Departures(std::chrono::milliseconds timeout, std::string path = {})
+      : timeout_(timeout), path_(std::move(path)) {}
+  // A broken file is an error that names it, and is put aside as PATH.broken; open it again to start
+  // without.
+  [[nodiscard]] static Result<Departures> open(std::string path, std::chrono::milliseconds timeout,
+                                               SysTime now);
+
+  // Compares with the view before: what was there and is absent now departs; what is (back) in the
+  // view is no departure. Services that are refused count as absent.
+  void update(const View& view, SysTime now);
+
+  // What the kernel has at start: if neither the view nor a saved departure knows it, it departs now
+  // under the name ADDR:PORT with weight 0. Call it after update(), once the view is complete.
+  void adopt(const ServiceKey& key, const Address& backend, SysTime now);
+
+  // Its connections are gone (0, and still 0 after a grace period), or it never had any.
+  bool finish(const ServiceKey& key, const Address& backend);
+
+  // A wall clock that was set back must not make anyone wait longer than drain.timeout: call it
+  // before using deadlines.
+  void clamp(SysTime now);
+  [[nodiscard]] std::vector<Key> lingering(SysTime now) const;
+  // Past the deadline and not told before: each key once, also across restarts (call save()).
+  [[nodiscard]] std::vector<Key> take_terminations(SysTime now);
+  // The next deadline that is still to come.
+  [[nodiscard]] std::optional<SysTime> next_deadline(SysTime now) const;
+
+  [[nodiscard]] const Map& all() const { return departures_; }
+  [[nodiscard]] const Departure* find(const ServiceKey& key, const Address& backend) const;
+
+  // Writes the file if anything changed since the last time.
+  [[nodiscard]] Result<> save();
+  void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
+
+ private:
+  void depart(const OwnedService& owned, const std::string& source, const Backend& backend,
+              SysTime now);
+  void depart_missing(const OwnedService& before, const std::string& source, const Service* after,
+                      SysTime now);
+  void drop_present(const Service& service);
+  [[nodiscard]] bool in_view(const ServiceKey& key, const Address& backend) const;
+
+  std::chrono::milliseconds timeout_;
+  std::string path_;
+  Map departures_;
+  std::vector<OwnedService> before_;  // services of the last view, refused ones left out
+  std::vector<std::string> before_sources_;
+  bool dirty_ = false;
+};
+
+}  // namespace lb

@@ -1,0 +1,78 @@
+// What the operator has taken out of use with lbctl drain. Saved, so that a drain survives a restart.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/desired.h"
+#include "model/service.h"
+
+namespace lb {
+
+struct Drain {
+  // ADDR:PORT, or a host: what a source calls the machine, or its IP address.
+  using Target = std::variant<Address, std::string>;
+
+  // Whatever is not ADDR:PORT is a host; empty text and a bad port are errors.
+  [[nodiscard]] static Result<Target> parse_target(std::string_view text);
+
+  Target target;
+  // Name or [tcp://|udp://]ADDR:PORT of one service; else all of them.
+  std::optional<std::string> service;
+  SysTime since;
+  std::optional<SysTime> terminate_at;  // then its connections are destroyed
+  // Names of the backends that an ADDR:PORT meant when it was first seen, filled in by settle(): a
+  // new backend that takes over the address is not drained. Empty for hosts.
+  std::vector<std::string> ids;
+
+  bool operator==(const Drain&) const = default;
+};
+
+[[nodiscard]] std::string to_string(const Drain::Target& target);
+
+class Drains {
+ public:
+  // In memory only, for tests.
+  Drains() = default;
+  // A broken file is an error that names it, and is put aside as PATH.broken; open it again to
+  // start without drains.
+  [[nodiscard]] static Result<Drains> open(std::string path);
+
+  // Each change is saved before it is in force: after an error nothing has changed.
+  // Repeating a drain succeeds and keeps `since`; a new terminate_at replaces the old one.
+  [[nodiscard]] Result<> add(Drain drain);
+  // ENOENT: there is no such drain.
+  [[nodiscard]] Result<> remove(const Drain::Target& target,
+                                const std::optional<std::string>& service = std::nullopt);
+
+  // The first drain that covers this backend of this service, or null.
+  [[nodiscard]] const Drain* find(const Backend& backend, const Service& service) const;
+  [[nodiscard]] const Drain* find(const Backend& backend, const ServiceKey& key,
+                                  std::string_view service_name) const;
+  [[nodiscard]] bool matches(const Backend& backend, const Service& service) const {
+    return find(backend, service) != nullptr;
+  }
+
+  // Call it with each new state: learns ids, and ends drains of an ADDR:PORT that is in no service
+  // any more (it has left its source and finished draining). `complete` = every source has
+  // delivered or was loaded; before that nothing ends. Returns what ended.
+  [[nodiscard]] Result<std::vector<Drain>> settle(const DesiredState& state, bool complete);
+
+  [[nodiscard]] const std::vector<Drain>& all() const { return drains_; }  // sorted by target
+
+ private:
+  [[nodiscard]] Result<> replace(std::vector<Drain> next);
+
+  std::string path_;
+  std::vector<Drain> drains_;
+};
+
+// Does `drain` mean a backend of this state? For "unknown target": exit 1.
+[[nodiscard]] bool covers_any(const Drain& drain, const DesiredState& state);
+
+}  // namespace lb

@@ -1,0 +1,57 @@
+// Everything that is wanted, as one value: what the sources say, minus what the operator drains, plus
+// what still runs out. Pure; the order of one turn is
+//   View view = resolve_claims(sources, &last_view);
+//   departures.update(view, now);
+//   MergeResult result = merge({&view, &drains, &departures, ...});
+//   drains.settle(result.state, view.complete);
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/desired.h"
+#include "state/claims.h"
+#include "state/departures.h"
+#include "state/drains.h"
+
+namespace lb {
+
+struct MergeResult;
+
+struct MergeInput {
+  const View* view = nullptr;
+  const Drains* drains = nullptr;          // may be null
+  const Departures* departures = nullptr;  // may be null
+  // Keys that must not be programmed since somebody else listens there, with a sentence.
+  const std::map<ServiceKey, std::string>* conflicts = nullptr;  // may be null
+  // Scope "all": backends in 127.0.0.0/8 and ::1 mean another host for each network namespace, so
+  // they are left out with a warning.
+  bool scope_all = false;
+  const MergeResult* previous = nullptr;  // keeps `since`, and lends pointers
+  SysTime now;
+};
+
+struct MergeResult {
+  DesiredState state;
+  std::vector<std::string> warnings;  // one sentence each: backends that were left out
+
+  // What the next merge compares with. A service whose inputs are the same keeps its pointer without
+  // being looked at; one that was made anew and came out equal keeps it too.
+  struct Memo {
+    ServicePtr service;  // null for a service that has left its source
+    DesiredServicePtr desired;
+    std::vector<std::string> warnings;
+    std::uint32_t source = 0;
+    bool plain = false;  // nothing but `service`, drains and scope went into it
+  };
+  std::vector<Memo> memo;  // sorted by key
+  std::vector<View::SourceRef> sources;
+  std::vector<Drain> drains;
+  bool scope_all = false;
+};
+
+// Losers of claims are in View::losers.
+[[nodiscard]] MergeResult merge(const MergeInput& input);
+
+}  // namespace lb

@@ -1,0 +1,18 @@
+// Small files of our own in state_dir. One that cannot be understood is put aside, not overwritten:
+// a person can look at it, and the start goes on without it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace lb {
+
+// Hands the content to `read`. An absent file is fine: `read` is not called. When it cannot be read
+// or `read` fails, it is renamed to PATH.broken and the error names both.
+[[nodiscard]] Result<> load_saved(const std::string& path,
+                                  const std::function<Result<>(std::string_view)>& read);
+
+}  // namespace lb
