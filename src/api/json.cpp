@@ -1,0 +1,234 @@
+#include "api/json.h"
+
+#include <array>
+
+#include <nlohmann/json.hpp>
+
+namespace lb {
+namespace {
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json time_or_null(const std::optional<SysTime>& time) {
+  return time ? Json(format_iso8601(*time)) : Json(nullptr);
+}
+
+double seconds(std::chrono::milliseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+// The fields of a service, without its backends.
+Json header_json(const DesiredService& service) {
+  return {
+      {"name", service.name},
+      {"protocol", to_string(service.key.protocol)},
+      {"address", service.key.address.to_string()},
+      {"port", service.key.port},
+      {"balance", to_string(service.balance)},
+      {"source", service.source},
+      {"condition", to_string(service.condition)},
+      {"text", service.text},
+  };
+}
+
+// `source` of a backend is as exact as its source can say: the file, key prefix or app it came from.
+Json backend_json(const DesiredService& service, const DesiredBackend& desired,
+                  const BackendCounts& counts) {
+  const Backend& backend = desired.backend;
+  return {
+      {"id", backend.id},
+      {"host", backend.host},
+      {"address", backend.address.ip.to_string()},
+      {"port", backend.address.port},
+      {"weight", backend.weight},
+      {"effective_weight", desired.effective_weight},
+      {"state", to_string(desired.state)},
+      {"reason", to_string(desired.reason)},
+      {"since", format_iso8601(desired.since)},
+      {"active_connections", or_null(counts.active_connections)},
+      {"total_connections", counts.total_connections},
+      {"failed_connections",
+       {{"refused", counts.refused}, {"timed_out", counts.timed_out}, {"gave_up", counts.gave_up}}},
+      {"source", backend.origin.empty() ? service.source : backend.origin},
+  };
+}
+
+Json usage_json(const Usage& usage) { return {{"used", usage.used}, {"max", usage.max}}; }
+
+Json dataplane_json(const DataplaneView& dataplane) {
+  return {
+      {"mode", dataplane.mode},
+      {"cgroup", dataplane.cgroup},
+      {"bpffs", dataplane.bpffs},
+      {"services", usage_json(dataplane.services)},
+      {"backends", usage_json(dataplane.backends)},
+      {"slots", usage_json(dataplane.slots)},
+      {"recounts", dataplane.recounts},
+      {"lost_events", dataplane.lost_events},
+      {"notes", dataplane.notes},
+  };
+}
+
+Json to_value(const ServiceProblem& problem) {
+  return {{"service", problem.key.to_string()},
+          {"name", problem.name},
+          {"condition", to_string(problem.condition)},
+          {"text", problem.text}};
+}
+
+Json to_value(const ReconcileFailure& failure) {
+  return {{"service", failure.key.to_string()},
+          {"error", failure.error},
+          {"since", format_iso8601(failure.since)},
+          {"attempts", failure.attempts},
+          {"retry_in_seconds", seconds(failure.retry_in)}};
+}
+
+Json to_value(const HeldBack& held) {
+  return {{"source", held.source},
+          {"missing", held.missing},
+          {"of", held.of},
+          {"since", format_iso8601(held.since)},
+          {"text", held.text}};
+}
+
+Json to_value(const DrainOrder& order) {
+  return {{"target", order.target},
+          {"service", order.service},
+          {"since", format_iso8601(order.since)},
+          {"terminate_at", time_or_null(order.terminate_at)}};
+}
+
+Json to_value(const LostClaim& claim) {
+  return {{"service", claim.key.to_string()}, {"name", claim.service}, {"winner", claim.winner}};
+}
+
+Json to_value(const SourceView& source) {
+  Json lost = Json::array();
+  for (const LostClaim& claim : source.lost_claims) lost.push_back(to_value(claim));
+  return {
+      {"name", source.name},
+      {"type", source.type},
+      {"state", source.state},
+      {"error", source.error},
+      {"position", source.position},
+      {"revision", source.revision},
+      {"as_of", time_or_null(source.as_of)},
+      {"saved", source.saved},
+      {"services", source.services},
+      {"backends", source.backends},
+      {"warnings", source.warnings},
+      {"lost_claims", lost},
+      {"held", source.held ? to_value(*source.held) : Json(nullptr)},
+  };
+}
+
+template <class T>
+Json array_of(const std::vector<T>& values) {
+  Json out = Json::array();
+  for (const T& value : values) out.push_back(to_value(value));
+  return out;
+}
+
+}  // namespace
+
+Json service_json(const ServiceView& view) {
+  const DesiredService& service = *view.service;
+  Json backends = Json::array();
+  const BackendCounts unknown;  // a dataplane that could not be read leaves counts out
+  for (std::size_t i = 0; i < service.backends.size(); ++i)
+    backends.push_back(backend_json(service, service.backends[i],
+                                    i < view.counts.size() ? view.counts[i] : unknown));
+  Json out = header_json(service);
+  out["backends"] = std::move(backends);
+  return out;
+}
+
+Json status_json(const Status& status) {
+  return {
+      {"version", status.version},
+      {"pid", status.pid},
+      {"started", format_iso8601(status.started)},
+      {"uptime_seconds", seconds(status.now - status.started)},
+      {"config", status.config},
+      {"dataplane", dataplane_json(status.dataplane)},
+      {"services", status.services},
+      {"backends", status.backends},
+      {"active_connections", status.active_connections},
+      {"problems", array_of(status.problems)},
+      {"warnings", status.warnings},
+      {"failures", array_of(status.failures)},
+      {"held", array_of(status.held)},
+      {"drains", array_of(status.drains)},
+  };
+}
+
+Json sources_json(std::span<const SourceView> sources) {
+  Json list = Json::array();
+  for (const SourceView& source : sources) list.push_back(to_value(source));
+  return {{"sources", std::move(list)}};
+}
+
+Json explanation_json(const Explanation& explanation) {
+  Json backends = Json::array();
+  for (const ExplainedBackend& explained : explanation.backends) {
+    Json one = backend_json(*explanation.service, explained.backend, explained.counts);
+    one["candidate"] = explained.candidate;
+    one["why"] = explained.why;
+    one["listening"] = or_null(explained.listening);
+    backends.push_back(std::move(one));
+  }
+  return {
+      {"protocol", to_string(explanation.asked.protocol)},
+      {"address", explanation.asked.address.to_string()},
+      {"port", explanation.asked.port},
+      {"outcome", to_string(explanation.outcome)},
+      {"text", explanation.text},
+      {"alias", explanation.alias},
+      {"service", explanation.service ? header_json(*explanation.service) : Json(nullptr)},
+      {"backends", std::move(backends)},
+      {"notes", explanation.notes},
+  };
+}
+
+Json drained_json(std::span<const DrainedBackend> backends) {
+  Json list = Json::array();
+  std::uint64_t total = 0;
+  for (const DrainedBackend& backend : backends) {
+    total += backend.connections;
+    list.push_back({{"service", backend.service.to_string()},
+                    {"name", backend.service_name},
+                    {"id", backend.id},
+                    {"host", backend.host},
+                    {"address", backend.address.ip.to_string()},
+                    {"port", backend.address.port},
+                    {"state", to_string(backend.state)},
+                    {"reason", to_string(backend.reason)},
+                    {"connections", backend.connections}});
+  }
+  return {{"connections", total}, {"backends", std::move(list)}};
+}
+
+Json accepted_json(const Accepted& accepted) {
+  return {{"source", accepted.source}, {"removed", accepted.removed}};
+}
+
+Json error_json(std::string_view message, std::span<const std::string> near) {
+  Json out = {{"error", message}};
+  if (!near.empty()) out["near"] = std::vector<std::string>(near.begin(), near.end());
+  return out;
+}
+
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string_view to_string(Outcome outcome) {
+  constexpr std::array<std::string_view, 3> kNames{"direct", "balanced", "refused"};
+  return kNames.at(static_cast<std::size_t>(outcome));
+}
+
+}  // namespace lb

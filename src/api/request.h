@@ -1,0 +1,53 @@
+// Turns what an HTTP client wrote into one of the calls that Control has. Pure, and the only place
+// that reads foreign bytes (fuzzed: tests/fuzz/http_api.cpp).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "api/control.h"
+
+namespace lb {
+
+struct ApiRequest {
+  std::string method;  // "GET"
+  std::string target;  // "/v1/services?filter=web"
+  std::string body;
+};
+
+struct ApiReply {
+  int status = 200;
+  std::string body;   // JSON
+  std::string allow;  // methods, with 405
+};
+
+struct ListCall {
+  std::string filter;
+};
+struct StatusCall {};
+struct SourcesCall {};
+struct ExplainCall {
+  ServiceKey to;
+};
+struct DrainCall {
+  DrainRequest request;
+};
+struct UndrainCall {
+  DrainTarget what;
+};
+struct ProgressCall {
+  DrainTarget what;
+};
+struct AcceptCall {
+  std::string source;
+};
+using ApiCall = std::variant<ListCall, StatusCall, SourcesCall, ExplainCall, DrainCall, UndrainCall,
+                             ProgressCall, AcceptCall>;
+
+// The error is the finished reply: 404 unknown path, 405 wrong method, 400 bad input.
+[[nodiscard]] tl::expected<ApiCall, ApiReply> parse_call(const ApiRequest& request);
+
+[[nodiscard]] ApiReply error_reply(int status, std::string_view message);
+
+}  // namespace lb

@@ -1,0 +1,132 @@
+#include "api/routes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <nlohmann/json.hpp>
+
+#include "api/filter.h"
+#include "api/json.h"
+
+namespace lb {
+namespace {
+
+// Rendering 10,000 services takes longer than a client may wait for its backend: let others in.
+constexpr std::size_t kServicesPerTurn = 256;
+
+int status_of(const Error& error) {
+  if (error.code == std::errc::no_such_file_or_directory) return 404;
+  if (error.code == std::errc::invalid_argument) return 400;
+  if (error.code == std::errc::file_exists || error.code == std::errc::device_or_resource_busy)
+    return 409;
+  if (error.code == std::errc::resource_unavailable_try_again) return 503;
+  if (error.code == std::errc::not_supported || error.code == std::errc::operation_not_supported)
+    return 501;
+  return 500;
+}
+
+// These codes say only what the status says already; the others carry the kernel's reason.
+ApiReply reply_of(const Error& error) {
+  const int status = status_of(error);
+  const bool words = status != 500 && !error.context.empty();
+  return error_reply(status, words ? error.context : error.message());
+}
+
+ApiReply ok(const Json& json) { return {.status = 200, .body = dump(json), .allow = {}}; }
+
+template <class T, class ToJson>
+ApiReply reply_of(const Result<T>& result, ToJson to_json) {
+  return result ? ok(to_json(*result)) : reply_of(result.error());
+}
+
+// A drain that matched nothing: say what is similar to what was asked for.
+ApiReply unknown_target(const Error& error, const DrainTarget& what, Control& control) {
+  const auto services = control.list();
+  if (!services) return reply_of(error);
+  std::vector<std::string> near;
+  if (!what.service.empty()) near = nearest(what.service, service_names(*services));
+  const bool service_is_known =
+      std::find(near.begin(), near.end(), what.service) != near.end() || what.service.empty();
+  if (service_is_known) near = nearest(what.target, drain_targets(*services));
+  return {.status = 404, .body = dump(error_json(error.context, near)), .allow = {}};
+}
+
+// What each call does. Overloads of one name, so that std::visit finds the call that was forgotten.
+class Handler {
+ public:
+  explicit Handler(Control& control) : control_(control) {}
+
+  asio::awaitable<ApiReply> operator()(ListCall call) const {
+    Result<std::vector<ServiceView>> all = control_.list();
+    if (!all) co_return reply_of(all.error());
+    // The views share what the daemon had at this moment: later changes do not tear the answer.
+    const std::vector<ServiceView> services = filter_services(*std::move(all), call.filter);
+    ApiReply reply{.status = 200, .body = "{\"services\":[", .allow = {}};
+    for (std::size_t i = 0; i < services.size(); ++i) {
+      if (i > 0) reply.body += ',';
+      reply.body += dump(service_json(services[i]));
+      if (i % kServicesPerTurn == kServicesPerTurn - 1) co_await asio::post(asio::use_awaitable);
+    }
+    reply.body += "]}";
+    co_return reply;
+  }
+
+  asio::awaitable<ApiReply> operator()(StatusCall) const {
+    co_return reply_of(control_.status(), status_json);
+  }
+
+  asio::awaitable<ApiReply> operator()(SourcesCall) const {
+    co_return reply_of(control_.sources(), [](const auto& list) { return sources_json(list); });
+  }
+
+  asio::awaitable<ApiReply> operator()(ExplainCall call) const {
+    co_return reply_of(control_.explain(call.to), explanation_json);
+  }
+
+  asio::awaitable<ApiReply> operator()(DrainCall call) const {
+    const DrainTarget what = call.request.what;
+    const auto result = co_await control_.drain(std::move(call.request));
+    co_return drained(result, what);
+  }
+
+  asio::awaitable<ApiReply> operator()(UndrainCall call) const {
+    const DrainTarget what = call.what;
+    const auto result = co_await control_.undrain(std::move(call.what));
+    co_return drained(result, what);
+  }
+
+  asio::awaitable<ApiReply> operator()(ProgressCall call) const {
+    const DrainTarget what = call.what;
+    co_return drained(control_.drain_progress(std::move(call.what)), what);
+  }
+
+  asio::awaitable<ApiReply> operator()(AcceptCall call) const {
+    const auto result = co_await control_.accept(std::move(call.source));
+    co_return reply_of(result, accepted_json);
+  }
+
+ private:
+  ApiReply drained(const Result<std::vector<DrainedBackend>>& result,
+                   const DrainTarget& what) const {
+    if (result) return ok(drained_json(*result));
+    if (status_of(result.error()) == 404) return unknown_target(result.error(), what, control_);
+    return reply_of(result.error());
+  }
+
+  Control& control_;
+};
+
+}  // namespace
+
+asio::awaitable<ApiReply> handle(ApiRequest request, Control& control) {
+  auto call = parse_call(request);
+  if (!call) co_return std::move(call).error();
+  const Handler handler(control);
+  // Named: the awaitable must live until it has been awaited.
+  asio::awaitable<ApiReply> answer = std::visit(handler, *std::move(call));
+  co_return co_await std::move(answer);
+}
+
+}  // namespace lb
