@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Which backend: functions of a set word, a random number and the maps. No socket, no context, so that
+ * SEC("syscall") programs can test them.
+ */
+#ifndef LB_SELECT_H
+#define LB_SELECT_H
+
+#include "lb_maps.h"
+
+/* How often a connect looks for a listening local backend; covers sets of up to 8 exhaustively. */
+#define LB_MAX_TRIES 8
+
+struct lb_tried {
+	__u32 count;
+	__u32 id[LB_MAX_TRIES];
+};
+
+static __always_inline int lb_was_tried(const struct lb_tried *tried, __u32 id)
+{
+	for (__u32 i = 0; i < LB_MAX_TRIES; i++)
+		if (i < tried->count && tried->id[i] == id)
+			return 1;
+	return 0;
+}
+
+/* Connections of the line's address: what least-connections compares, also for a shared address. */
+static __always_inline __u32 lb_load_of(const struct lb_backend *backend)
+{
+	const struct lb_backend *owner;
+	__u32 active = backend->active;
+
+	if (backend->flags & LB_BACKEND_MEMBER) {
+		owner = lb_backend_at(backend->owner);
+		active = owner ? owner->active : active;
+	}
+	return (__s32)active < 0 ? 0 : active; /* below 0 reads as 0; lbd recounts */
+}
+
+/*
+ * -log2(u / 65536) * 4096 for u in 1..65535, by its highest bit and a line between powers of two. The
+ * least of several such values, each divided by a weight, falls on each backend in proportion to its
+ * weight: that is how idle backends share.
+ */
+static __always_inline __u32 lb_exponential(__u32 u)
+{
+	__u32 halvings = 1;
+
+	u |= 1;
+	if (u < 1 << 8) {
+		u <<= 8;
+		halvings += 8;
+	}
+	if (u < 1 << 12) {
+		u <<= 4;
+		halvings += 4;
+	}
+	if (u < 1 << 14) {
+		u <<= 2;
+		halvings += 2;
+	}
+	if (u < 1 << 15) {
+		u <<= 1;
+		halvings += 1;
+	}
+	return (halvings << 12) - ((u & 0x7fff) >> 3);
+}
+
+struct lb_scan {
+	__u64 least;
+	__u32 base;
+	__u32 random;
+	__u32 id; /* 0 until one is found */
+	struct lb_tried *tried; /* NULL in the first pass */
+};
+
+/*
+ * The score is the number of connections, then chance: a tie is broken by chance, so that idle backends
+ * share, and never by position.
+ */
+static __always_inline __u64 lb_score(const struct lb_backend *backend, __u32 random)
+{
+	__u64 load = (__u64)lb_load_of(backend) << 17;
+	__u32 weight = backend->weight;
+
+	if (weight > 1)
+		return (load + lb_exponential(random >> 16)) / weight;
+	/* Equal weights are all 1, and so is the least one of unequal weights: same scale as above. */
+	return load + lb_exponential(random >> 16);
+}
+
+static long lb_scan_step(__u32 i, struct lb_scan *scan)
+{
+	__u32 id = LB_SLOT_ID(lb_slot_at(scan->base + i));
+	struct lb_backend *backend = lb_backend_at(id);
+	__u64 score;
+
+	if (!backend || (scan->tried && lb_was_tried(scan->tried, id)))
+		return 0;
+	score = lb_score(backend, (scan->random ^ i * 0x9e3779b1) * 0x85ebca6b);
+	if (!scan->id || score < scan->least) {
+		scan->least = score;
+		scan->id = id;
+	}
+	return 0;
+}
+
+static __always_inline __u32 lb_scan_least(__u64 set, __u32 random, struct lb_tried *tried)
+{
+	struct lb_scan scan = { .base = LB_SET_BASE(set), .random = random, .tried = tried };
+
+	bpf_loop(LB_SET_COUNT(set), lb_scan_step, &scan, 0);
+	return scan.id;
+}
+
+/* A weighted draw: the upper half of random * count is the slot, the lower half decides its alias. */
+static __always_inline __u32 lb_draw(__u64 set, __u32 random)
+{
+	__u64 position = (__u64)random * LB_SET_COUNT(set);
+	__u64 slot = lb_slot_at(LB_SET_BASE(set) + (__u32)(position >> 32));
+
+	return ((__u32)position >> 16) < LB_SLOT_THRESHOLD(slot) ? LB_SLOT_ID(slot) : LB_SLOT_ALIAS(slot);
+}
+
+static __always_inline __u32 lb_less_loaded(__u32 one, __u32 other)
+{
+	struct lb_backend *a = lb_backend_at(one), *b = lb_backend_at(other);
+
+	if (!a || !b)
+		return one;
+	return (__u64)(lb_load_of(b) + 1) * a->weight < (__u64)(lb_load_of(a) + 1) * b->weight ? other : one;
+}
+
+struct lb_choice {
+	__u32 random; /* a fresh random number */
+	__u32 hash; /* of the client, for LB_POLICY_HASH */
+	__u64 *cursor; /* of the service, for LB_POLICY_ROUND_ROBIN */
+};
+
+/* The first choice; 0 when the set is empty. Where in the slots it lay is left in *position. */
+static __always_inline __u32 lb_select(__u64 set, const struct lb_choice *choice, __u32 *position)
+{
+	__u32 count = LB_SET_COUNT(set);
+
+	*position = ((__u64)choice->random * count) >> 32;
+	if (!count)
+		return 0;
+	switch (LB_SET_POLICY(set)) {
+	case LB_POLICY_LEAST:
+		return lb_scan_least(set, choice->random, NULL);
+	case LB_POLICY_P2C:
+		return lb_less_loaded(lb_draw(set, choice->random), lb_draw(set, bpf_get_prandom_u32()));
+	case LB_POLICY_ROUND_ROBIN:
+		*position = __sync_fetch_and_add(choice->cursor, 1) % count;
+		return LB_SLOT_ID(lb_slot_at(LB_SET_BASE(set) + *position));
+	case LB_POLICY_HASH:
+		*position = ((__u64)choice->hash * count) >> 32;
+		return LB_SLOT_ID(lb_slot_at(LB_SET_BASE(set) + *position));
+	default:
+		return lb_draw(set, choice->random);
+	}
+}
+
+struct lb_walk {
+	__u32 base, count, position;
+	__u32 id; /* 0 until one is found */
+	struct lb_tried *tried;
+};
+
+static long lb_walk_step(__u32 i, struct lb_walk *walk)
+{
+	__u32 at = walk->position + 1 + i, id;
+
+	if (at >= walk->count)
+		at -= walk->count;
+	id = LB_SLOT_ID(lb_slot_at(walk->base + at));
+	if (!id || lb_was_tried(walk->tried, id))
+		return 0;
+	walk->id = id;
+	return 1;
+}
+
+/*
+ * Another backend than those tried, 0 when there is none. Least-connections scans again; the others walk
+ * on from where the first choice lay, which keeps round robin fair and a client's hash stable.
+ */
+static __always_inline __u32 lb_select_again(__u64 set, struct lb_tried *tried, __u32 position)
+{
+	struct lb_walk walk = {
+		.base = LB_SET_BASE(set),
+		.count = LB_SET_COUNT(set),
+		.position = position,
+		.tried = tried,
+	};
+
+	if (LB_SET_POLICY(set) == LB_POLICY_LEAST)
+		return lb_scan_least(set, bpf_get_prandom_u32(), tried);
+	bpf_loop(walk.count, lb_walk_step, &walk, 0);
+	return walk.id;
+}
+
+/* Murmur3's finaliser: every input bit reaches every output bit. */
+static __always_inline __u32 lb_hash_client(__u32 uid, __u64 netns_cookie)
+{
+	__u64 h = netns_cookie * 0x9e3779b97f4a7c15ULL ^ uid;
+
+	h = (h ^ h >> 33) * 0xff51afd7ed558ccdULL;
+	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53ULL;
+	return (__u32)(h >> 32);
+}
+
+#endif /* LB_SELECT_H */
