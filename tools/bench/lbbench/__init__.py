@@ -1,0 +1,1 @@
+"""The parts of tools/bench/run. Python 3.11, standard library only."""
