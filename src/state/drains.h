@@ -58,9 +58,10 @@ class Drains {
     return find(backend, service) != nullptr;
   }
 
-  // Call it with each new state: learns ids, and ends drains of an ADDR:PORT that is in no service
-  // any more (it has left its source and finished draining). `complete` = every source has
-  // delivered or was loaded; before that nothing ends. Returns what ended.
+  // Learns ids, and ends drains of an ADDR:PORT that is in no service any more (it has left its
+  // source and finished draining). `complete` = every source has delivered or was loaded; before
+  // that nothing ends. Returns what ended. Call it after add() and about once a second: with drains
+  // of addresses it looks at every backend.
   [[nodiscard]] Result<std::vector<Drain>> settle(const DesiredState& state, bool complete);
 
   [[nodiscard]] const std::vector<Drain>& all() const { return drains_; }  // sorted by target

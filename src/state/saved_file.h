@@ -10,8 +10,9 @@
 
 namespace lb {
 
-// Hands the content to `read`. An absent file is fine: `read` is not called. When it cannot be read
-// or `read` fails, it is renamed to PATH.broken and the error names both.
+// Hands the content to `read`. An absent file is fine: `read` is not called. When `read` fails, the
+// file is renamed to PATH.broken and the error names both; `read`'s own context follows the path in
+// that sentence ("has no version").
 [[nodiscard]] Result<> load_saved(const std::string& path,
                                   const std::function<Result<>(std::string_view)>& read);
 

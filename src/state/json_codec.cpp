@@ -1,0 +1,142 @@
+#include "state/json_codec.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace lb {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kSnapshotVersion = 1;
+
+std::string_view to_string(Absence absence) {
+  return absence == Absence::Believed ? "believed" : "guarded";
+}
+
+Result<Absence> parse_absence(std::string_view text) {
+  if (text == "believed") return Absence::Believed;
+  if (text == "guarded") return Absence::Guarded;
+  return fail(fmt::format("'{}' is not believed or guarded", text));
+}
+
+// By reference: json's own conversion would copy each string first.
+const std::string& text_of(const json& object, const char* key) {
+  return object.at(key).get_ref<const std::string&>();
+}
+
+// get<unsigned>() would turn -1 into a large weight.
+Result<std::uint32_t> weight_from(const json& value) {
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > kMaxWeight)
+    return fail(fmt::format("weight {} is not between 0 and {}", value.dump(), kMaxWeight));
+  return value.get<std::uint32_t>();
+}
+
+Result<Snapshot> snapshot_from(const json& root) {
+  Snapshot out;
+  LB_TRY(out.absence, parse_absence(text_of(root, "absence")));
+  LB_TRY(out.as_of, parse_iso8601(text_of(root, "as_of")));
+  out.revision = text_of(root, "revision");
+  const auto& services = root.at("services").get_ref<const json::array_t&>();
+  out.services.reserve(services.size());
+  for (const json& item : services) {
+    LB_TRY(Service service, service_from_json(item));
+    if (!out.services.empty() && !(out.services.back()->key < service.key))
+      return fail(
+          fmt::format("service {} is out of order or there twice", service.key.to_string()));
+    out.services.push_back(std::make_shared<const Service>(std::move(service)));
+  }
+  return out;
+}
+
+}  // namespace
+
+json to_json(const Backend& backend) {
+  return {{"id", backend.id},
+          {"host", backend.host},
+          {"address", backend.address.to_string()},
+          {"weight", backend.weight},
+          {"origin", backend.origin},
+          {"state", to_string(backend.state)},
+          {"reason", to_string(backend.reason)}};
+}
+
+json to_json(const Service& service) {
+  json backends = json::array();
+  for (const Backend& backend : service.backends) backends.push_back(to_json(backend));
+  return {{"key", service.key.to_string()},
+          {"name", service.name},
+          {"balance", to_string(service.balance)},
+          {"origin", service.origin},
+          {"backends", std::move(backends)}};
+}
+
+Result<Backend> backend_from_json(const json& value) {
+  Backend out;
+  out.id = text_of(value, "id");
+  out.host = text_of(value, "host");
+  out.origin = text_of(value, "origin");
+  LB_TRY(out.address, Address::parse(text_of(value, "address")));
+  LB_TRY(out.weight, weight_from(value.at("weight")));
+  LB_TRY(out.state, parse_backend_state(text_of(value, "state")));
+  LB_TRY(out.reason, parse_reason(text_of(value, "reason")));
+  return out;
+}
+
+Result<Service> service_from_json(const json& value) {
+  Service out;
+  LB_TRY(out.key, ServiceKey::parse(text_of(value, "key")));
+  out.name = text_of(value, "name");
+  out.origin = text_of(value, "origin");
+  LB_TRY(out.balance, parse_balance(text_of(value, "balance")));
+  for (const json& item : value.at("backends").get_ref<const json::array_t&>()) {
+    LB_TRY(Backend backend, backend_from_json(item));
+    if (!out.backends.empty() && !(out.backends.back().address < backend.address))
+      return fail(fmt::format("backend {} of service {} is out of order or there twice",
+                              backend.address.to_string(), out.key.to_string()));
+    out.backends.push_back(std::move(backend));
+  }
+  return out;
+}
+
+Result<> decode_json(std::string_view text, int version,
+                     const std::function<Result<>(const json&)>& read) {
+  try {
+    const json root = json::parse(text);
+    if (!root.is_object()) return fail("is no JSON object");
+    const auto found = root.find("version");
+    if (found == root.end() || !found->is_number_integer()) return fail("has no version");
+    if (*found != version)
+      return fail(fmt::format("has version {}, this lbd reads {}", found->dump(), version));
+    return read(root);
+  } catch (const json::exception& error) {
+    return fail(fmt::format("is not what this lbd writes: {}", error.what()));
+  }
+}
+
+std::string encode_json(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::string encode_snapshot(const Snapshot& snapshot) {
+  json services = json::array();
+  for (const ServicePtr& service : snapshot.services) services.push_back(to_json(*service));
+  return encode_json({{"version", kSnapshotVersion},
+                      {"absence", to_string(snapshot.absence)},
+                      {"revision", snapshot.revision},
+                      {"as_of", format_iso8601(snapshot.as_of)},
+                      {"services", std::move(services)}});
+}
+
+Result<Snapshot> decode_snapshot(std::string_view text) {
+  Snapshot out;
+  LB_CHECK(decode_json(text, kSnapshotVersion, [&](const json& root) -> Result<> {
+    LB_TRY(out, snapshot_from(root));
+    return {};
+  }));
+  return out;
+}
+
+}  // namespace lb

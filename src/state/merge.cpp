@@ -1,0 +1,248 @@
+#include "state/merge.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "state/eligibility.h"
+
+namespace lb {
+namespace {
+
+using DepartureIter = Departures::Map::const_iterator;
+
+// All that goes into one service.
+struct Parts {
+  ServiceKey key;
+  const OwnedService* owned = nullptr;  // null: it has left its source
+  DepartureIter departed_begin, departed_end;
+  const std::string* conflict = nullptr;
+  const MergeResult::Memo* old = nullptr;  // the same key in the previous result
+
+  [[nodiscard]] bool plain() const { return owned && departed_begin == departed_end && !conflict; }
+};
+
+class Merger {
+ public:
+  explicit Merger(const MergeInput& input) : in_(input) {
+    static const Departures kNone{std::chrono::milliseconds(0)};
+    departures_ = &(in_.departures ? in_.departures : &kNone)->all();
+    departed_ = departures_->begin();
+    if (in_.drains) out_.drains = in_.drains->all();
+    out_.sources = in_.view->sources;
+    out_.scope_all = in_.scope_all;
+    const MergeResult* previous = in_.previous;
+    same_world_ = previous && previous->sources == out_.sources &&
+                  previous->scope_all == out_.scope_all && previous->drains == out_.drains;
+  }
+
+  MergeResult run();
+
+ private:
+  Parts next_parts();
+  [[nodiscard]] const std::string* conflict_of(const ServiceKey& key) const;
+  const MergeResult::Memo* old_of(const ServiceKey& key);
+  void take(const Parts& parts);
+  [[nodiscard]] MergeResult::Memo build(const Parts& parts) const;
+  void add_owned(const Parts& parts, MergeResult::Memo& memo, DesiredService& service) const;
+  void add_departed(const Parts& parts, DesiredService& service) const;
+  void judge(const Parts& parts, const MergeResult::Memo& memo, DesiredService& service) const;
+  [[nodiscard]] DesiredBackend live(const Backend& backend, const Service& service,
+                                    const Parts& parts) const;
+  [[nodiscard]] DesiredBackend departed(const Departure& departure, const Parts& parts) const;
+  void set_since(DesiredBackend& b, const Parts& parts, SysTime otherwise) const;
+  [[nodiscard]] bool left_out(const Address& address) const {
+    return in_.scope_all && address.ip.is_loopback();
+  }
+
+  const MergeInput& in_;
+  const Departures::Map* departures_;
+  bool same_world_ = false;
+  std::size_t next_owned_ = 0;  // in view->services
+  std::size_t next_old_ = 0;    // in previous->memo
+  DepartureIter departed_;
+  MergeResult out_;
+};
+
+Parts Merger::next_parts() {
+  const auto& services = in_.view->services;
+  Parts parts;
+  const OwnedService* owned = next_owned_ < services.size() ? &services[next_owned_] : nullptr;
+  if (owned &&
+      (departed_ == departures_->end() || !(departed_->first.first < owned->service->key))) {
+    parts.owned = owned;
+    parts.key = owned->service->key;
+    ++next_owned_;
+  } else {
+    parts.key = departed_->first.first;
+  }
+  parts.departed_begin = departed_;
+  while (departed_ != departures_->end() && departed_->first.first == parts.key) ++departed_;
+  parts.departed_end = departed_;
+  parts.conflict = conflict_of(parts.key);
+  parts.old = old_of(parts.key);
+  return parts;
+}
+
+const std::string* Merger::conflict_of(const ServiceKey& key) const {
+  if (!in_.conflicts || in_.conflicts->empty()) return nullptr;
+  const auto found = in_.conflicts->find(key);
+  return found == in_.conflicts->end() ? nullptr : &found->second;
+}
+
+const MergeResult::Memo* Merger::old_of(const ServiceKey& key) {
+  if (!in_.previous) return nullptr;
+  const auto& memo = in_.previous->memo;
+  while (next_old_ < memo.size() && memo[next_old_].desired->key < key) ++next_old_;
+  return next_old_ < memo.size() && memo[next_old_].desired->key == key ? &memo[next_old_]
+                                                                        : nullptr;
+}
+
+MergeResult Merger::run() {
+  out_.memo.reserve(in_.view->services.size());
+  while (next_owned_ < in_.view->services.size() || departed_ != departures_->end())
+    take(next_parts());
+  return std::move(out_);
+}
+
+void Merger::take(const Parts& parts) {
+  const MergeResult::Memo* old = parts.old;
+  const bool unchanged = same_world_ && parts.plain() && old && old->plain &&
+                         old->service == parts.owned->service && old->source == parts.owned->source;
+  out_.memo.push_back(unchanged ? *old : build(parts));
+  const MergeResult::Memo& memo = out_.memo.back();
+  out_.state.emplace_hint(out_.state.end(), parts.key, memo.desired);
+  out_.warnings.insert(out_.warnings.end(), memo.warnings.begin(), memo.warnings.end());
+}
+
+MergeResult::Memo Merger::build(const Parts& parts) const {
+  MergeResult::Memo memo;
+  memo.plain = parts.plain();
+  DesiredService service;
+  service.key = parts.key;
+  service.removed = parts.owned == nullptr;
+  if (parts.owned) add_owned(parts, memo, service);
+  add_departed(parts, service);
+  std::sort(service.backends.begin(), service.backends.end(),
+            [](const auto& a, const auto& b) { return a.backend.address < b.backend.address; });
+  judge(parts, memo, service);
+  memo.desired = parts.old && *parts.old->desired == service
+                     ? parts.old->desired
+                     : std::make_shared<const DesiredService>(std::move(service));
+  return memo;
+}
+
+void Merger::add_owned(const Parts& parts, MergeResult::Memo& memo, DesiredService& service) const {
+  const Service& from = *parts.owned->service;
+  memo.service = parts.owned->service;
+  memo.source = parts.owned->source;
+  service.name = from.name;
+  service.balance = from.balance;
+  service.source = in_.view->sources[parts.owned->source].name;
+  service.backends.reserve(from.backends.size());
+  for (const Backend& backend : from.backends) {
+    if (left_out(backend.address))
+      memo.warnings.push_back(fmt::format(
+          "{}: service {} ({}): backend {} is left out: with scope = \"all\" a loopback address "
+          "would mean another machine in each network namespace; give it an address of the host",
+          from.origin.empty() ? service.source : from.origin, from.name, from.key.to_string(),
+          backend.address.to_string()));
+    else
+      service.backends.push_back(live(backend, from, parts));
+  }
+}
+
+void Merger::add_departed(const Parts& parts, DesiredService& service) const {
+  for (auto it = parts.departed_begin; it != parts.departed_end; ++it) {
+    const Departure& departure = it->second;
+    if (service.removed && service.name.empty()) {
+      service.name = departure.service_name;
+      service.balance = departure.balance;
+      service.source = departure.source;
+    }
+    if (!left_out(departure.backend.address))
+      service.backends.push_back(departed(departure, parts));
+  }
+}
+
+DesiredBackend Merger::live(const Backend& backend, const Service& service,
+                            const Parts& parts) const {
+  DesiredBackend b;
+  b.backend = backend;
+  b.state = backend.state;
+  b.reason = backend.reason;
+  const Drain* drain = in_.drains ? in_.drains->find(backend, service) : nullptr;
+  const bool usable = b.state == BackendState::Active || b.state == BackendState::Unknown;
+  if (drain) {
+    b.state = BackendState::Draining;
+    b.reason = Reason::Operator;
+  } else if (usable && backend.weight == 0) {
+    b.state = BackendState::Draining;
+    b.reason = Reason::Weight;
+  }
+  // After a restart the drain knows better than we do.
+  set_since(b, parts, drain && !in_.previous ? drain->since : in_.now);
+  return b;
+}
+
+DesiredBackend Merger::departed(const Departure& departure, const Parts& parts) const {
+  DesiredBackend b;
+  b.backend = departure.backend;
+  b.departed = true;
+  b.state = BackendState::Draining;
+  const Drain* drain =
+      in_.drains ? in_.drains->find(b.backend, parts.key, departure.service_name) : nullptr;
+  if (departure.deadline <= in_.now) {
+    b.reason = Reason::Lingering;
+    set_since(b, parts, departure.deadline);
+  } else if (drain) {
+    b.reason = Reason::Operator;
+    set_since(b, parts, in_.previous ? in_.now : drain->since);
+  } else {
+    b.reason = Reason::Source;
+    set_since(b, parts, departure.since);
+  }
+  return b;
+}
+
+void Merger::set_since(DesiredBackend& b, const Parts& parts, SysTime otherwise) const {
+  b.since = otherwise;
+  if (!parts.old) return;
+  const auto& before = parts.old->desired->backends;
+  const auto found = std::lower_bound(
+      before.begin(), before.end(), b.backend.address,
+      [](const DesiredBackend& d, const Address& a) { return d.backend.address < a; });
+  if (found != before.end() && found->backend.address == b.backend.address &&
+      found->backend.id == b.backend.id && found->state == b.state && found->reason == b.reason)
+    b.since = found->since;
+}
+
+void Merger::judge(const Parts& parts, const MergeResult::Memo& memo,
+                   DesiredService& service) const {
+  if (!parts.owned) {
+    service.condition = Condition::NoBackends;
+    service.text = "its source lists it no more: open connections run out, new ones are not taken";
+  } else if (parts.owned->refused) {
+    const auto& source = in_.view->sources[parts.owned->source];
+    service.condition = Condition::Refused;
+    service.text = fmt::format("port {} is not among the ports of source {} ({}): not programmed",
+                               service.key.port, source.name, source.ports.to_string());
+  } else if (parts.conflict) {
+    service.condition = Condition::Conflict;
+    service.text = *parts.conflict;
+  } else {
+    Assignment assignment = assign_weights(service.backends);
+    service.condition = assignment.condition;
+    service.text = std::move(assignment.text);
+    if (service.backends.empty() && !memo.warnings.empty())
+      service.text =
+          "all backends are left out, as loopback addresses cannot be used with "
+          "scope = \"all\": connections are refused";
+  }
+}
+
+}  // namespace
+
+MergeResult merge(const MergeInput& input) { return Merger(input).run(); }
+
+}  // namespace lb
