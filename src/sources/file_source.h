@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/awaitable.hpp>
@@ -22,7 +23,10 @@ struct FileSourceConfig {
 
 class FileSource final : public Source {
  public:
-  FileSource(asio::io_context& io, FileSourceConfig config);
+  // `saved`: the last good snapshot of an earlier run; its services stand in for a file that is
+  // broken at start.
+  FileSource(asio::io_context& io, FileSourceConfig config,
+             std::optional<Snapshot> saved = std::nullopt);
   ~FileSource() override;
 
   asio::awaitable<Result<Snapshot>> next() override;

@@ -1,0 +1,93 @@
+#include "sources/folder_watch.h"
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <spdlog/spdlog.h>
+
+namespace lb {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+// An editor or `cp *.toml` is done within this; a person does not notice it.
+constexpr milliseconds kBurst{20};
+// IN_CLOSE_WRITE and not IN_MODIFY: a file is read when its writer is done. IN_ATTRIB: a chmod can
+// make a file readable, and unlinking the last name of an open file shows only there.
+constexpr std::uint32_t kMask = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM |
+                                IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |
+                                IN_ONLYDIR;
+
+}  // namespace
+
+FolderWatch::FolderWatch(asio::io_context& io) : io_(io), descriptor_(io) {
+  const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (fd < 0)
+    spdlog::warn("inotify: {}; files are read every few seconds instead", std::strerror(errno));
+  else
+    descriptor_.assign(fd);
+}
+
+bool FolderWatch::follow(const std::set<std::string>& folders) {
+  if (!descriptor_.is_open()) return false;
+  const int fd = descriptor_.native_handle();
+  bool complete = true;
+  std::map<std::string, int> next;
+  std::set<int> in_use;
+  for (const std::string& folder : folders) {
+    // Adding a watched folder again returns the same number; a re-created one gets a new number.
+    const int watch = ::inotify_add_watch(fd, folder.c_str(), kMask);
+    if (watch < 0) {
+      complete = complete && errno == ENOENT;
+      continue;
+    }
+    next.emplace(folder, watch);
+    in_use.insert(watch);
+  }
+  for (const auto& [folder, watch] : watches_)
+    if (!in_use.contains(watch)) ::inotify_rm_watch(fd, watch);  // EINVAL when it is gone already
+  watches_ = std::move(next);
+  return complete;
+}
+
+asio::awaitable<Result<std::set<std::string>>> FolderWatch::wait(milliseconds timeout) {
+  using namespace asio::experimental::awaitable_operators;
+  asio::steady_timer timer(io_, timeout);
+  if (descriptor_.is_open()) {
+    auto event = descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
+    auto deadline = timer.async_wait(kTuple);
+    co_await (std::move(event) || std::move(deadline));
+    timer.expires_after(kBurst);
+  }
+  // After an event: the rest of the burst. Without inotify: the whole timeout.
+  const auto [ec] = co_await timer.async_wait(kTuple);
+  if (ec) co_return fail(ECANCELED, "wait for changed files");
+  std::set<std::string> changed;
+  if (descriptor_.is_open()) read_events(changed);
+  co_return changed;
+}
+
+void FolderWatch::read_events(std::set<std::string>& changed) {
+  alignas(inotify_event) char buffer[16384];
+  for (;;) {
+    const ssize_t n = ::read(descriptor_.native_handle(), buffer, sizeof buffer);
+    if (n <= 0) return;  // EAGAIN: all read; anything else is found by the next full reading
+    for (ssize_t at = 0; at < n;) {
+      const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
+      at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+      for (const auto& [folder, watch] : watches_)
+        if (watch == event->wd)
+          changed.insert(event->len > 0 ? folder + "/" + event->name : folder);
+    }
+  }
+}
+
+}  // namespace lb
