@@ -8,7 +8,7 @@ namespace lb {
 
 class Backoff {
  public:
-  static constexpr std::chrono::milliseconds kFirst{100};   // a passing cause is gone by then
+  static constexpr std::chrono::milliseconds kFirst{100};       // a passing cause is gone by then
   static constexpr std::chrono::milliseconds kLongest{30'000};  // bounds the time to self-healing
 
   // The wait before the next attempt: doubles from kFirst to kLongest, of which `random` (any

@@ -41,7 +41,8 @@ struct Listener {
 // The first foreign listener that has this frontend of the service; null if there is none. A
 // listener that is itself a backend of the service is none: it gets its share through the service.
 // `listeners` is sorted; `local` are the host's addresses.
-[[nodiscard]] const Listener* find_conflict(const DesiredService& service, const IpAddress& frontend,
+[[nodiscard]] const Listener* find_conflict(const DesiredService& service,
+                                            const IpAddress& frontend,
                                             const std::vector<Listener>& listeners,
                                             const std::vector<IpAddress>& local);
 

@@ -4,6 +4,7 @@
 // event loop: the owner calls step() when something changed and at next_wakeup().
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -41,7 +42,8 @@ struct Failure {
 
 // What foreign listeners mean for a service.
 struct ListenerNote {
-  bool conflict = false;  // the service is not programmed; else it is, and this is a warning
+  bool conflict = false;  // the whole service is not programmed
+  bool waits = false;     // some of its addresses are left to a listener until that goes
   std::string text;       // names the process and what to do
 
   bool operator==(const ListenerNote&) const = default;
@@ -92,17 +94,27 @@ class Reconciler {
  private:
   void mark(const ServiceKey& key) { dirty_.insert(key); }
   void mark_with_dependents(const ServiceKey& key);
+
+  // reconciler_due.cpp: what is looked at because time has passed.
   void do_due(SteadyTime now);
+  [[nodiscard]] SteadyTime next_listeners() const;
   void look_for_listeners(SteadyTime now);
+  void mark_ports_that_differ(const std::vector<Listener>& before);
   void check_drift(SteadyTime now);
-  void sort_out_dirty();
-  [[nodiscard]] bool holds_new_frontend(const ServiceKey& key) const;
+  std::size_t take_over_observed(AppliedState observed);
+
+  void sort_out_dirty(SteadyTime now);
+  [[nodiscard]] bool takes_new_frontend(const ServiceKey& key) const;
   [[nodiscard]] std::optional<ProgrammedService> target(const ServiceKey& key);
+  [[nodiscard]] std::optional<ProgrammedService> target_of(const DesiredService& service);
+  // The addresses that must be left to others, and why.
   [[nodiscard]] std::set<IpAddress> blocked_addresses(const DesiredService& service,
-                                                      const std::vector<IpAddress>& addresses);
-  [[nodiscard]] bool held_by_us(const Frontend& frontend) const;
-  [[nodiscard]] std::optional<Result<>> carry_out(const ServiceKey& key, StepResult& result);
-  void set_applied(const ServiceKey& key, std::optional<ProgrammedService> now_applied);
+                                                      const std::vector<IpAddress>& addresses,
+                                                      ListenerNote& note);
+  [[nodiscard]] std::string listener_text(const Listener& listener, const DesiredService& service,
+                                          const IpAddress& address, bool blocks);
+  void carry_out(const ServiceKey& key, SteadyTime now, SysTime wall, StepResult& result);
+  void set_applied(const ServiceKey& key, std::optional<ProgrammedService> programmed);
   void note_failure(const ServiceKey& key, const Error& error, SteadyTime now, SysTime wall);
 
   Dataplane& dataplane_;
@@ -114,15 +126,15 @@ class Reconciler {
 
   AppliedState applied_;
   std::map<Frontend, ServiceKey> frontends_;  // the addresses of applied_, the other way round
-  std::set<ServiceKey> unclaimed_;  // adopted, and claimed by no source since
+  std::set<ServiceKey> unclaimed_;            // adopted, and claimed by no source since
   bool all_delivered_ = false;
 
-  std::set<ServiceKey> dirty_;                     // look again
-  std::array<std::set<ServiceKey>, 3> queues_;     // by Step
+  std::set<ServiceKey> dirty_;                  // look again
+  std::array<std::set<ServiceKey>, 3> queues_;  // looked at, to be done; by Step
   std::map<ServiceKey, Failure> failures_;
   std::map<ServiceKey, ListenerNote> notes_;
   std::uint64_t writes_ = 0;
-  SteadyTime next_listeners_{};
+  SteadyTime looked_for_listeners_{};
   SteadyTime next_drift_{};
 };
 

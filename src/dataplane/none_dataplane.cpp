@@ -1,0 +1,52 @@
+#include "dataplane/none_dataplane.h"
+
+namespace lb {
+namespace {
+
+ObservedService observe(const ProgrammedService& service) {
+  ObservedService observed{service.key, service.addresses, service.balance, {}};
+  for (const ProgrammedBackend& b : service.backends) {
+    ObservedBackend backend;
+    backend.address = b.address;
+    backend.listed = true;
+    backend.weight = b.weight;
+    if (service.key.protocol == Protocol::Tcp) backend.active_connections = 0;
+    observed.backends.push_back(backend);
+  }
+  return observed;
+}
+
+}  // namespace
+
+Result<Observed> NoneDataplane::read() {
+  Observed observed;
+  for (const auto& [key, service] : services_) observed.services.push_back(observe(service));
+  return observed;
+}
+
+Result<ObservedService> NoneDataplane::read(const ServiceKey& key) {
+  const auto it = services_.find(key);
+  if (it == services_.end()) return fail(ENOENT, "read " + key.to_string());
+  return observe(it->second);
+}
+
+Result<> NoneDataplane::upsert(const ProgrammedService& service) {
+  services_.insert_or_assign(service.key, service);
+  return {};
+}
+
+Result<> NoneDataplane::remove(const ServiceKey& key) {
+  services_.erase(key);
+  return {};
+}
+
+DataplaneInfo NoneDataplane::info() const {
+  DataplaneInfo info;
+  info.mode = "none";
+  info.used_services = services_.size();
+  for (const auto& [key, service] : services_) info.used_backends += service.backends.size();
+  info.notes.emplace_back("mode none: nothing is programmed, connections are not redirected");
+  return info;
+}
+
+}  // namespace lb

@@ -1,0 +1,221 @@
+#include "reconcile/reconciler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace lb {
+
+Reconciler::Reconciler(Dataplane& dataplane, ReconcilerOptions options)
+    : dataplane_(dataplane), options_(std::move(options)) {}
+
+Result<> Reconciler::adopt(SteadyTime now) {
+  LB_TRY(const Observed observed, dataplane_.read());
+  for (auto& [key, programmed] : to_applied(observed)) {
+    set_applied(key, programmed);
+    unclaimed_.insert(key);
+  }
+  next_drift_ = now + kDrift;
+  return {};
+}
+
+void Reconciler::want(DesiredState desired) {
+  for (const ServiceKey& key : changed_keys(desired_, desired)) {
+    if (claims(desired_, key) != claims(desired, key))
+      mark_with_dependents(key);
+    else
+      mark(key);
+    if (desired.contains(key)) unclaimed_.erase(key);
+  }
+  desired_ = std::move(desired);
+}
+
+void Reconciler::set_local_addresses(std::vector<IpAddress> addresses) {
+  if (addresses == local_) return;
+  local_ = std::move(addresses);
+  for (const auto& [key, service] : desired_)
+    // A listener may have become, or ceased to be, a backend on one of our addresses.
+    if (key.address.is_unspecified() || notes_.contains(key)) mark(key);
+}
+
+void Reconciler::all_sources_delivered() {
+  all_delivered_ = true;
+  for (const ServiceKey& key : unclaimed_) mark(key);
+}
+
+StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit) {
+  do_due(now);
+  sort_out_dirty(now);
+  StepResult result;
+  std::size_t done = 0;
+  for (auto& queue : queues_)
+    while (!queue.empty() && done < limit) {
+      carry_out(queue.extract(queue.begin()).value(), now, wall, result);
+      ++done;
+    }
+  result.more = !dirty_.empty() || std::any_of(queues_.begin(), queues_.end(),
+                                               [](const auto& queue) { return !queue.empty(); });
+  return result;
+}
+
+DesiredServicePtr Reconciler::effective(const ServiceKey& key) const {
+  const auto it = desired_.find(key);
+  if (it == desired_.end()) return nullptr;
+  const auto note = notes_.find(key);
+  if (note == notes_.end() || !note->second.conflict) return it->second;
+  auto copy = std::make_shared<DesiredService>(*it->second);
+  copy->condition = Condition::Conflict;
+  copy->text = note->second.text;
+  for (DesiredBackend& b : copy->backends) b.effective_weight = 0;  // not programmed: not in use
+  return copy;
+}
+
+std::optional<ServiceKey> Reconciler::owner(const Frontend& frontend) const {
+  const auto it = frontends_.find(frontend);
+  if (it == frontends_.end()) return std::nullopt;
+  return it->second;
+}
+
+void Reconciler::mark_with_dependents(const ServiceKey& key) {
+  for (const ServiceKey& k : dependents(key)) mark(k);
+}
+
+bool Reconciler::takes_new_frontend(const ServiceKey& key) const {
+  const auto addresses = frontend_addresses(key, desired_, local_);
+  return std::any_of(addresses.begin(), addresses.end(), [&](const IpAddress& address) {
+    return !frontends_.contains({key.protocol, address, key.port});
+  });
+}
+
+void Reconciler::sort_out_dirty(SteadyTime now) {
+  // Who listens is asked anew before anything new is taken: a listener that was there first must
+  // never lose its clients because we looked two seconds ago.
+  if (std::any_of(dirty_.begin(), dirty_.end(),
+                  [&](const ServiceKey& key) { return takes_new_frontend(key); }))
+    look_for_listeners(now);
+  for (const ServiceKey& key : std::exchange(dirty_, {})) {
+    for (auto& queue : queues_) queue.erase(key);
+    const auto want = target(key);
+    const auto have = applied_.find(key);
+    const auto step =
+        next_step(want ? &*want : nullptr, have == applied_.end() ? nullptr : &have->second);
+    if (step)
+      queues_.at(static_cast<std::size_t>(*step)).insert(key);
+    else
+      failures_.erase(key);
+  }
+}
+
+std::optional<ProgrammedService> Reconciler::target(const ServiceKey& key) {
+  const auto it = desired_.find(key);
+  if (it != desired_.end() && it->second->condition != Condition::Refused)
+    return target_of(*it->second);
+  notes_.erase(key);
+  if (it == desired_.end() && unclaimed_.contains(key) && !all_delivered_)
+    return applied_.at(key);  // its source may still come
+  return std::nullopt;
+}
+
+std::optional<ProgrammedService> Reconciler::target_of(const DesiredService& service) {
+  ListenerNote note;
+  const auto wanted = frontend_addresses(service.key, desired_, local_);
+  const auto blocked = blocked_addresses(service, wanted, note);
+  auto free = without_blocked(service.key, wanted, blocked);
+  note.conflict = note.waits && free.empty();
+  const bool conflict = note.conflict;
+  if (note.text.empty())
+    notes_.erase(service.key);
+  else
+    notes_.insert_or_assign(service.key, std::move(note));
+  // What is programmed stays without addresses, so that open connections are still counted.
+  if (conflict && !applied_.contains(service.key)) return std::nullopt;
+  return to_programmed(service, std::move(free));
+}
+
+std::set<IpAddress> Reconciler::blocked_addresses(const DesiredService& service,
+                                                  const std::vector<IpAddress>& addresses,
+                                                  ListenerNote& note) {
+  std::set<IpAddress> blocked;
+  for (const IpAddress& address : addresses) {
+    const Frontend frontend{service.key.protocol, address, service.key.port};
+    const auto holder = frontends_.find(frontend);
+    const bool held = holder != frontends_.end();
+    if (held && holder->second != service.key && unclaimed_.contains(holder->second)) {
+      blocked.insert(address);  // until its source has come, or all the others have
+      continue;
+    }
+    const Listener* listener = find_conflict(service, address, listeners_, local_);
+    if (!listener) continue;
+    const bool blocks = !held && !options_.shadow;
+    // The first address that is left to somebody explains most; a mere warning gives way to it.
+    if (note.text.empty() || (blocks && !note.waits))
+      note.text = listener_text(*listener, service, address, blocks);
+    note.waits = note.waits || blocks;
+    if (blocks) blocked.insert(address);
+  }
+  return blocked;
+}
+
+std::string Reconciler::listener_text(const Listener& listener, const DesiredService& service,
+                                      const IpAddress& address, bool blocks) {
+  const std::string who = fmt::format("{} listens on {}", options_.name_process(listener.inode),
+                                      Address{listener.address, listener.port}.to_string());
+  const std::string where = Address{address, service.key.port}.to_string();
+  if (blocks)
+    return fmt::format(
+        "{}, so {} is left to it: stop it, and the service takes over within a second; or set "
+        "dataplane.on_local_listener = \"shadow\" to take over at once",
+        who, where);
+  return fmt::format("{}, but what local clients send to {} goes to the service", who, where);
+}
+
+void Reconciler::carry_out(const ServiceKey& key, SteadyTime now, SysTime wall,
+                           StepResult& result) {
+  const auto want = target(key);
+  const auto have = applied_.find(key);
+  const bool absent = have == applied_.end();
+  if (!next_step(want ? &*want : nullptr, absent ? nullptr : &have->second)) return;
+  ++writes_;
+  const Result<> done = want ? dataplane_.upsert(*want) : dataplane_.remove(key);
+  if (!done) {
+    ++result.failed;
+    note_failure(key, done.error(), now, wall);
+    return;
+  }
+  if (failures_.erase(key) > 0)
+    spdlog::info("service={} programmed after failures", key.to_string());
+  ++(want ? result.upserted : result.removed);
+  const bool was_unclaimed = !want && unclaimed_.erase(key) > 0;
+  set_applied(key, want);
+  if (was_unclaimed) mark_with_dependents(key);  // who had to do without its addresses
+}
+
+void Reconciler::set_applied(const ServiceKey& key, std::optional<ProgrammedService> programmed) {
+  if (const auto it = applied_.find(key); it != applied_.end()) {
+    for (const IpAddress& address : it->second.addresses) {
+      const auto frontend = frontends_.find({key.protocol, address, key.port});
+      if (frontend != frontends_.end() && frontend->second == key) frontends_.erase(frontend);
+    }
+    applied_.erase(it);
+  }
+  if (!programmed) return;
+  for (const IpAddress& address : programmed->addresses)
+    frontends_.insert_or_assign({key.protocol, address, key.port}, key);
+  applied_.emplace(key, *std::move(programmed));
+}
+
+void Reconciler::note_failure(const ServiceKey& key, const Error& error, SteadyTime now,
+                              SysTime wall) {
+  const auto [it, first] = failures_.try_emplace(key);
+  Failure& failure = it->second;
+  if (first) failure.since = wall;
+  // Said once, not at each attempt; `lbctl status` shows it while it lasts.
+  if (first || failure.error != error.message())
+    spdlog::error("service={} cannot be programmed: {}", key.to_string(), error.message());
+  failure.error = error.message();
+  failure.retry_at = now + failure.backoff.next(options_.random());
+}
+
+}  // namespace lb

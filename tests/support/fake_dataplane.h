@@ -1,0 +1,115 @@
+// A dataplane in memory whose connections the test sets, and that fails on request.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dataplane/none_dataplane.h"
+
+namespace lb {
+
+class FakeDataplane : public NoneDataplane {
+ public:
+  using Id = std::pair<ServiceKey, Address>;
+
+  // --- what the test arranges
+  std::set<std::size_t> failing_calls;     // of upsert and remove together, counted from 0
+  std::map<ServiceKey, int> failing_keys;  // errno of each write of this service
+  std::map<Id, std::uint64_t> active;      // connections, TCP and UDP
+  std::map<Id, std::uint64_t> survivors;   // how many a terminate() leaves
+  bool failing_reads = false;
+
+  // --- what the test looks at
+  std::size_t writes = 0;
+  std::vector<std::string> calls;  // "upsert tcp://127.0.0.1:80", "remove ...", "settle"
+  std::function<void(const ConnectFailure&)> on_failure;
+
+  [[nodiscard]] const std::map<ServiceKey, ProgrammedService>& services() const {
+    return services_;
+  }
+  [[nodiscard]] const ProgrammedService* service(const ServiceKey& key) const {
+    const auto it = services_.find(key);
+    return it == services_.end() ? nullptr : &it->second;
+  }
+  // What somebody else does to the kernel.
+  void tamper(const ServiceKey& key) { services_.erase(key); }
+  void plant(const ProgrammedService& service) { services_.insert_or_assign(service.key, service); }
+
+  [[nodiscard]] Result<Observed> read() override {
+    if (failing_reads) return fail(EIO, "read");
+    LB_TRY(Observed observed, NoneDataplane::read());
+    for (ObservedService& s : observed.services) fill(s);
+    return observed;
+  }
+  [[nodiscard]] Result<ObservedService> read(const ServiceKey& key) override {
+    if (failing_reads) return fail(EIO, "read");
+    LB_TRY(ObservedService observed, NoneDataplane::read(key));
+    fill(observed);
+    return observed;
+  }
+  [[nodiscard]] Result<> upsert(const ProgrammedService& service) override {
+    LB_CHECK(write("upsert", service.key));
+    return NoneDataplane::upsert(service);
+  }
+  [[nodiscard]] Result<> remove(const ServiceKey& key) override {
+    LB_CHECK(write("remove", key));
+    return NoneDataplane::remove(key);
+  }
+  [[nodiscard]] Result<> settle() override {
+    calls.emplace_back("settle");
+    return {};
+  }
+  [[nodiscard]] Result<std::uint64_t> count_udp(const ServiceKey& key,
+                                                const Address& backend) override {
+    return active[{key, backend}];
+  }
+  [[nodiscard]] Result<std::uint64_t> terminate(const ServiceKey& key,
+                                                const Address& backend) override {
+    calls.push_back("terminate " + backend.to_string());
+    const Id id{key, backend};
+    const std::uint64_t left = std::min(survivors[id], active[id]);
+    survivors[id] = 0;
+    return std::exchange(active[id], left) - left;
+  }
+  void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {
+    on_failure = std::move(handler);
+  }
+
+ private:
+  [[nodiscard]] Result<> write(const std::string& what, const ServiceKey& key) {
+    const std::size_t call = writes++;
+    calls.push_back(what + " " + key.to_string());
+    if (failing_calls.contains(call)) return fail(EIO, calls.back());
+    if (const auto it = failing_keys.find(key); it != failing_keys.end())
+      return fail(it->second, calls.back());
+    return {};
+  }
+
+  // The connections that were set, also of backends that are no longer listed.
+  void fill(ObservedService& service) {
+    if (service.key.protocol != Protocol::Tcp) return;
+    for (ObservedBackend& b : service.backends)
+      b.active_connections = active[{service.key, b.address}];
+    for (const auto& [id, count] : active) {
+      if (id.first != service.key || count == 0) continue;
+      const bool listed =
+          std::any_of(service.backends.begin(), service.backends.end(),
+                      [&](const ObservedBackend& b) { return b.address == id.second; });
+      if (listed) continue;
+      ObservedBackend gone;
+      gone.address = id.second;
+      gone.active_connections = count;
+      service.backends.push_back(gone);
+    }
+    std::sort(service.backends.begin(), service.backends.end(),
+              [](const auto& a, const auto& b) { return a.address < b.address; });
+  }
+};
+
+}  // namespace lb
