@@ -32,15 +32,19 @@ const std::map<std::string, std::string>& HttpStream::headers() const {
   return transfer_->response.headers;
 }
 
-asio::awaitable<Result<std::string>> HttpStream::read_some() {
+asio::awaitable<Result<std::string>> HttpStream::read_some(
+    std::chrono::steady_clock::time_point deadline) {
   const std::shared_ptr<Transfer> transfer = transfer_;  // the stream may be moved while we wait
   for (;;) {
     if (!transfer->response.body.empty()) co_return std::exchange(transfer->response.body, {});
     if (transfer->done && transfer->result == CURLE_OK && !transfer->cancelled)
       co_return std::string();
     if (transfer->done) co_return transfer->failure();
-    const auto woken = co_await transfer->changed.wait();
+    const auto woken = co_await transfer->changed.wait(deadline);
     if (woken == Event::Woken::Cancelled) co_return fail(ECANCELED, transfer->request.url);
+    if (woken == Event::Woken::Deadline)
+      co_return fail(ETIMEDOUT, fmt::format("{} {}: silence", transfer->request.method,
+                                            transfer->request.url));
   }
 }
 

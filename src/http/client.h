@@ -63,8 +63,10 @@ class HttpStream {
   [[nodiscard]] const std::map<std::string, std::string>& headers() const;
 
   // Whatever has arrived, at least one byte; "" is the orderly end of the body. A connection that
-  // broke is an error, but only after everything that came before has been returned.
-  asio::awaitable<Result<std::string>> read_some();
+  // broke is an error, but only after everything that came before has been returned. ETIMEDOUT at
+  // the deadline; the stream goes on.
+  asio::awaitable<Result<std::string>> read_some(
+      std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max());
 
  private:
   friend class HttpClient;

@@ -1,0 +1,127 @@
+// The second half of MerlionView: from keys to a Service.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "sources/merlion_view.h"
+#include "sources/text.h"
+
+namespace lb {
+namespace {
+
+std::string last_part(const std::string& prefix) {
+  return prefix.substr(prefix.rfind('/') + 1);  // npos + 1 is 0
+}
+
+const Backend* find_by_id(const ServicePtr& service, const std::string& id) {
+  if (!service) return nullptr;
+  for (const Backend& backend : service->backends)
+    if (backend.id == id) return &backend;
+  return nullptr;
+}
+
+MerlionView::Lookup address_of(const std::string& host, const MerlionView::LookupFn& lookup) {
+  const auto literal = IpAddress::parse(host);
+  if (!literal) return lookup(host);
+  MerlionView::Lookup out;
+  out.ip = *literal;
+  return out;
+}
+
+// By address; of two with the same one that is in use first, then by name.
+bool better(const Backend& a, const Backend& b) {
+  const auto rank = [](const Backend& x) { return x.state == BackendState::Active ? 0 : 1; };
+  if (a.address != b.address) return a.address < b.address;
+  if (rank(a) != rank(b)) return rank(a) < rank(b);
+  return a.id < b.id;
+}
+
+}  // namespace
+
+std::optional<Backend> MerlionView::make_backend(const std::string& name, const Entry& entry,
+                                                 const LookupFn& lookup, Built& out) const {
+  for (const auto& [key, error] : entry.errors) out.warnings.push_back(error);
+  if (printable(name, 4096) != name || name.empty()) {
+    out.warnings.push_back(
+        fmt::format("etcd key {}: the name is not printable; ignored", key_name(name, "")));
+    return std::nullopt;
+  }
+  if (!entry.address) {
+    // Junk in the address is no evidence that the backend has gone; its absence is.
+    if (entry.errors.contains("listen-address"))
+      out.absence = Absence::Guarded;
+    else if (!entry.plain_value)
+      out.warnings.push_back(fmt::format("etcd key {}: missing; the backend is ignored until it "
+                                         "is there",
+                                         key_name(name, "listen-address")));
+    return std::nullopt;
+  }
+  Backend backend;
+  backend.id = name;
+  backend.host = entry.address->host;
+  backend.address.port = entry.address->port;
+  backend.origin = key_name(name, "");
+  backend.state = entry.state;
+  backend.reason = entry.reason;
+  const Lookup found = address_of(entry.address->host, lookup);
+  const Backend* before = find_by_id(built_, name);
+  if (found.ip) {
+    backend.address.ip = *found.ip;
+  } else if (before != nullptr) {
+    backend.address.ip = before->address.ip;
+  }
+  if (!found.ip && !found.pending)
+    out.warnings.push_back(fmt::format("etcd key {}: {}{}", key_name(name, "listen-address"),
+                                       found.error, before ? "; the last address stays" : ""));
+  if (found.ip || before != nullptr) return backend;
+  out.absence = Absence::Guarded;  // it is there, we only do not know where
+  return std::nullopt;
+}
+
+void MerlionView::add_backends(Service& service, const LookupFn& lookup, Built& out) const {
+  std::vector<Backend> all;
+  for (const auto& [name, entry] : entries_)
+    if (auto backend = make_backend(name, entry, lookup, out)) all.push_back(std::move(*backend));
+  std::sort(all.begin(), all.end(), better);
+  for (Backend& backend : all) {
+    if (!service.backends.empty() && service.backends.back().address == backend.address) {
+      out.warnings.push_back(fmt::format("etcd key {}: {} is already the address of {}; ignored",
+                                         key_name(backend.id, "listen-address"),
+                                         backend.address.to_string(), service.backends.back().id));
+      continue;
+    }
+    service.backends.push_back(std::move(backend));
+  }
+}
+
+MerlionView::Built MerlionView::build(const LookupFn& lookup, Moment now) {
+  dirty_ = false;
+  Built out;
+  if (suspect_until_ && now.steady < *suspect_until_) out.absence = Absence::Guarded;
+  if (!config_error_.empty())
+    out.warnings.push_back(config_error_ + (config_ ? "; the last good configuration stays"
+                                                    : "; there is no service until it is valid"));
+  if (!config_) return out;
+  Service service;
+  service.name = last_part(prefix_);
+  service.origin = prefix_;
+  service.key.port = config_->listen.port;
+  const Lookup listen = address_of(config_->listen.host, lookup);
+  if (listen.ip)
+    service.key.address = *listen.ip;
+  else if (built_)
+    service.key.address = built_->key.address;
+  if (!listen.ip && !listen.pending)
+    out.warnings.push_back(
+        fmt::format("etcd key {}/listen-address: {}", prefix_, listen.error));
+  if (!listen.ip && !built_) {
+    out.absence = Absence::Guarded;
+    return out;
+  }
+  add_backends(service, lookup, out);
+  if (!built_ || *built_ != service) built_ = std::make_shared<const Service>(std::move(service));
+  out.service = built_;
+  return out;
+}
+
+}  // namespace lb

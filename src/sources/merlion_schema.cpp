@@ -1,0 +1,193 @@
+#include "sources/merlion_schema.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "sources/text.h"
+
+namespace lb {
+namespace {
+
+// Long before anything here overflows, and longer than any process runs.
+constexpr std::int64_t kMaxFreshness = 10LL * 365 * 86400;
+
+std::optional<int> digits(std::string_view text) {
+  int value = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + (c - '0');
+  }
+  return text.empty() ? std::nullopt : std::optional<int>(value);
+}
+
+// Takes `mark` and two digits from the front. Nothing taken: nothing there.
+std::optional<int> take_field(std::string_view& text, char mark) {
+  if (text.size() < 3 || text.front() != mark) return std::nullopt;
+  const auto value = digits(text.substr(1, 2));
+  if (value) text.remove_prefix(3);
+  return value;
+}
+
+struct Fields {
+  int year = 0;
+  int month = 1;
+  int day = 1;
+  int hour = 0;
+  int minute = 0;
+  int second = 0;
+  int milliseconds = 0;
+};
+
+// ".123456" to 123; false when there is a dot without digits.
+bool take_fraction(std::string_view& text, Fields& out) {
+  if (text.empty() || text.front() != '.') return true;
+  text.remove_prefix(1);
+  int scale = 100;
+  std::size_t count = 0;
+  for (; count < text.size() && text[count] >= '0' && text[count] <= '9'; ++count, scale /= 10)
+    out.milliseconds += (text[count] - '0') * scale;
+  text.remove_prefix(count);
+  return count > 0;
+}
+
+// Each field may only follow the one before it.
+std::optional<Fields> take_fields(std::string_view text) {
+  Fields out;
+  const auto year = digits(text.substr(0, 4));
+  if (text.size() < 4 || !year) return std::nullopt;
+  out.year = *year;
+  text.remove_prefix(4);
+  struct Step {
+    char mark;
+    int* field;
+  };
+  const std::array<Step, 5> steps{{{'-', &out.month},
+                                   {'-', &out.day},
+                                   {'T', &out.hour},
+                                   {':', &out.minute},
+                                   {':', &out.second}}};
+  std::size_t taken = 0;
+  for (; taken < steps.size(); ++taken) {
+    const auto value = take_field(text, steps[taken].mark);
+    if (!value) break;
+    *steps[taken].field = *value;
+  }
+  if (taken == steps.size() && !take_fraction(text, out)) return std::nullopt;
+  return text.empty() ? std::optional<Fields>(out) : std::nullopt;
+}
+
+bool is_offset(std::string_view text) {
+  return text.size() == 6 && (text[0] == '+' || text[0] == '-' || text[0] == ' ') &&
+         text[3] == ':' && digits(text.substr(1, 2)) && digits(text.substr(4, 2));
+}
+
+// Takes the zone from the back; a ':' elsewhere follows T or a digit, so there is no ambiguity.
+std::optional<std::chrono::minutes> take_zone(std::string_view& text) {
+  using std::chrono::minutes;
+  if (text.ends_with('Z')) {
+    text.remove_suffix(1);
+    return minutes(0);
+  }
+  if (text.size() < 10 || !is_offset(text.substr(text.size() - 6))) return minutes(0);
+  const std::string_view zone = text.substr(text.size() - 6);
+  text.remove_suffix(6);
+  const int hours = *digits(zone.substr(1, 2));
+  const int rest = *digits(zone.substr(4, 2));
+  if (hours > 23 || rest > 59) return std::nullopt;
+  return minutes((hours * 60 + rest) * (zone[0] == '-' ? -1 : 1));
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+Result<std::chrono::seconds> parse_freshness(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc{} || end != text.data() + text.size())
+    return fail(fmt::format("'{}' is not a whole number of seconds", printable(text)));
+  return std::chrono::seconds(std::clamp(value, -kMaxFreshness, kMaxFreshness));
+}
+
+}  // namespace
+
+std::string strip_trailing_slashes(std::string_view prefix) {
+  while (!prefix.empty() && prefix.back() == '/') prefix.remove_suffix(1);
+  return std::string(prefix);
+}
+
+Result<HostPort> parse_merlion_address(std::string_view text) {
+  auto parsed = HostPort::parse(text);
+  if (!parsed)
+    return fail(fmt::format("'{}' is not HOST:PORT with a port from 1 to 65535", printable(text)));
+  const bool odd = std::any_of(parsed->host.begin(), parsed->host.end(), [](unsigned char c) {
+    return std::isalnum(c) == 0 && c != '.' && c != '-' && c != '_' && c != ':' && c != '*';
+  });
+  const bool star = parsed->host == "*";
+  if (odd || parsed->host.size() > 253 || (!star && parsed->host.find('*') != std::string::npos))
+    return fail(fmt::format("'{}' has no usable host name or address", printable(text)));
+  if (star) parsed->host = "0.0.0.0";
+  return parsed;
+}
+
+bool parse_disabled(std::string_view text) {
+  const std::string value = lower(text);
+  return !(value.empty() || value == "0" || value == "false" || value == "no" || value == "off");
+}
+
+Result<SysTime> parse_last_seen_at(std::string_view text) {
+  using namespace std::chrono;
+  const auto bad = [&] {
+    return fail(fmt::format("'{}' is not a time like 2026-01-31T12:00:00+00:00", printable(text)));
+  };
+  std::string plain(text.substr(0, 64));
+  if (text.size() > plain.size()) return bad();
+  if (const auto at = lower(plain).find("%2b"); at != std::string::npos) plain.replace(at, 3, "+");
+  std::string_view rest = plain;
+  const auto zone = take_zone(rest);
+  const auto f = zone ? take_fields(rest) : std::nullopt;
+  if (!f) return bad();
+  const year_month_day date{year(f->year), month(static_cast<unsigned>(f->month)),
+                            day(static_cast<unsigned>(f->day))};
+  const int last_second = f->minute == 59 ? 60 : 59;  // a leap second
+  if (!date.ok() || f->hour > 23 || f->minute > 59 || f->second > last_second) return bad();
+  return SysTime(sys_days(date)) + hours(f->hour) + minutes(f->minute) + seconds(f->second) +
+         milliseconds(f->milliseconds) - *zone;
+}
+
+Result<MerlionConfig> parse_merlion_config(const std::map<std::string, std::string>& values,
+                                           const std::string& prefix) {
+  MerlionConfig out;
+  const auto named = [&](const char* key, const std::string& what) {
+    return fail(fmt::format("etcd key {}/{}: {}", printable(prefix, 200), key, what));
+  };
+  constexpr const char* kUpstream = "upstream-service-etcd-prefix";
+  const auto upstream = values.find(kUpstream);
+  if (upstream == values.end())
+    return named(kUpstream, "missing: it must name the prefix of the backends");
+  out.upstream_prefix = strip_trailing_slashes(upstream->second);
+  if (out.upstream_prefix.empty() || printable(out.upstream_prefix, 2000) != out.upstream_prefix)
+    return named(kUpstream, fmt::format("'{}' is not a prefix", printable(upstream->second)));
+  if (const auto it = values.find("listen-address"); it != values.end()) {
+    auto listen = parse_merlion_address(it->second);
+    if (!listen) return named("listen-address", listen.error().message());
+    out.listen = *listen;
+  }
+  if (const auto it = values.find("upstream-freshness"); it != values.end()) {
+    auto freshness = parse_freshness(it->second);
+    if (!freshness) return named("upstream-freshness", freshness.error().message());
+    out.freshness = *freshness;
+  }
+  return out;  // state-etcd-prefix and log-level: known, not used here; others are ignored
+}
+
+}  // namespace lb

@@ -1,0 +1,44 @@
+// Merlion's keys and values (its README is the specification). Pure: texts in, values or a sentence
+// out. Knows neither etcd nor a clock.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/address.h"
+
+namespace lb {
+
+// Merlion's code defaults to 300,000 s by a slip of units; its README says 300 s.
+constexpr std::chrono::seconds kMerlionFreshness{300};
+
+struct MerlionConfig {
+  std::string upstream_prefix;  // without trailing slashes
+  HostPort listen{"0.0.0.0", 8080};
+  std::chrono::seconds freshness = kMerlionFreshness;  // 0 and below: always stale, as in Merlion
+
+  bool operator==(const MerlionConfig&) const = default;
+};
+
+// The keys directly under `prefix`, without it. One bad value makes the whole configuration bad, as
+// in Merlion; the error names the etcd key.
+[[nodiscard]] Result<MerlionConfig> parse_merlion_config(
+    const std::map<std::string, std::string>& values, const std::string& prefix);
+
+// "host:port", "[::1]:port", "*:port".
+[[nodiscard]] Result<HostPort> parse_merlion_address(std::string_view text);
+
+// YYYY[-MM[-DD[Thh[:mm[:ss[.fraction]]]]]] and Z, +hh:mm or -hh:mm; UTC when there is none. A form
+// encoder on the way turned + into a blank or %2b: both are read as +.
+[[nodiscard]] Result<SysTime> parse_last_seen_at(std::string_view text);
+
+// Present means disabled, except for empty, 0, false, no and off in any case.
+[[nodiscard]] bool parse_disabled(std::string_view text);
+
+[[nodiscard]] std::string strip_trailing_slashes(std::string_view prefix);
+
+}  // namespace lb

@@ -1,0 +1,113 @@
+// What one Merlion prefix says, kept up to date by ranges and watch events, and judged by time.
+// Pure: every call is told what time it is. Rules: DESIGN section 6.
+//
+// A value that turns bad keeps its last good one. Freshness is judged only while in sync: after
+// every resynchronisation, and after a step of the wall clock, what was active gets one full
+// freshness before it can expire.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "model/service.h"
+#include "sources/etcd_codec.h"
+#include "sources/merlion_schema.h"
+
+namespace lb {
+
+struct Moment {
+  SysTime wall;
+  std::chrono::steady_clock::time_point steady;
+};
+
+class MerlionView {
+ public:
+  using SteadyTime = std::chrono::steady_clock::time_point;
+  // The address of a name, if it is known; `pending` when the question is still open.
+  struct Lookup {
+    std::optional<IpAddress> ip;
+    bool pending = false;
+    std::string error;
+  };
+  using LookupFn = std::function<Lookup(const std::string&)>;
+
+  // `saved`: the service of an earlier run, or nothing.
+  explicit MerlionView(std::string prefix, ServicePtr saved = nullptr);
+
+  [[nodiscard]] const std::string& prefix() const { return prefix_; }
+  [[nodiscard]] std::string config_range() const { return prefix_ + "/"; }
+  // The range of the backends, "" while there is no valid configuration.
+  [[nodiscard]] std::string backend_range() const;
+
+  // A complete range of all configuration keys.
+  void replace_config(const std::vector<etcd::KeyValue>& kvs, bool trusted, Moment now);
+  // A complete range of all backend keys; from here on the view is in sync. `trusted`: from the same
+  // cluster at a revision not below the last seen.
+  void replace_backends(const std::vector<etcd::KeyValue>& kvs, bool trusted, Moment now);
+  void apply(const etcd::Event& event, Moment now);
+  // The connection is gone: time stands still for freshness.
+  void lost() { in_sync_ = false; }
+  // Judges every backend by the clock. Needed when next_look() has come, and now and then to notice
+  // a step of the wall clock; everything else judges what it touches.
+  void tick(Moment now);
+  [[nodiscard]] SteadyTime next_look() const { return next_look_; }
+
+  // Whether build() may say something new.
+  [[nodiscard]] bool dirty() const { return dirty_; }
+  void touch() { dirty_ = true; }  // a name has got another address
+  [[nodiscard]] std::set<std::string> names() const;
+
+  struct Built {
+    ServicePtr service;  // the same pointer as long as nothing has changed; null: no valid config
+    std::vector<std::string> warnings;
+    Absence absence = Absence::Believed;
+  };
+  [[nodiscard]] Built build(const LookupFn& lookup, Moment now);
+
+ private:
+  struct Entry {
+    bool plain_value = false;  // PREFIX/NAME itself has a value
+    std::optional<HostPort> address;
+    std::optional<SysTime> last_seen;
+    bool has_last_seen_key = false;
+    bool disabled = false;
+    std::map<std::string, std::string> errors;  // key -> why its present value is not taken
+    std::optional<SteadyTime> grace_until;
+    BackendState state = BackendState::Stale;
+    Reason reason = Reason::NeverSeen;
+  };
+  using Entries = std::map<std::string, Entry>;
+
+  void reread_config();
+  void note_clock(Moment now);
+  void give_grace(Moment now);
+  void set_value(Entry& entry, std::string_view name, std::string_view key,
+                 const std::string& value);
+  void apply_backend(const etcd::Event& event, std::string_view rest, Moment now);
+  bool judge(Entry& entry, Moment now);  // true when its state changed
+  void suspect(Moment now);
+  [[nodiscard]] std::string key_name(std::string_view name, std::string_view key) const;
+  [[nodiscard]] std::optional<Backend> make_backend(const std::string& name, const Entry& entry,
+                                                    const LookupFn& lookup, Built& out) const;
+  void add_backends(Service& service, const LookupFn& lookup, Built& out) const;
+
+  std::string prefix_;
+  std::map<std::string, std::string> config_values_;
+  std::optional<MerlionConfig> config_;  // last good
+  std::string config_error_;
+  Entries entries_;
+  std::set<std::string> saved_active_;  // until the first range
+  ServicePtr built_;                    // last built, or saved
+  bool in_sync_ = false;
+  bool dirty_ = false;
+  SteadyTime next_look_ = SteadyTime::max();
+  std::optional<std::chrono::milliseconds> clock_offset_;  // wall minus steady
+  std::optional<SteadyTime> suspect_until_;
+};
+
+}  // namespace lb

@@ -1,0 +1,18 @@
+// Foreign bytes made fit for a log line, and base64.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace lb {
+
+// At most `limit` characters of `bytes`, everything but printable ASCII as \xNN, "..." when cut.
+[[nodiscard]] std::string printable(std::string_view bytes, std::size_t limit = 80);
+
+// RFC 4648 section 4, padded: what etcd wants and writes.
+[[nodiscard]] std::string base64_encode(std::string_view bytes);
+[[nodiscard]] Result<std::string> base64_decode(std::string_view text);
+
+}  // namespace lb
