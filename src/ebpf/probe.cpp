@@ -1,0 +1,147 @@
+#include "ebpf/probe.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/inet_diag.h>
+#include <linux/membarrier.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "base/unique_fd.h"
+
+namespace lb {
+namespace {
+
+struct Hook {
+  const char* name;
+  bpf_prog_type type;
+  bpf_attach_type attach;
+  const char* btf_name;  // tracepoint or iterator; null for cgroup hooks
+};
+
+constexpr std::array<Hook, 12> kHooks{{
+    {"cgroup/connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, nullptr},
+    {"cgroup/connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT, nullptr},
+    {"cgroup/sendmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_SENDMSG, nullptr},
+    {"cgroup/sendmsg6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_SENDMSG, nullptr},
+    {"cgroup/recvmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_RECVMSG, nullptr},
+    {"cgroup/recvmsg6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_RECVMSG, nullptr},
+    {"cgroup/getpeername4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_GETPEERNAME, nullptr},
+    {"cgroup/getpeername6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_GETPEERNAME, nullptr},
+    {"tp_btf/inet_sock_set_state", BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, "inet_sock_set_state"},
+    {"tp_btf/tcp_retransmit_skb", BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, "tcp_retransmit_skb"},
+    {"iter/tcp", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "tcp"},
+    {"iter/bpf_sk_storage_map", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "bpf_sk_storage_map"},
+}};
+
+// "r0 = VALUE; exit", as bytes so that no macro of the kernel's samples is needed.
+std::array<bpf_insn, 2> return_constant(int value) {
+  bpf_insn move{};
+  move.code = BPF_ALU64 | BPF_MOV | BPF_K;
+  move.imm = value;
+  bpf_insn leave{};
+  leave.code = BPF_JMP | BPF_EXIT;
+  return {move, leave};
+}
+
+Result<> probe(const Hook& hook) {
+  LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = hook.attach);
+  if (hook.btf_name != nullptr) {
+    const int id = libbpf_find_vmlinux_btf_id(hook.btf_name, hook.attach);
+    if (id < 0) return fail(-id, fmt::format("find {} in the kernel's BTF", hook.name));
+    opts.attach_btf_id = static_cast<__u32>(id);
+  }
+  // The verifier lets cgroup hooks return 1 (allow), and tracing programs 0.
+  const auto code = return_constant(hook.btf_name == nullptr ? 1 : 0);
+  const int fd =
+      bpf_prog_load(hook.type, "lb_probe", "Dual BSD/GPL", code.data(), code.size(), &opts);
+  if (fd < 0) return fail(-fd, fmt::format("load {}", hook.name));
+  const UniqueFd loaded(fd);
+  return {};
+}
+
+std::string program_name(__u32 id) {
+  const UniqueFd fd(bpf_prog_get_fd_by_id(id));
+  bpf_prog_info info{};
+  __u32 size = sizeof info;
+  if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) return "?";
+  return info.name;
+}
+
+}  // namespace
+
+std::vector<HookProbe> probe_hooks() {
+  // Failures are answers here; libbpf would print them.
+  const libbpf_print_fn_t before = libbpf_set_print(nullptr);
+  std::vector<HookProbe> out;
+  for (const Hook& hook : kHooks) out.push_back({hook.name, probe(hook)});
+  libbpf_set_print(before);
+  return out;
+}
+
+Result<> probe_sock_destroy() {
+  const UniqueFd fd(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!fd) return fail(errno, "open a sock_diag socket");
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 request;
+  } message{};
+  message.header = {.nlmsg_len = sizeof message,
+                    .nlmsg_type = SOCK_DESTROY,
+                    .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+                    .nlmsg_seq = 1,
+                    .nlmsg_pid = 0};
+  message.request.sdiag_family = AF_INET;
+  message.request.sdiag_protocol = IPPROTO_TCP;
+  // 0.0.0.0:0 to 0.0.0.0:0 with a cookie that the kernel, counting up from 1, never reaches.
+  message.request.id.idiag_cookie[0] = 0xfffffffeU;
+  message.request.id.idiag_cookie[1] = 0xfffffffeU;
+  if (::send(fd.get(), &message, sizeof message, 0) < 0) return fail(errno, "send SOCK_DESTROY");
+  struct {
+    nlmsghdr header;
+    nlmsgerr error;
+    std::array<char, 512> rest;
+  } reply{};
+  if (::recv(fd.get(), &reply, sizeof reply, 0) < 0) return fail(errno, "receive from sock_diag");
+  // ENOENT is the good answer: the kernel would have, and there was no such socket.
+  if (reply.header.nlmsg_type == NLMSG_ERROR && reply.error.error != 0 &&
+      reply.error.error != -ENOENT)
+    return fail(-reply.error.error, "destroy a socket");
+  return {};
+}
+
+Result<> probe_membarrier() {
+  const long commands = ::syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+  if (commands < 0) return fail(errno, "membarrier");
+  if ((commands & MEMBARRIER_CMD_GLOBAL) == 0) return fail(ENOTSUP, "membarrier GLOBAL");
+  return {};
+}
+
+Result<std::vector<std::string>> connect_programs(const std::string& cgroup) {
+  const UniqueFd fd(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(errno, fmt::format("open {}", cgroup));
+  std::array<__u32, 64> ids{};  // the kernel's own limit for one cgroup
+  __u32 count = ids.size();
+  __u32 flags = 0;
+  const int err = bpf_prog_query(fd.get(), BPF_CGROUP_INET4_CONNECT, BPF_F_QUERY_EFFECTIVE, &flags,
+                                 ids.data(), &count);
+  if (err < 0) return fail(-err, fmt::format("query the programs on {}", cgroup));
+  std::vector<std::string> out;
+  for (__u32 i = 0; i < count; ++i) out.push_back(program_name(ids.at(i)));
+  return out;
+}
+
+}  // namespace lb

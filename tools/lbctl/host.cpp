@@ -1,0 +1,76 @@
+#include "tools/lbctl/host.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <sstream>
+
+#include "base/file.h"
+
+namespace lb::lbctl {
+namespace {
+
+// mountinfo writes space, tab, newline and backslash as three octal digits.
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned code = 0;
+    const auto digits = text.substr(i, 4);
+    const bool escaped =
+        digits.size() == 4 && digits[0] == '\\' &&
+        std::from_chars(digits.data() + 1, digits.data() + 4, code, 8).ptr == digits.data() + 4;
+    out += escaped ? static_cast<char>(code) : text[i];
+    if (escaped) i += 3;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<Mount> parse_mountinfo(std::string_view text) {
+  std::vector<Mount> out;
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line);) {
+    // "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": type after the lone dash.
+    std::istringstream fields(line);
+    std::string skipped, point, field, type;
+    fields >> skipped >> skipped >> skipped >> skipped >> point;
+    while (fields >> field && field != "-") continue;
+    if (fields >> type) out.push_back({unescape(point), type});
+  }
+  return out;
+}
+
+std::uint64_t parse_cap_eff(std::string_view proc_status) {
+  constexpr std::string_view kName = "CapEff:\t";
+  const auto at = proc_status.find(kName);
+  if (at == std::string_view::npos) return 0;
+  const std::string_view digits = proc_status.substr(at + kName.size(), 16);
+  std::uint64_t out = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
+  return out;
+}
+
+std::optional<std::string> mount_point(const std::vector<Mount>& mounts, std::string_view type) {
+  for (const Mount& mount : mounts)
+    if (mount.type == type) return mount.point;
+  return std::nullopt;
+}
+
+HostFacts look_at_host() {
+  HostFacts out;
+  utsname name{};
+  if (::uname(&name) == 0) out.kernel = name.release;
+  out.mounts = parse_mountinfo(read_file("/proc/self/mountinfo").value_or(""));
+  out.btf = ::access("/sys/kernel/btf/vmlinux", R_OK) == 0;
+  out.capabilities = parse_cap_eff(read_file("/proc/self/status").value_or(""));
+  out.hooks = probe_hooks();
+  out.sock_destroy = probe_sock_destroy();
+  out.membarrier = probe_membarrier();
+  if (const auto root = mount_point(out.mounts, "cgroup2"))
+    out.connect_programs = connect_programs(*root);
+  return out;
+}
+
+}  // namespace lb::lbctl

@@ -1,0 +1,27 @@
+// One parsed command line.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "tools/lbctl/env.h"
+
+namespace lb::lbctl {
+
+struct Options {
+  std::string socket;
+  bool json = false;
+  std::string command;  // "list", ...
+  std::string subject;  // FILTER, ADDR:PORT, TARGET or SOURCE
+  std::string service;
+  bool wait = false;
+  bool terminate = false;
+  std::optional<std::chrono::milliseconds> timeout;
+};
+
+// The error is the exit code; help, version and complaints are written already.
+[[nodiscard]] tl::expected<Options, int> parse_options(Env& env, std::span<const std::string> args);
+
+}  // namespace lb::lbctl
