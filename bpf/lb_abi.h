@@ -29,14 +29,15 @@ struct lb_addr {
 	__be32 ip[4];
 	__be16 port;
 	__u8 proto; /* IPPROTO_TCP or IPPROTO_UDP */
-	__u8 pad; /* always 0: part of the hashed key */
+	__u8 pad;   /* always 0: part of the hashed key */
 };
 LB_STATIC_ASSERT(sizeof(struct lb_addr) == 20);
 
 /* Which backends a client's socket can reach. Each has a set of its own, all by one policy. */
 enum lb_family {
 	LB_FAMILY_V4 = 0, /* an AF_INET socket */
-	LB_FAMILY_V6 = 1, /* an IPV6_V6ONLY socket, or an unconnected UDP socket that sends to IPv6 */
+	LB_FAMILY_V6 =
+		1, /* an IPV6_V6ONLY socket, or an unconnected UDP socket that sends to IPv6 */
 	LB_FAMILY_ANY = 2, /* a dual-stack AF_INET6 socket */
 	LB_FAMILIES = 3,
 };
@@ -51,23 +52,22 @@ enum lb_family {
  */
 struct lb_service {
 	__u64 set[LB_FAMILIES];
-	__u64 cursor; /* round robin: next position, counted up by the hooks */
+	__u64 cursor;       /* round robin: next position, counted up by the hooks */
 	struct lb_addr key; /* its identity, for lbd after a restart; port 0: the entry is free */
 	__u32 pad[3];
 };
 LB_STATIC_ASSERT(sizeof(struct lb_service) == 64);
 
-#define LB_SET(base, count, policy) \
-	((__u64)(base) | (__u64)(count) << 32 | (__u64)(policy) << 48)
-#define LB_SET_BASE(set) ((__u32)(set))
-#define LB_SET_COUNT(set) ((__u32)((set) >> 32) & 0xffff)
-#define LB_SET_POLICY(set) ((__u32)((set) >> 48) & 0xf)
-#define LB_SET_MAX_SLOTS 0xffff
+#define LB_SET(base, count, policy) ((__u64)(base) | (__u64)(count) << 32 | (__u64)(policy) << 48)
+#define LB_SET_BASE(set)            ((__u32)(set))
+#define LB_SET_COUNT(set)           ((__u32)((set) >> 32) & 0xffff)
+#define LB_SET_POLICY(set)          ((__u32)((set) >> 48) & 0xf)
+#define LB_SET_MAX_SLOTS            0xffff
 
 enum lb_policy {
-	LB_POLICY_RANDOM = 0, /* weighted, by the slots' alias table */
-	LB_POLICY_P2C = 1, /* the less loaded of two weighted draws */
-	LB_POLICY_LEAST = 2, /* scan of all slots for the least connections per weight */
+	LB_POLICY_RANDOM = 0,      /* weighted, by the slots' alias table */
+	LB_POLICY_P2C = 1,         /* the less loaded of two weighted draws */
+	LB_POLICY_LEAST = 2,       /* scan of all slots for the least connections per weight */
 	LB_POLICY_ROUND_ROBIN = 3, /* slots hold the weighted sequence */
 	LB_POLICY_HASH = 4, /* slots hold a Maglev table over client uid and network namespace */
 };
@@ -77,12 +77,12 @@ enum lb_policy {
  * threshold/65536, else takes `alias` (Walker's alias method: exact weights by one look-up). Policies
  * that do not draw by weight read `id` only. Mmapped arrays have a stride of 8 bytes anyway.
  */
-#define LB_SLOT(id, alias, threshold) \
+#define LB_SLOT(id, alias, threshold)                                                              \
 	((__u64)(id) | (__u64)(alias) << 24 | (__u64)(threshold) << 48)
-#define LB_SLOT_ID(slot) ((__u32)(slot) & 0xffffff)
-#define LB_SLOT_ALIAS(slot) ((__u32)((slot) >> 24) & 0xffffff)
+#define LB_SLOT_ID(slot)        ((__u32)(slot)&0xffffff)
+#define LB_SLOT_ALIAS(slot)     ((__u32)((slot) >> 24) & 0xffffff)
 #define LB_SLOT_THRESHOLD(slot) ((__u32)((slot) >> 48))
-#define LB_MAX_BACKEND_ID 0xffffff
+#define LB_MAX_BACKEND_ID       0xffffff
 
 /*
  * One backend of one service: the one cache line that a connection touches.
@@ -98,9 +98,9 @@ enum lb_policy {
 struct lb_backend {
 	struct lb_addr address; /* proto is the service's; all zero: the line is free */
 	__u16 weight; /* divided by the greatest common divisor of the service's weights; never 0 */
-	__u16 flags; /* LB_BACKEND_* */
+	__u16 flags;  /* LB_BACKEND_* */
 	__u32 generation; /* of this id: raised each time the line is given to another backend */
-	__u32 owner; /* id of the line that `address_ids` points to; of itself when not a member */
+	__u32 owner;  /* id of the line that `address_ids` points to; of itself when not a member */
 	__u32 opened; /* how often a hook chose this line; wraps */
 	__u32 active; /* TCP: connections of the address from SYN_SENT to CLOSE (TIME_WAIT is CLOSE) */
 	struct lb_addr service; /* what getpeername() reports */
@@ -108,20 +108,21 @@ struct lb_backend {
 };
 LB_STATIC_ASSERT(sizeof(struct lb_backend) == 64);
 
-#define LB_BACKEND_MEMBER 1 /* another line owns the address */
+#define LB_BACKEND_MEMBER   1 /* another line owns the address */
 #define LB_BACKEND_REMEMBER 2 /* connect notes line and service in the socket's storage */
-#define LB_BACKEND_RECALL 4 /* on the owner: a socket's storage says which line it belongs to */
-#define LB_BACKEND_IN_USE 8 /* takes new connections: unconnected UDP sockets may stay with it */
-#define LB_BACKEND_LISTED 16 /* for lbd after a restart: part of its service, with or without weight */
+#define LB_BACKEND_RECALL   4 /* on the owner: a socket's storage says which line it belongs to */
+#define LB_BACKEND_IN_USE   8 /* takes new connections: unconnected UDP sockets may stay with it */
+#define LB_BACKEND_LISTED                                                                          \
+	16 /* for lbd after a restart: part of its service, with or without weight */
 
 /* Touched by failures and recounts only, hence apart from the line above. */
 struct lb_backend_cold {
-	__u32 refused; /* sk_err was ECONNREFUSED */
+	__u32 refused;   /* sk_err was ECONNREFUSED */
 	__u32 timed_out; /* sk_err was ETIMEDOUT */
-	__u32 gave_up; /* sk_err was 0: closed in SYN_SENT, or failed locally after SYN_SENT */
-	__u32 other; /* any other sk_err: unreachable and the like */
+	__u32 gave_up;   /* sk_err was 0: closed in SYN_SENT, or failed locally after SYN_SENT */
+	__u32 other;     /* any other sk_err: unreachable and the like */
 	__u32 syn_retransmits; /* first sign of a black hole */
-	__u32 recounted; /* what `active` is by the recount in progress */
+	__u32 recounted;       /* what `active` is by the recount in progress */
 	__u32 pad[2];
 };
 LB_STATIC_ASSERT(sizeof(struct lb_backend_cold) == 32);
@@ -137,7 +138,7 @@ LB_STATIC_ASSERT(sizeof(struct lb_control) == 16);
 /* In a socket's storage: where it was steered to, and what it asked for. */
 struct lb_flow {
 	__u32 backend;
-	__u32 generation; /* of the backend; another one: the flow is void */
+	__u32 generation;       /* of the backend; another one: the flow is void */
 	struct lb_addr service; /* as the application wrote it */
 };
 LB_STATIC_ASSERT(sizeof(struct lb_flow) == 28);
@@ -154,7 +155,7 @@ LB_STATIC_ASSERT(sizeof(struct lb_udp_flows) == LB_UDP_FLOWS * 28 + 4);
  * The mark in the socket itself (tcp_sock.save_syn, which has a meaning on listeners only, is settable
  * from connect hooks and readable in tracepoints; 2 bits wide, values above 2 are refused).
  */
-#define LB_MARK_STEERED 1
+#define LB_MARK_STEERED             1
 #define LB_MARK_STEERED_V6_LOOPBACK 2 /* the application asked for ::1 */
 
 enum lb_event_kind {
@@ -171,7 +172,7 @@ struct lb_event {
 	__u32 backend; /* line id */
 	__u32 generation;
 	__u32 error; /* sk_err, 0 where there is none */
-	__u8 kind; /* enum lb_event_kind */
+	__u8 kind;   /* enum lb_event_kind */
 	__u8 pad[3];
 };
 LB_STATIC_ASSERT(sizeof(struct lb_event) == 24);
@@ -187,7 +188,7 @@ struct lb_socket {
 	__be16 peer_port;
 	__u16 family; /* AF_INET or AF_INET6 */
 	__u8 proto;
-	__u8 state; /* TCP_* */
+	__u8 state;         /* TCP_* */
 	__u32 bound_device; /* ifindex, 0 = any */
 	__u32 pad;
 };

@@ -16,8 +16,8 @@ enum lb_verdict {
 
 /* What the entry points read from the context and write back to it. */
 struct lb_request {
-	struct lb_addr key; /* in: as the application wrote it */
-	__u32 family; /* in: enum lb_family */
+	struct lb_addr key;         /* in: as the application wrote it */
+	__u32 family;               /* in: enum lb_family */
 	struct lb_backend *backend; /* out, when steered */
 };
 
@@ -38,8 +38,8 @@ static __always_inline int lb_is_v6_loopback(const __be32 ip[4])
 
 static __always_inline int lb_same_addr(const struct lb_addr *a, const struct lb_addr *b)
 {
-	return a->port == b->port && a->proto == b->proto && a->ip[3] == b->ip[3] && a->ip[2] == b->ip[2] &&
-	       a->ip[1] == b->ip[1] && a->ip[0] == b->ip[0];
+	return a->port == b->port && a->proto == b->proto && a->ip[3] == b->ip[3] &&
+	       a->ip[2] == b->ip[2] && a->ip[1] == b->ip[1] && a->ip[0] == b->ip[0];
 }
 
 /*
@@ -80,7 +80,8 @@ static __always_inline int lb_listens(struct bpf_sock_addr *ctx, const struct lb
  * The first choice does not listen: try others. When none listens the first choice stands, so that the
  * failure is seen and counted.
  */
-static __noinline __u32 lb_find_listening(struct bpf_sock_addr *ctx, __u64 set, __u32 first, __u32 position)
+static __noinline __u32 lb_find_listening(struct bpf_sock_addr *ctx, __u64 set, __u32 first,
+					  __u32 position)
 {
 	struct lb_tried tried = { .count = 1, .id = { first } };
 	struct lb_backend *backend;
@@ -117,7 +118,8 @@ static __always_inline __u32 lb_choose(struct bpf_sock_addr *ctx, struct lb_serv
 	__u32 id, position;
 
 	if (LB_SET_POLICY(set) == LB_POLICY_HASH)
-		choice.hash = lb_hash_client((__u32)bpf_get_current_uid_gid(), bpf_get_netns_cookie(ctx));
+		choice.hash =
+			lb_hash_client((__u32)bpf_get_current_uid_gid(), bpf_get_netns_cookie(ctx));
 	id = lb_select(set, &choice, &position);
 	request->backend = id ? lb_backend_at(id) : NULL;
 	if (!request->backend)
@@ -129,10 +131,12 @@ static __always_inline __u32 lb_choose(struct bpf_sock_addr *ctx, struct lb_serv
 	return id;
 }
 
-static __always_inline void lb_remember_tcp(struct bpf_sock_addr *ctx, struct lb_request *request, __u32 id)
+static __always_inline void lb_remember_tcp(struct bpf_sock_addr *ctx, struct lb_request *request,
+					    __u32 id)
 {
 	struct bpf_sock *sk = ctx->sk;
-	int mark = lb_is_v6_loopback(request->key.ip) ? LB_MARK_STEERED_V6_LOOPBACK : LB_MARK_STEERED;
+	int mark =
+		lb_is_v6_loopback(request->key.ip) ? LB_MARK_STEERED_V6_LOOPBACK : LB_MARK_STEERED;
 	struct lb_flow *flow;
 
 	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_SAVE_SYN, &mark, sizeof(mark));
@@ -146,7 +150,8 @@ static __always_inline void lb_remember_tcp(struct bpf_sock_addr *ctx, struct lb
 	flow->service = request->key;
 }
 
-static __always_inline void lb_remember_udp(struct bpf_sock_addr *ctx, struct lb_request *request, __u32 id)
+static __always_inline void lb_remember_udp(struct bpf_sock_addr *ctx, struct lb_request *request,
+					    __u32 id)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct lb_udp_flows *flows;
@@ -192,7 +197,8 @@ static __always_inline struct lb_service *lb_service_of(const struct lb_addr *ke
 }
 
 /* Map look-ups on this path: service_ids, services, slots and backends per candidate; no more. */
-static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx, struct lb_request *request)
+static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx,
+						struct lb_request *request)
 {
 	struct lb_service *service;
 	__u32 id;

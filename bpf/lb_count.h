@@ -55,8 +55,8 @@ static __always_inline int lb_find_counted(void *sk, struct lb_counted *counted)
 	if (!flow || flow->backend == counted->owner_id)
 		return 1;
 	member = lb_backend_at(flow->backend);
-	if (member && member->generation == flow->generation && member->owner == counted->owner_id &&
-	    member->flags & LB_BACKEND_MEMBER) {
+	if (member && member->generation == flow->generation &&
+	    member->owner == counted->owner_id && member->flags & LB_BACKEND_MEMBER) {
 		counted->member_id = flow->backend;
 		counted->member = member;
 	}
@@ -99,7 +99,8 @@ static __always_inline void lb_recount_add(const struct lb_counted *counted, __s
 }
 
 /* The walk met a socket that is not closed. */
-static __always_inline void lb_recount_visit(struct sock *sk, const struct lb_counted *counted, __u32 epoch)
+static __always_inline void lb_recount_visit(struct sock *sk, const struct lb_counted *counted,
+					     __u32 epoch)
 {
 	__u64 *mark = bpf_sk_storage_get(&recount_marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	__u64 seen;
@@ -109,7 +110,8 @@ static __always_inline void lb_recount_visit(struct sock *sk, const struct lb_co
 	seen = *(volatile __u64 *)mark;
 	if (seen >> 32 == epoch)
 		return;
-	if (__sync_val_compare_and_swap(mark, seen, LB_RECOUNT_MARK(epoch, LB_RECOUNT_COUNTED)) == seen)
+	if (__sync_val_compare_and_swap(mark, seen, LB_RECOUNT_MARK(epoch, LB_RECOUNT_COUNTED)) ==
+	    seen)
 		lb_recount_add(counted, 1);
 }
 

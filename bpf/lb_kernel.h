@@ -14,19 +14,19 @@
 
 #include "lb_abi.h"
 
-#define AF_INET 2
-#define AF_INET6 10
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define ECONNREFUSED 111
-#define ETIMEDOUT 110
-#define TCP_SAVE_SYN 27
+#define AF_INET         2
+#define AF_INET6        10
+#define IPPROTO_TCP     6
+#define IPPROTO_UDP     17
+#define ECONNREFUSED    111
+#define ETIMEDOUT       110
+#define TCP_SAVE_SYN    27
 
 /* include/net/tcp_states.h */
 #define TCP_ESTABLISHED 1
-#define TCP_SYN_SENT 2
-#define TCP_CLOSE 7
-#define TCP_LISTEN 10
+#define TCP_SYN_SENT    2
+#define TCP_CLOSE       7
+#define TCP_LISTEN      10
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

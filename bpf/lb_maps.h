@@ -17,46 +17,46 @@
 
 #include "lb_kernel.h"
 
-#define LB_MAPPED_ARRAY(name, type_)                    \
-	struct {                                        \
-		__uint(type, BPF_MAP_TYPE_ARRAY);       \
-		__uint(map_flags, BPF_F_MMAPABLE);      \
-		__uint(max_entries, 1);                 \
-		__type(key, __u32);                     \
-		__type(value, type_);                   \
+#define LB_MAPPED_ARRAY(name, type_)                                                               \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
+		__uint(max_entries, 1);                                                            \
+		__type(key, __u32);                                                                \
+		__type(value, type_);                                                              \
 	} name SEC(".maps")
 
 /* Preallocated although only lbd writes: an update must not fail for want of memory. */
-#define LB_ADDRESS_MAP(name)                            \
-	struct {                                        \
-		__uint(type, BPF_MAP_TYPE_HASH);        \
-		__uint(max_entries, 1);                 \
-		__type(key, struct lb_addr);            \
-		__type(value, __u32);                   \
+#define LB_ADDRESS_MAP(name)                                                                       \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
+		__uint(max_entries, 1);                                                            \
+		__type(key, struct lb_addr);                                                       \
+		__type(value, __u32);                                                              \
 	} name SEC(".maps")
 
-#define LB_SOCKET_STORAGE(name, type_)                  \
-	struct {                                        \
-		__uint(type, BPF_MAP_TYPE_SK_STORAGE);  \
-		__uint(map_flags, BPF_F_NO_PREALLOC);   \
-		__type(key, int);                       \
-		__type(value, type_);                   \
+#define LB_SOCKET_STORAGE(name, type_)                                                             \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_SK_STORAGE);                                             \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
+		__type(key, int);                                                                  \
+		__type(value, type_);                                                              \
 	} name SEC(".maps")
 
-#define LB_PROGRAM_ARRAY(name)                          \
-	struct {                                        \
-		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);  \
-		__uint(max_entries, 1);                 \
-		__type(key, __u32);                     \
-		__type(value, __u32);                   \
+#define LB_PROGRAM_ARRAY(name)                                                                     \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                             \
+		__uint(max_entries, 1);                                                            \
+		__type(key, __u32);                                                                \
+		__type(value, __u32);                                                              \
 	} name SEC(".maps")
 
 LB_ADDRESS_MAP(service_ids); /* where a client connects to -> index into services */
 LB_MAPPED_ARRAY(services, struct lb_service);
 LB_MAPPED_ARRAY(slots, __u64);
-LB_MAPPED_ARRAY(backends, struct lb_backend); /* id 0 is never a backend */
+LB_MAPPED_ARRAY(backends, struct lb_backend);  /* id 0 is never a backend */
 LB_MAPPED_ARRAY(cold, struct lb_backend_cold); /* same ids */
-LB_ADDRESS_MAP(address_ids); /* a backend's address -> the line that counts it */
+LB_ADDRESS_MAP(address_ids);                   /* a backend's address -> the line that counts it */
 
 LB_MAPPED_ARRAY(control, struct lb_control);
 LB_SOCKET_STORAGE(tcp_flows, struct lb_flow); /* only for lines with LB_BACKEND_REMEMBER */

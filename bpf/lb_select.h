@@ -70,7 +70,7 @@ struct lb_scan {
 	__u64 least;
 	__u32 base;
 	__u32 random;
-	__u32 id; /* 0 until one is found */
+	__u32 id;               /* 0 until one is found */
 	struct lb_tried *tried; /* NULL in the first pass */
 };
 
@@ -119,7 +119,8 @@ static __always_inline __u32 lb_draw(__u64 set, __u32 random)
 	__u64 position = (__u64)random * LB_SET_COUNT(set);
 	__u64 slot = lb_slot_at(LB_SET_BASE(set) + (__u32)(position >> 32));
 
-	return ((__u32)position >> 16) < LB_SLOT_THRESHOLD(slot) ? LB_SLOT_ID(slot) : LB_SLOT_ALIAS(slot);
+	return ((__u32)position >> 16) < LB_SLOT_THRESHOLD(slot) ? LB_SLOT_ID(slot)
+								 : LB_SLOT_ALIAS(slot);
 }
 
 static __always_inline __u32 lb_less_loaded(__u32 one, __u32 other)
@@ -128,12 +129,14 @@ static __always_inline __u32 lb_less_loaded(__u32 one, __u32 other)
 
 	if (!a || !b)
 		return one;
-	return (__u64)(lb_load_of(b) + 1) * a->weight < (__u64)(lb_load_of(a) + 1) * b->weight ? other : one;
+	return (__u64)(lb_load_of(b) + 1) * a->weight < (__u64)(lb_load_of(a) + 1) * b->weight
+		       ? other
+		       : one;
 }
 
 struct lb_choice {
-	__u32 random; /* a fresh random number */
-	__u32 hash; /* of the client, for LB_POLICY_HASH */
+	__u32 random;  /* a fresh random number */
+	__u32 hash;    /* of the client, for LB_POLICY_HASH */
 	__u64 *cursor; /* of the service, for LB_POLICY_ROUND_ROBIN */
 };
 
@@ -149,7 +152,8 @@ static __always_inline __u32 lb_select(__u64 set, const struct lb_choice *choice
 	case LB_POLICY_LEAST:
 		return lb_scan_least(set, choice->random, NULL);
 	case LB_POLICY_P2C:
-		return lb_less_loaded(lb_draw(set, choice->random), lb_draw(set, bpf_get_prandom_u32()));
+		return lb_less_loaded(lb_draw(set, choice->random),
+				      lb_draw(set, bpf_get_prandom_u32()));
 	case LB_POLICY_ROUND_ROBIN:
 		*position = __sync_fetch_and_add(choice->cursor, 1) % count;
 		return LB_SLOT_ID(lb_slot_at(LB_SET_BASE(set) + *position));

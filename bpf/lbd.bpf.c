@@ -11,7 +11,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define LB_ALLOW 1
+#define LB_ALLOW  1
 #define LB_REFUSE 0 /* with bpf_set_retval(): the caller sees that errno, never EPERM */
 
 /* The kernel keeps user_port as 4 bytes of which the port is the first two, in network order. */
@@ -59,7 +59,8 @@ static __always_inline void lb_write6(struct bpf_sock_addr *ctx, const struct lb
 
 /* ---- connect ---- */
 
-static __always_inline enum lb_verdict lb_connect(struct bpf_sock_addr *ctx, struct lb_request *request)
+static __always_inline enum lb_verdict lb_connect(struct bpf_sock_addr *ctx,
+						  struct lb_request *request)
 {
 	enum lb_verdict verdict = lb_steer(ctx, request);
 
@@ -80,7 +81,8 @@ static __always_inline __u32 lb_family6(struct bpf_sock_addr *ctx)
 		common = (struct sock_common *)bpf_skc_to_tcp_sock(sk);
 	else
 		common = (struct sock_common *)bpf_skc_to_udp6_sock(sk);
-	return common && BPF_CORE_READ_BITFIELD(common, skc_ipv6only) ? LB_FAMILY_V6 : LB_FAMILY_ANY;
+	return common && BPF_CORE_READ_BITFIELD(common, skc_ipv6only) ? LB_FAMILY_V6
+								      : LB_FAMILY_ANY;
 }
 
 SEC("cgroup/connect4") int lb_connect4(struct bpf_sock_addr *ctx)
@@ -251,8 +253,9 @@ SEC("iter/tcp") int lb_walk_tcp(struct bpf_iter__tcp *ctx)
 	struct tcp_sock *tcp;
 
 	tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
-	if (!tcp || !knobs || !BPF_CORE_READ_BITFIELD(tcp, save_syn) || common->skc_state == TCP_CLOSE ||
-	    common->skc_state == TCP_LISTEN || !lb_find_counted(tcp, &counted))
+	if (!tcp || !knobs || !BPF_CORE_READ_BITFIELD(tcp, save_syn) ||
+	    common->skc_state == TCP_CLOSE || common->skc_state == TCP_LISTEN ||
+	    !lb_find_counted(tcp, &counted))
 		return 0;
 	if (knobs->recount_epoch) {
 		lb_recount_visit((struct sock *)tcp, &counted, knobs->recount_epoch);
@@ -271,7 +274,8 @@ SEC("iter/bpf_sk_storage_map") int lb_walk_udp(struct bpf_iter__bpf_sk_storage_m
 	struct lb_backend *backend;
 	struct lb_addr peer;
 
-	if (!sk || !flows || sk->__sk_common.skc_state != TCP_ESTABLISHED || !lb_in_scope(&sk->__sk_common))
+	if (!sk || !flows || sk->__sk_common.skc_state != TCP_ESTABLISHED ||
+	    !lb_in_scope(&sk->__sk_common))
 		return 0;
 	lb_peer_of(&sk->__sk_common, &peer);
 	peer.proto = IPPROTO_UDP;
@@ -279,9 +283,11 @@ SEC("iter/bpf_sk_storage_map") int lb_walk_udp(struct bpf_iter__bpf_sk_storage_m
 		struct lb_flow flow = flows->flow[i];
 
 		backend = flow.service.port ? lb_backend_at(flow.backend) : NULL;
-		if (!backend || backend->generation != flow.generation || !lb_same_addr(&backend->address, &peer))
+		if (!backend || backend->generation != flow.generation ||
+		    !lb_same_addr(&backend->address, &peer))
 			continue;
-		lb_write_socket(ctx->meta->seq, &sk->__sk_common, flow.backend, flow.generation, IPPROTO_UDP);
+		lb_write_socket(ctx->meta->seq, &sk->__sk_common, flow.backend, flow.generation,
+				IPPROTO_UDP);
 		return 0;
 	}
 	return 0;

@@ -28,8 +28,8 @@ class Event {
 
   enum class Woken { Notified, Deadline, Cancelled };
 
-  asio::awaitable<Woken> wait(
-      std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max()) {
+  asio::awaitable<Woken> wait(std::chrono::steady_clock::time_point deadline =
+                                  std::chrono::steady_clock::time_point::max()) {
     while (!set_) {
       timer_.expires_at(deadline);
       const auto [ec] = co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));

@@ -36,19 +36,19 @@ using Result = tl::expected<T, Error>;
 #define LB_CONCAT(a, b) LB_CONCAT_(a, b)
 
 // LB_TRY(UniqueFd fd, open_cgroup(path)); returns the error from the calling function, or goes on.
-#define LB_TRY(decl, expr)                                                                  \
-  auto LB_CONCAT(lb_try_, __LINE__) = (expr);                                               \
-  if (!LB_CONCAT(lb_try_, __LINE__))                                                        \
-    return tl::unexpected(std::move(LB_CONCAT(lb_try_, __LINE__)).error());                 \
+#define LB_TRY(decl, expr)                                                  \
+  auto LB_CONCAT(lb_try_, __LINE__) = (expr);                               \
+  if (!LB_CONCAT(lb_try_, __LINE__))                                        \
+    return tl::unexpected(std::move(LB_CONCAT(lb_try_, __LINE__)).error()); \
   decl = *std::move(LB_CONCAT(lb_try_, __LINE__))
 
 // LB_CHECK(write_all(fd, bytes)); for Result<>.
-#define LB_CHECK(expr)                                                                      \
+#define LB_CHECK(expr) \
   if (auto lb_check_ = (expr); !lb_check_) return tl::unexpected(std::move(lb_check_).error())
 
 // The same in a coroutine; `expr` may contain co_await.
-#define LB_CO_TRY(decl, expr)                                                               \
-  auto LB_CONCAT(lb_try_, __LINE__) = (expr);                                               \
-  if (!LB_CONCAT(lb_try_, __LINE__))                                                        \
-    co_return tl::unexpected(std::move(LB_CONCAT(lb_try_, __LINE__)).error());              \
+#define LB_CO_TRY(decl, expr)                                                  \
+  auto LB_CONCAT(lb_try_, __LINE__) = (expr);                                  \
+  if (!LB_CONCAT(lb_try_, __LINE__))                                           \
+    co_return tl::unexpected(std::move(LB_CONCAT(lb_try_, __LINE__)).error()); \
   decl = *std::move(LB_CONCAT(lb_try_, __LINE__))

@@ -43,14 +43,17 @@ Result<SysTime> parse_iso8601(std::string_view text) {
   int ms = 0;
   int length = 0;
   const std::string copy(text);
-  const int fields = std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year,
-                                 &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms,
-                                 &length);
-  if (fields != 7 || static_cast<std::size_t>(length) != text.size())
-    return fail(fmt::format("'{}' is not a time like 2026-01-31T12:00:00.000Z", text));
+  const int fields =
+      std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year, &tm.tm_mon,
+                  &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, &length);
   tm.tm_year -= 1900;
   tm.tm_mon -= 1;
-  return SysTime(std::chrono::seconds(::timegm(&tm)) + milliseconds(ms));
+  // sscanf and timegm let a 13th month, signs and missing digits pass: writing it again does not.
+  if (fields == 7 && static_cast<std::size_t>(length) == text.size()) {
+    const SysTime time(std::chrono::seconds(::timegm(&tm)) + milliseconds(ms));
+    if (format_iso8601(time) == text) return time;
+  }
+  return fail(fmt::format("'{}' is not a time like 2026-01-31T12:00:00.000Z", text));
 }
 
 Result<milliseconds> parse_duration(std::string_view text) {
@@ -61,8 +64,8 @@ Result<milliseconds> parse_duration(std::string_view text) {
     for (const auto& unit : kUnits)
       if (suffix == unit.name && count <= milliseconds::max().count() / unit.length.count() / 1000)
         return count * unit.length;
-  return fail(fmt::format("'{}' is not a duration: write for example \"250ms\", \"60s\" or \"5m\"",
-                          text));
+  return fail(
+      fmt::format("'{}' is not a duration: write for example \"250ms\", \"60s\" or \"5m\"", text));
 }
 
 std::string format_duration(milliseconds duration) {

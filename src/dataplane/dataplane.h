@@ -5,68 +5,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "model/service.h"
+#include "model/programmed.h"
 
 namespace lb {
-
-struct ProgrammedBackend {
-  Address address;
-  std::uint32_t weight = 0;  // 0: keeps its connections, gets no new ones
-
-  auto operator<=>(const ProgrammedBackend&) const = default;
-};
-
-// One service as the kernel shall have it.
-struct ProgrammedService {
-  ServiceKey key;  // identity, and what getpeername() reports
-  // Where it can be reached: key.address and its aliases, or every local address for 0.0.0.0 and ::.
-  // Empty: steers nothing (left by its source), but its backends' connections are still counted.
-  std::vector<IpAddress> addresses;
-  Balance balance = Balance::LeastConn;
-  std::vector<ProgrammedBackend> backends;  // sorted by address
-
-  bool operator==(const ProgrammedService&) const = default;
-};
-
-struct FailedConnects {
-  std::uint64_t refused = 0;
-  std::uint64_t timed_out = 0;
-  std::uint64_t gave_up = 0;  // the client closed before the answer came, or failed locally
-  std::uint64_t other = 0;    // unreachable and the like
-};
-
-struct ObservedBackend {
-  Address address;
-  bool listed = false;  // part of the service as last upserted; else only its connections remain
-  std::uint32_t weight = 0;  // as programmed; 0 when not listed
-  std::optional<std::uint64_t> active_connections;  // exact; nullopt for UDP
-  std::uint64_t total_connections = 0;  // how often the hook chose it, since first programmed
-  FailedConnects failed;
-};
-
-struct ObservedService {
-  ServiceKey key;
-  std::vector<IpAddress> addresses;       // sorted
-  Balance balance = Balance::LeastConn;   // with the weights: what a restart compares
-  std::vector<ObservedBackend> backends;  // sorted by address
-};
-
-struct Observed {
-  std::vector<ObservedService> services;  // sorted by key
-};
-
-struct ConnectFailure {
-  enum class Kind : std::uint8_t { Refused, TimedOut, GaveUp, Other, SynRetransmitted };
-  Kind kind = Kind::Other;
-  ServiceKey service;
-  Address backend;
-  int error = 0;  // errno as the client saw it; 0 where there is none
-};
 
 // What is in force, for `lbctl status`.
 struct DataplaneInfo {
@@ -76,9 +21,9 @@ struct DataplaneInfo {
   std::uint64_t max_services = 0, used_services = 0;
   std::uint64_t max_backends = 0, used_backends = 0;
   std::uint64_t max_slots = 0, used_slots = 0;
-  std::uint64_t recounts = 0;        // times the counts were taken anew, 1 at each start
-  std::uint64_t lost_events = 0;     // failure events that found the ring full
-  std::vector<std::string> notes;    // degraded modes, one sentence each
+  std::uint64_t recounts = 0;      // times the counts were taken anew, 1 at each start
+  std::uint64_t lost_events = 0;   // failure events that found the ring full
+  std::vector<std::string> notes;  // degraded modes, one sentence each
 };
 
 class Dataplane {
@@ -86,7 +31,8 @@ class Dataplane {
   virtual ~Dataplane() = default;
 
   [[nodiscard]] virtual Result<Observed> read() = 0;
-  [[nodiscard]] virtual Result<ObservedService> read(const ServiceKey& key) = 0;  // ENOENT if absent
+  [[nodiscard]] virtual Result<ObservedService> read(
+      const ServiceKey& key) = 0;  // ENOENT if absent
 
   // Switches the service to exactly this set, atomically for connecting clients. A backend that is
   // no longer listed stays known until its connections are gone, and takes up its counts when it

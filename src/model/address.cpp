@@ -37,12 +37,12 @@ IpAddress IpAddress::v6(const std::array<std::uint8_t, 16>& network_order) {
 }
 
 Result<IpAddress> IpAddress::parse(std::string_view text) {
-  const std::string copy(text);
+  // inet_pton would stop at a zero byte and call the front good.
+  const std::string copy(text.find('\0') == std::string_view::npos ? text : "");
   in_addr four{};
   if (::inet_pton(AF_INET, copy.c_str(), &four) == 1) return v4(ntohl(four.s_addr));
   IpAddress out;
-  if (copy.size() == text.size() && ::inet_pton(AF_INET6, copy.c_str(), out.bytes_.data()) == 1)
-    return out;
+  if (::inet_pton(AF_INET6, copy.c_str(), out.bytes_.data()) == 1) return out;
   return fail(fmt::format("'{}' is not an IP address", text));
 }
 

@@ -58,8 +58,8 @@ struct Backend {
   std::string id;    // the source's name for it: Merlion's NAME, Marathon's task id, else ADDR:PORT
   std::string host;  // what the source called the machine: a name or an address
   Address address;
-  std::uint32_t weight = kDefaultWeight;  // 0 to kMaxWeight; 0 takes no new connections
-  std::string origin;                     // where within the source: file, key prefix, app
+  std::uint32_t weight = kDefaultWeight;      // 0 to kMaxWeight; 0 takes no new connections
+  std::string origin;                         // where within the source: file, key prefix, app
   BackendState state = BackendState::Active;  // the source's own verdict
   Reason reason = Reason::None;
 

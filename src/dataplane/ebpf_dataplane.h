@@ -1,0 +1,32 @@
+// The eBPF dataplane: hooks at connect time. Joins the parts of ebpf/ and keeps their order.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+
+#include "dataplane/dataplane.h"
+
+namespace lb {
+
+namespace asio = boost::asio;
+
+struct EbpfOptions {
+  std::string cgroup;      // empty: the root of the cgroup2 mount
+  std::string bpffs;       // our own folder below a bpffs mount
+  bool host_scope = true;  // serve only sockets of this process's network namespace
+  std::uint32_t max_services = 16384;
+  std::uint32_t max_backends = 131072;
+  std::uint32_t max_slots = 1048576;
+};
+
+// Loads, takes over what an earlier lbd left, recounts. Errors say what is missing and what to do.
+// The hooks stay in force when the object goes; detach_ebpf() removes them. `io` outlives the object.
+[[nodiscard]] Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io,
+                                                                     EbpfOptions options);
+
+// Removes every hook, program and map pinned in `bpffs`. Nothing may be using the folder.
+[[nodiscard]] Result<> detach_ebpf(const std::string& bpffs);
+
+}  // namespace lb

@@ -1,0 +1,35 @@
+#include "ebpf/abi.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <array>
+#include <cstring>
+
+namespace lb::bpf {
+
+lb_addr to_abi(Protocol protocol, const Address& address) {
+  lb_addr out{};
+  std::memcpy(out.ip, address.ip.bytes().data(), sizeof out.ip);
+  out.port = htons(address.port);
+  out.proto = protocol == Protocol::Tcp ? IPPROTO_TCP : IPPROTO_UDP;
+  return out;
+}
+
+lb_addr to_abi(const ServiceKey& key) {
+  return to_abi(key.protocol, Address{key.address, key.port});
+}
+
+Address address_from_abi(const lb_addr& addr) {
+  std::array<std::uint8_t, 16> bytes;
+  std::memcpy(bytes.data(), addr.ip, bytes.size());
+  return Address{IpAddress::v6(bytes), ntohs(addr.port)};
+}
+
+ServiceKey key_from_abi(const lb_addr& addr) {
+  const Address address = address_from_abi(addr);
+  return ServiceKey{addr.proto == IPPROTO_UDP ? Protocol::Udp : Protocol::Tcp, address.ip,
+                    address.port};
+}
+
+}  // namespace lb::bpf

@@ -1,0 +1,61 @@
+// Loading the programs with their maps, and the folder under bpffs in which they are pinned:
+//
+//   BPFFS/common_v1/    what has no size of its own: storages, program arrays, ring, control
+//   BPFFS/maps_v1_N/    the sized maps; N grows with each change of size
+//   BPFFS/links/        one link per hook
+//
+// Folders of maps are filled under another name and renamed, so that a half-filled one is never met.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "ebpf/maps.h"
+#include "ebpf/move.h"
+
+struct lbd;  // the generated skeleton
+
+namespace lb::bpf {
+
+struct Options {
+  std::string cgroup;      // a folder of cgroup2
+  std::string bpffs;       // our folder below a bpffs
+  bool host_scope = true;  // false: serve the sockets of all network namespaces
+  Sizes sizes;
+};
+
+struct SkeletonDeleter {
+  void operator()(lbd* skeleton) const;
+};
+using Skeleton = std::unique_ptr<lbd, SkeletonDeleter>;
+
+struct Loaded {
+  Skeleton skeleton;
+  Maps maps;
+  // The maps that were in force before, when the sizes have changed: to be dropped by finish_move()
+  // once the hooks use the new ones.
+  struct Former {
+    Maps maps;
+    Copied copied;
+  };
+  std::optional<Former> former;
+  std::string maps_folder;
+};
+
+// Creates or takes over the maps and loads the programs; attaches nothing. When the sizes differ from
+// those of the pinned maps the content is copied into new maps beside them.
+[[nodiscard]] Result<Loaded> load(const Options& options);
+
+// After the hooks were switched: what was counted in the former maps since the copy is added, and
+// every maps folder but the current one removed.
+[[nodiscard]] Result<> finish_move(const Options& options, Loaded& loaded);
+
+// Network namespace of this process, as SO_NETNS_COOKIE gives it.
+[[nodiscard]] Result<std::uint64_t> own_netns_cookie();
+
+// Unpins everything under `bpffs`, hooks first. Succeeds when there is nothing.
+[[nodiscard]] Result<> remove_pins(const std::string& bpffs);
+
+}  // namespace lb::bpf

@@ -1,0 +1,78 @@
+#include "ebpf/maps.h"
+
+#include <bpf/bpf.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace lb::bpf {
+
+template <class T>
+Result<MappedArray<T>> MappedArray<T>::map(const UniqueFd& fd, std::uint32_t entries) {
+  const std::size_t bytes = std::size_t{entries} * sizeof(T);
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+  if (at == MAP_FAILED) return fail(errno, fmt::format("mmap a BPF array of {} bytes", bytes));
+  return MappedArray(std::span<T>(static_cast<T*>(at), entries));
+}
+
+template <class T>
+MappedArray<T>::~MappedArray() {
+  if (!data_.empty()) ::munmap(data_.data(), data_.size_bytes());
+}
+
+template class MappedArray<lb_service>;
+template class MappedArray<std::uint64_t>;
+template class MappedArray<lb_backend>;
+template class MappedArray<lb_backend_cold>;
+template class MappedArray<lb_control>;
+
+std::optional<std::uint32_t> AddressMap::find(const lb_addr& key) const {
+  std::uint32_t value = 0;
+  if (::bpf_map_lookup_elem(fd_.get(), &key, &value) != 0) return std::nullopt;
+  return value;
+}
+
+Result<> AddressMap::insert(const lb_addr& key, std::uint32_t value) const {
+  if (::bpf_map_update_elem(fd_.get(), &key, &value, BPF_NOEXIST) != 0)
+    return fail(errno, fmt::format("add to BPF map {}", name_));
+  return {};
+}
+
+Result<> AddressMap::erase(const lb_addr& key) const {
+  if (::bpf_map_delete_elem(fd_.get(), &key) != 0 && errno != ENOENT)
+    return fail(errno, fmt::format("remove from BPF map {}", name_));
+  return {};
+}
+
+Result<> AddressMap::for_each(
+    const std::function<void(const lb_addr&, std::uint32_t)>& visit) const {
+  // One batch call per thousand: a walk by get_next_key restarts when its key goes away.
+  constexpr std::uint32_t kBatch = 1024;
+  std::vector<lb_addr> keys(kBatch);
+  std::vector<std::uint32_t> values(kBatch);
+  std::uint32_t position = 0;
+  for (bool first = true;; first = false) {
+    std::uint32_t count = kBatch;
+    const int rc = ::bpf_map_lookup_batch(fd_.get(), first ? nullptr : &position, &position,
+                                          keys.data(), values.data(), &count, nullptr);
+    const int err = errno;
+    if (rc != 0 && err != ENOENT) return fail(err, fmt::format("read BPF map {}", name_));
+    for (std::uint32_t i = 0; i < count; ++i) visit(keys[i], values[i]);
+    if (rc != 0) return {};
+  }
+}
+
+Result<> wait_for_grace_period() {
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) return {};
+  // Refused where CPUs run without ticks (nohz_full). Hooks run for microseconds, not seconds.
+  ::usleep(100'000);
+  return {};
+}
+
+}  // namespace lb::bpf

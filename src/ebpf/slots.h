@@ -1,0 +1,41 @@
+// How a balance method and its weights become slots: pure arithmetic, tested without a kernel.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bpf/lb_abi.h"
+#include "model/service.h"
+
+namespace lb::bpf {
+
+// A backend that takes new connections.
+struct Candidate {
+  std::uint32_t id = 0;      // its line
+  std::uint32_t weight = 1;  // above 0
+  std::string name;          // address:port; what Maglev hashes, so that hosts agree on the table
+
+  bool operator==(const Candidate&) const = default;
+};
+
+struct SlotPlan {
+  lb_policy policy = LB_POLICY_RANDOM;
+  std::vector<std::uint64_t> slots;  // at most LB_SET_MAX_SLOTS; empty: no usable backend
+
+  bool operator==(const SlotPlan&) const = default;
+};
+
+// Above this number of backends a scan costs more than it is worth (about 5 ns each), and two
+// weighted draws are compared instead.
+constexpr std::size_t kScanLimit = 32;
+
+// UDP has no counts: least-conn and p2c become weighted random there.
+[[nodiscard]] SlotPlan plan_slots(Balance balance, Protocol protocol,
+                                  std::span<const Candidate> candidates);
+
+// Divides by the greatest common divisor, so that equal weights are 1 and cost the hook no division.
+[[nodiscard]] std::vector<std::uint32_t> reduce_weights(std::span<const std::uint32_t> weights);
+
+}  // namespace lb::bpf

@@ -1,0 +1,68 @@
+// What the kernel shall have, and what it was seen to have: the values between reconcile, the
+// dataplanes and the code that talks to the kernel.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "model/service.h"
+
+namespace lb {
+
+struct ProgrammedBackend {
+  Address address;
+  std::uint32_t weight = 0;  // 0: keeps its connections, gets no new ones
+
+  auto operator<=>(const ProgrammedBackend&) const = default;
+};
+
+// One service as the kernel shall have it.
+struct ProgrammedService {
+  ServiceKey key;  // identity, and what getpeername() reports
+  // Where it can be reached: key.address and its aliases, or every local address for 0.0.0.0 and ::.
+  // Empty: steers nothing (left by its source), but its backends' connections are still counted.
+  std::vector<IpAddress> addresses;
+  Balance balance = Balance::LeastConn;
+  std::vector<ProgrammedBackend> backends;  // sorted by address
+
+  bool operator==(const ProgrammedService&) const = default;
+};
+
+struct FailedConnects {
+  std::uint64_t refused = 0;
+  std::uint64_t timed_out = 0;
+  std::uint64_t gave_up = 0;  // the client closed before the answer came, or failed locally
+  std::uint64_t other = 0;    // unreachable and the like
+};
+
+struct ObservedBackend {
+  Address address;
+  bool listed = false;  // part of the service as last upserted; else only its connections remain
+  std::uint32_t weight = 0;                           // as programmed; 0 when not listed
+  std::optional<std::uint64_t> active_connections{};  // exact; nullopt for UDP
+  std::uint64_t total_connections = 0;  // how often the hook chose it, since first programmed
+  FailedConnects failed{};
+};
+
+struct ObservedService {
+  ServiceKey key;
+  std::vector<IpAddress> addresses;       // sorted
+  Balance balance = Balance::LeastConn;   // with the weights: what a restart compares
+  std::vector<ObservedBackend> backends;  // sorted by address
+};
+
+struct Observed {
+  std::vector<ObservedService> services;  // sorted by key
+};
+
+struct ConnectFailure {
+  enum class Kind : std::uint8_t { Refused, TimedOut, GaveUp, Other, SynRetransmitted };
+  Kind kind = Kind::Other;
+  ServiceKey service;
+  Address backend;
+  int error = 0;  // errno as the client saw it; 0 where there is none
+};
+
+}  // namespace lb
