@@ -4,17 +4,17 @@
 // revision; whatever breaks is answered by another range, never by clearing.
 #pragma once
 
-#include <chrono>
-#include <functional>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include "base/time.h"
+#include "sources/clocks.h"
 #include "sources/source.h"
 
 namespace lb {
@@ -35,12 +35,6 @@ struct EtcdSourceConfig {
 };
 
 [[nodiscard]] Result<EtcdApi> parse_etcd_api(std::string_view text);  // "auto", "v3", "v2"
-
-// Both clocks, so that tests can set them. Freshness compares wall clocks; deadlines are steady.
-struct Clocks {
-  std::function<SysTime()> wall = sys_now;
-  std::function<std::chrono::steady_clock::time_point()> steady = std::chrono::steady_clock::now;
-};
 
 class EtcdSource final : public Source {
  public:

@@ -94,14 +94,22 @@ void MerlionView::add_backends(Service& service, const LookupFn& lookup, Built& 
   }
 }
 
-MerlionView::Built MerlionView::build(const LookupFn& lookup, Moment now) {
+MerlionView::Built MerlionView::build(const LookupFn& lookup) {
   dirty_ = false;
   Built out;
-  if (suspect_until_ && now.steady < *suspect_until_) out.absence = Absence::Guarded;
   if (!config_error_.empty())
     out.warnings.push_back(config_error_ + (config_ ? "; the last good configuration stays"
                                                     : "; there is no service until it is valid"));
-  if (!config_) return out;
+  if (!config_) {
+    // A service of an earlier run, and a configuration that says nothing about it.
+    if (built_) out.absence = Absence::Guarded;
+    return out;
+  }
+  if (loaded_range_ != backend_range()) {  // a range of the new prefix is under way
+    out.service = built_;
+    out.absence = Absence::Guarded;
+    return out;
+  }
   Service service;
   service.name = last_part(prefix_);
   service.origin = prefix_;

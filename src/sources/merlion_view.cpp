@@ -91,6 +91,7 @@ void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool 
   const bool had_some = !old.empty() || (built_ && !built_->backends.empty());
   if (!trusted || (entries_.empty() && had_some)) suspect(now);
   saved_active_.clear();
+  loaded_range_ = range;
   in_sync_ = true;
   dirty_ = true;
   give_grace(now);

@@ -15,15 +15,11 @@
 #include <vector>
 
 #include "model/service.h"
+#include "sources/clocks.h"
 #include "sources/etcd_codec.h"
 #include "sources/merlion_schema.h"
 
 namespace lb {
-
-struct Moment {
-  SysTime wall;
-  std::chrono::steady_clock::time_point steady;
-};
 
 class MerlionView {
  public:
@@ -65,9 +61,13 @@ class MerlionView {
   struct Built {
     ServicePtr service;  // the same pointer as long as nothing has changed; null: no valid config
     std::vector<std::string> warnings;
-    Absence absence = Absence::Believed;
+    Absence absence = Absence::Believed;  // Guarded: something that is there had to be left out
   };
-  [[nodiscard]] Built build(const LookupFn& lookup, Moment now);
+  [[nodiscard]] Built build(const LookupFn& lookup);
+  // Something went missing lately without evidence that it has gone.
+  [[nodiscard]] bool suspicious(Moment now) const {
+    return suspect_until_ && now.steady < *suspect_until_;
+  }
 
  private:
   struct Entry {
@@ -103,6 +103,7 @@ class MerlionView {
   Entries entries_;
   std::set<std::string> saved_active_;  // until the first range
   ServicePtr built_;                    // last built, or saved
+  std::string loaded_range_;            // whose backends entries_ are
   bool in_sync_ = false;
   bool dirty_ = false;
   SteadyTime next_look_ = SteadyTime::max();

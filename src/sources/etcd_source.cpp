@@ -1,0 +1,266 @@
+#include "sources/etcd_source.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <map>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <fmt/format.h>
+
+#include "base/event.h"
+#include "base/file.h"
+#include "base/spawn.h"
+#include "sources/etcd_follower.h"
+#include "sources/name_cache.h"
+
+namespace lb {
+namespace {
+
+using std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+// A step of the wall clock is noticed at the latest now.
+constexpr auto kLongestLook = 30s;
+// The first snapshot waits this long for DNS; then it comes without the names that are missing.
+constexpr auto kFirstNames = 3s;
+constexpr auto kCannotStart = 5s;
+
+etcd::Header parse_revision(std::string_view text) {
+  etcd::Header out;
+  const auto colon = text.find(':');
+  if (colon == std::string_view::npos) return out;
+  const char* end = text.data() + text.size();
+  const bool ok = std::from_chars(text.data(), text.data() + colon, out.cluster).ec == std::errc{} &&
+                  std::from_chars(text.data() + colon + 1, end, out.revision).ec == std::errc{};
+  return ok ? out : etcd::Header{};
+}
+
+ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string& prefix) {
+  if (saved)
+    for (const ServicePtr& service : saved->services)
+      if (service->origin == prefix) return service;
+  return nullptr;
+}
+
+}  // namespace
+
+Result<EtcdApi> parse_etcd_api(std::string_view text) {
+  if (text == "auto") return EtcdApi::Auto;
+  if (text == "v3") return EtcdApi::V3;
+  if (text == "v2") return EtcdApi::V2;
+  return fail(fmt::format("'{}' is not an etcd API: use auto, v3 or v2", text));
+}
+
+// Shared with the followers' coroutines, which end some turns of the loop after the source.
+struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
+  struct Part {
+    EtcdFollower follower;
+    MerlionView::Built built;
+    asio::cancellation_signal cancel;
+    Part(EtcdFollower::Shared shared, MerlionView view, etcd::Header remembered)
+        : follower(std::move(shared), std::move(view), remembered) {}
+  };
+
+  Impl(asio::io_context& context, EtcdSourceConfig c, std::optional<Snapshot> s, Clocks k)
+      : io(context),
+        config(std::move(c)),
+        saved(std::move(s)),
+        clocks(std::move(k)),
+        changed(io.get_executor()),
+        names(io, [this] { names_changed(); }),
+        http(io) {}
+
+  Result<> start();
+  void spawn_follower(Part& part);
+  void stop();
+  void names_changed();
+  steady_clock::time_point look();
+  bool ready();
+  std::optional<Error> take_error();
+  Snapshot assemble();
+  bool matters(const Snapshot& next) const;
+
+  asio::io_context& io;
+  EtcdSourceConfig config;
+  std::optional<Snapshot> saved;
+  Clocks clocks;
+  Event changed;
+  NameCache names;
+  HttpClient http;
+  std::optional<etcd::Client> client;
+  std::vector<std::unique_ptr<Part>> parts;  // in the order of the configuration
+  bool started = false;
+  bool cannot_start = false;
+  bool error_told = false;  // one error per outage
+  bool news_after_error = false;
+  std::optional<steady_clock::time_point> synced_at;
+  std::optional<Snapshot> delivered;
+};
+
+Result<> EtcdSource::Impl::start() {
+  if (config.api == EtcdApi::V2) return fail(ENOTSUP, "etcd api v2");
+  if (config.endpoints.empty()) return fail(EINVAL, "etcd source without endpoints");
+  etcd::Access access{{config.ca, config.cert, config.key}, config.username, {}};
+  if (!config.password_file.empty()) {
+    LB_TRY(access.password, read_file(config.password_file, 4096));
+    while (access.password.ends_with('\n')) access.password.pop_back();
+  }
+  client.emplace(http, std::move(access));
+  const etcd::Header remembered = parse_revision(saved ? saved->revision : "");
+  for (const std::string& text : config.prefixes) {
+    const std::string prefix = strip_trailing_slashes(text);
+    MerlionView view(prefix, saved_service(saved, prefix));
+    EtcdFollower::Shared shared{io, *client, config.endpoints, clocks,
+                                [this] { changed.notify(); }};
+    parts.push_back(std::make_unique<Part>(std::move(shared), std::move(view), remembered));
+  }
+  if (saved)
+    for (const ServicePtr& service : saved->services)
+      for (const Backend& backend : service->backends) names.seed(backend.host, backend.address.ip);
+  for (const auto& part : parts) spawn_follower(*part);
+  return {};
+}
+
+void EtcdSource::Impl::spawn_follower(Part& part) {
+  const auto self = shared_from_this();
+  asio::co_spawn(
+      io, [self, &part] { return part.follower.run(); },
+      asio::bind_cancellation_slot(part.cancel.slot(), [self](const std::exception_ptr& error) {
+        if (error) root_ended(self->io, "etcd", error);
+      }));
+}
+
+void EtcdSource::Impl::stop() {
+  for (const auto& part : parts) part->cancel.emit(asio::cancellation_type::terminal);
+}
+
+void EtcdSource::Impl::names_changed() {
+  for (const auto& part : parts) part->follower.view().touch();
+  changed.notify();
+}
+
+// Judges what is due; returns when the next judgement is, on the loop's own clock.
+steady_clock::time_point EtcdSource::Impl::look() {
+  const Moment now = clocks.now();
+  auto next = now.steady + kLongestLook;
+  std::set<std::string> wanted;
+  bool any_dirty = false;
+  for (const auto& part : parts) {
+    MerlionView& view = part->follower.view();
+    if (now.steady >= view.next_look() || view.next_look() == steady_clock::time_point::max())
+      view.tick(now);
+    next = std::min(next, view.next_look());
+    any_dirty = any_dirty || view.dirty();
+  }
+  if (any_dirty) {
+    for (const auto& part : parts) wanted.merge(part->follower.view().names());
+    names.want(wanted);
+  }
+  if (synced_at && !delivered) next = std::min(next, *synced_at + kFirstNames);
+  return steady_clock::now() + std::max<steady_clock::duration>(next - now.steady, 1ms);
+}
+
+bool EtcdSource::Impl::ready() {
+  for (const auto& part : parts)
+    if (!part->follower.has_synced()) return false;
+  const auto now = clocks.steady();
+  if (!synced_at) synced_at = now;
+  return delivered || !names.any_pending() || now - *synced_at >= kFirstNames;
+}
+
+std::optional<Error> EtcdSource::Impl::take_error() {
+  for (const auto& part : parts)
+    if (!part->follower.error().empty()) {
+      if (std::exchange(error_told, true)) return std::nullopt;
+      news_after_error = true;
+      return Error{{}, part->follower.error()};
+    }
+  error_told = false;
+  return std::nullopt;
+}
+
+Snapshot EtcdSource::Impl::assemble() {
+  const Moment now = clocks.now();
+  const auto lookup = [this](const std::string& name) {
+    const NameCache::Answer answer = names.find(name);
+    return MerlionView::Lookup{answer.ip, answer.pending, answer.error};
+  };
+  Snapshot out;
+  out.as_of = now.wall;
+  etcd::Header position;
+  std::map<ServiceKey, ServicePtr> by_key;
+  for (const auto& part : parts) {
+    MerlionView& view = part->follower.view();
+    if (view.dirty()) part->built = view.build(lookup);
+    const auto& built = part->built;
+    if (built.absence == Absence::Guarded || view.suspicious(now)) out.absence = Absence::Guarded;
+    position.cluster = part->follower.position().cluster;
+    position.revision = std::max(position.revision, part->follower.position().revision);
+    out.warnings.insert(out.warnings.end(), built.warnings.begin(), built.warnings.end());
+    if (!built.service) continue;
+    const auto [it, fresh] = by_key.emplace(built.service->key, built.service);
+    if (!fresh)
+      out.warnings.push_back(fmt::format(
+          "etcd key {}/listen-address: {} is already the address of {}; ignored", view.prefix(),
+          built.service->key.to_string(), it->second->origin));
+  }
+  for (auto& [key, service] : by_key) out.services.push_back(std::move(service));
+  out.revision = fmt::format("{}:{}", position.cluster, position.revision);
+  return out;
+}
+
+bool EtcdSource::Impl::matters(const Snapshot& next) const {
+  return !delivered || (news_after_error && !error_told) ||
+         delivered->services != next.services || delivered->warnings != next.warnings;
+}
+
+EtcdSource::EtcdSource(asio::io_context& io, EtcdSourceConfig config, std::optional<Snapshot> saved,
+                       Clocks clocks)
+    : impl_(std::make_shared<Impl>(io, std::move(config), std::move(saved), std::move(clocks))) {}
+
+EtcdSource::~EtcdSource() { impl_->stop(); }
+
+asio::awaitable<Result<Snapshot>> EtcdSource::next() {
+  const std::shared_ptr<Impl> self = impl_;
+  if (self->cannot_start) {
+    const auto woken = co_await self->changed.wait(steady_clock::now() + kCannotStart);
+    if (woken == Event::Woken::Cancelled) co_return fail(ECANCELED, "etcd");
+  }
+  if (!self->started) {
+    auto started = self->start();
+    self->started = started.has_value();
+    self->cannot_start = !started;
+    if (!started) co_return tl::unexpected(started.error());
+  }
+  for (;;) {
+    const auto deadline = self->look();
+    if (auto error = self->take_error()) co_return tl::unexpected(std::move(*error));
+    if (self->ready()) {
+      Snapshot snapshot = self->assemble();
+      if (self->matters(snapshot)) {
+        self->news_after_error = false;
+        self->delivered = snapshot;
+        co_return snapshot;
+      }
+    }
+    const auto woken = co_await self->changed.wait(deadline);
+    if (woken == Event::Woken::Cancelled) co_return fail(ECANCELED, "etcd");
+  }
+}
+
+SourceStatus EtcdSource::status() const {
+  SourceStatus out;
+  out.connected = !impl_->parts.empty();
+  for (const auto& part : impl_->parts) {
+    const EtcdFollower& follower = part->follower;
+    out.connected = out.connected && follower.watching();
+    if (!follower.error().empty()) out.error = follower.error();
+    out.position = fmt::format("{} revision {}", follower.endpoint(), follower.position().revision);
+  }
+  return out;
+}
+
+}  // namespace lb
