@@ -1,0 +1,118 @@
+#include "netns/sources/etcd_server.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <thread>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/spawn.h"
+#include "sources/text.h"
+
+namespace lb {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+std::string free_url(asio::io_context& io) {
+  const asio::ip::tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
+  return fmt::format("http://127.0.0.1:{}", acceptor.local_endpoint().port());
+}
+
+}  // namespace
+
+EtcdServer::EtcdServer(asio::io_context& io, std::string folder)
+    : io_(io),
+      folder_(std::move(folder)),
+      url_(free_url(io)),
+      peer_(free_url(io)),
+      http_(io) {}
+
+bool EtcdServer::installed() { return ::access("/usr/bin/etcd", X_OK) == 0; }
+
+Result<> EtcdServer::start() {
+  pid_ = ::fork();
+  if (pid_ == 0) {
+    const std::string data = folder_ + "/data";
+    const std::string log = folder_ + "/log";
+    const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    ::dup2(fd, 1);
+    ::dup2(fd, 2);
+    ::execl("/usr/bin/etcd", "etcd", "--data-dir", data.c_str(), "--listen-client-urls",
+            url_.c_str(), "--advertise-client-urls", url_.c_str(), "--listen-peer-urls",
+            peer_.c_str(), "--initial-advertise-peer-urls", peer_.c_str(), "--initial-cluster",
+            ("default=" + peer_).c_str(), nullptr);
+    ::_exit(127);
+  }
+  // It answers reads only when it has a leader.
+  for (int i = 0; i < 500; ++i) {
+    const std::string answer = call("/v3/kv/range", R"({"key":"YQ=="})");
+    if (answer.find("revision") != std::string::npos) return {};
+    std::this_thread::sleep_for(20ms);
+  }
+  return fail("etcd does not answer; see its log in " + folder_);
+}
+
+void EtcdServer::stop() {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+void EtcdServer::wipe() { std::filesystem::remove_all(folder_ + "/data"); }
+
+std::string EtcdServer::call(const std::string& path, const std::string& body) {
+  std::optional<Result<HttpResponse>> answer;
+  spawn(io_, "etcd call", [&]() -> asio::awaitable<void> {
+    HttpRequest request;
+    request.method = "POST";
+    request.url = url_ + path;
+    request.body = body;
+    answer = co_await http_.request(std::move(request));
+  });
+  io_.restart();
+  while (!answer) io_.run_one();
+  return *answer ? (*answer)->body : std::string();
+}
+
+std::int64_t EtcdServer::put(const std::string& key, const std::string& value, std::int64_t lease) {
+  const json request{{"key", base64_encode(key)},
+                     {"value", base64_encode(value)},
+                     {"lease", std::to_string(lease)}};
+  const json reply = json::parse(call("/v3/kv/put", request.dump()), nullptr, false);
+  EXPECT_TRUE(reply.contains("header")) << reply.dump();
+  return reply.contains("header") ? std::stoll(reply["header"]["revision"].get<std::string>()) : 0;
+}
+
+void EtcdServer::remove(const std::string& key) {
+  EXPECT_NE(call("/v3/kv/deleterange", json{{"key", base64_encode(key)}}.dump()).find("deleted"),
+            std::string::npos);
+}
+
+std::int64_t EtcdServer::grant(int seconds) {
+  const json reply = json::parse(
+      call("/v3/lease/grant", json{{"TTL", std::to_string(seconds)}}.dump()), nullptr, false);
+  return std::stoll(reply.at("ID").get<std::string>());
+}
+
+void EtcdServer::revoke(std::int64_t lease) {
+  (void)call("/v3/kv/lease/revoke", json{{"ID", std::to_string(lease)}}.dump());
+}
+
+void EtcdServer::compact(std::int64_t revision) {
+  (void)call("/v3/kv/compaction",
+             json{{"revision", std::to_string(revision)}, {"physical", true}}.dump());
+}
+
+}  // namespace lb

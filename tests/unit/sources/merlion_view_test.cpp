@@ -1,0 +1,390 @@
+// The rules of a Merlion prefix, with clocks that the test moves.
+#include "sources/merlion_view.h"
+
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+namespace lb {
+namespace {
+
+using namespace std::chrono_literals;
+using etcd::Event;
+using etcd::KeyValue;
+
+class MerlionViewTest : public testing::Test {
+ protected:
+  // Both clocks go on together; step() moves the wall alone.
+  void pass(std::chrono::milliseconds time) {
+    now_.wall += time;
+    now_.steady += time;
+  }
+  void step(std::chrono::milliseconds time) { now_.wall += time; }
+  std::string stamp(std::chrono::milliseconds ago = 0ms) const {
+    return format_iso8601(now_.wall - ago);
+  }
+
+  void sync(bool trusted = true) {
+    view_.replace_config(config_, trusted, now_);
+    view_.replace_backends(backends_, trusted, now_);
+  }
+  void put(const std::string& key, const std::string& value) {
+    view_.apply(Event{false, KeyValue{key, value, 9, 0}, std::nullopt}, now_);
+  }
+  void del(const std::string& key, std::int64_t lease = 0) {
+    view_.apply(Event{true, KeyValue{key, "", 9, 0}, KeyValue{key, "", 8, lease}}, now_);
+  }
+  void add(const std::string& name, const std::string& address, const std::string& seen) {
+    backends_.push_back({"/up/" + name + "/last-seen-at", seen, 1, 0});
+    backends_.push_back({"/up/" + name + "/listen-address", address, 1, 0});
+  }
+
+  MerlionView::Built build() {
+    return view_.build([this](const std::string& name) {
+      const auto it = dns_.find(name);
+      return it == dns_.end() ? MerlionView::Lookup{{}, false, "host name '" + name + "' is unknown"}
+                              : it->second;
+    });
+  }
+  // "NAME address state/reason" of each backend.
+  std::vector<std::string> seen() {
+    const auto built = build();
+    std::vector<std::string> out;
+    if (!built.service) return {"no service"};
+    for (const Backend& b : built.service->backends)
+      out.push_back(fmt::format("{} {} {}/{}", b.id, b.address.to_string(), to_string(b.state),
+                                to_string(b.reason)));
+    return out;
+  }
+  std::string warnings() {
+    view_.touch();
+    return fmt::format("{}", fmt::join(build().warnings, "\n"));
+  }
+  using Lines = std::vector<std::string>;
+
+  Moment now_{SysTime(1'700'000'000'000ms), std::chrono::steady_clock::time_point(1000h)};
+  std::vector<KeyValue> config_{{"/conf/site/listen-address", "127.0.0.1:8080", 1, 0},
+                                {"/conf/site/upstream-freshness", "10", 1, 0},
+                                {"/conf/site/upstream-service-etcd-prefix", "/up/", 1, 0}};
+  std::vector<KeyValue> backends_;
+  std::map<std::string, MerlionView::Lookup> dns_;
+  MerlionView view_{"/conf/site/"};
+};
+
+TEST_F(MerlionViewTest, MakesOneServiceOfAPrefix) {
+  add("a", "10.0.0.2:80", stamp());
+  add("b", "[fd00::1]:81", stamp());
+  add("c", "10.0.0.1:82", stamp());
+  sync();
+  const auto built = build();
+  ASSERT_TRUE(built.service);
+  EXPECT_EQ(built.service->name, "site");
+  EXPECT_EQ(built.service->origin, "/conf/site");
+  EXPECT_EQ(built.service->key.to_string(), "tcp://127.0.0.1:8080");
+  ASSERT_EQ(built.service->backends.size(), 3U);
+  const Backend& first = built.service->backends[0];
+  EXPECT_EQ(first.id, "c");
+  EXPECT_EQ(first.host, "10.0.0.1");
+  EXPECT_EQ(first.origin, "/up/c");
+  EXPECT_EQ(first.weight, kDefaultWeight);
+  EXPECT_TRUE(built.warnings.empty());
+  EXPECT_EQ(built.absence, Absence::Believed);
+  EXPECT_FALSE(view_.suspicious(now_));
+}
+
+TEST_F(MerlionViewTest, TellsTheFourStates) {
+  add("a", "10.0.0.1:1", stamp());
+  add("b", "10.0.0.2:1", stamp());
+  add("c", "10.0.0.3:1", stamp(11s));
+  backends_.push_back({"/up/b/disabled", "1", 1, 0});
+  backends_.push_back({"/up/d/listen-address", "10.0.0.4:1", 1, 0});
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 disabled/disabled",
+                           "c 10.0.0.3:1 stale/not-seen", "d 10.0.0.4:1 stale/never-seen"}));
+}
+
+TEST_F(MerlionViewTest, ExpiresOneMillisecondAfterFreshness) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  (void)build();
+  EXPECT_EQ(view_.next_look(), now_.steady + 10s + 1ms);
+  pass(10s);
+  view_.tick(now_);
+  EXPECT_FALSE(view_.dirty());
+  pass(1ms);
+  view_.tick(now_);
+  EXPECT_TRUE(view_.dirty());
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
+}
+
+TEST_F(MerlionViewTest, AHeartbeatChangesNothingAndKeepsThePointer) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  const auto before = build().service;
+  for (int i = 0; i < 10; ++i) {
+    pass(9s);
+    put("/up/a/last-seen-at", stamp());
+    EXPECT_FALSE(view_.dirty());
+    view_.tick(now_);
+    EXPECT_FALSE(view_.dirty());
+  }
+  view_.touch();
+  EXPECT_EQ(build().service, before);
+}
+
+TEST_F(MerlionViewTest, ANewHeartbeatBringsAStaleBackendBack) {
+  add("a", "10.0.0.1:1", stamp(1h));
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
+  put("/up/a/last-seen-at", stamp());
+  EXPECT_TRUE(view_.dirty());
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+}
+
+TEST_F(MerlionViewTest, ATimeInTheFutureIsFresh) {
+  add("a", "10.0.0.1:1", stamp(-1h));
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+}
+
+TEST_F(MerlionViewTest, AnOutageMakesNothingStaleForOneFullFreshness) {
+  add("a", "10.0.0.1:1", stamp());
+  add("b", "10.0.0.2:1", stamp(1h));
+  sync();
+  view_.lost();
+  pass(1h);
+  view_.tick(now_);
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 stale/not-seen"}));
+  sync();  // the same old times: their publisher could not write either
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 stale/not-seen"}));
+  pass(9999ms);
+  view_.tick(now_);
+  EXPECT_EQ(seen()[0], "a 10.0.0.1:1 active/");
+  pass(1ms);
+  view_.tick(now_);
+  EXPECT_EQ(seen()[0], "a 10.0.0.1:1 stale/not-seen");
+}
+
+TEST_F(MerlionViewTest, WhatWasSavedAsActiveGetsOneFullFreshness) {
+  Service saved;
+  saved.backends.resize(2);
+  saved.backends[0].id = "a";
+  saved.backends[1].id = "b";
+  saved.backends[1].state = BackendState::Stale;
+  view_ = MerlionView("/conf/site", std::make_shared<const Service>(saved));
+  add("a", "10.0.0.1:1", stamp(1h));
+  add("b", "10.0.0.2:1", stamp(1h));
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 stale/not-seen"}));
+  pass(10s);
+  view_.tick(now_);
+  EXPECT_EQ(seen()[0], "a 10.0.0.1:1 stale/not-seen");
+}
+
+TEST_F(MerlionViewTest, AStepOfTheWallClockMakesNothingStale) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  step(1h);
+  view_.tick(now_);
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  pass(10s);
+  view_.tick(now_);
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
+}
+
+TEST_F(MerlionViewTest, AnotherFreshnessCountsAtOnce) {
+  add("a", "10.0.0.1:1", stamp(8s));
+  sync();
+  pass(100ms);
+  (void)build();
+  put("/conf/site/upstream-freshness", "100");
+  pass(60s);
+  view_.tick(now_);
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  put("/conf/site/upstream-freshness", "5");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
+}
+
+TEST_F(MerlionViewTest, DisablingAndEnablingIsFollowed) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  put("/up/a/disabled", "TRUE");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 disabled/disabled"}));
+  put("/up/a/disabled", "off");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  put("/up/a/disabled", "yes");
+  del("/up/a/disabled");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+}
+
+TEST_F(MerlionViewTest, OneBadBackendAffectsOnlyItself) {
+  add("a", "10.0.0.1:1", stamp());
+  add("bad-address", "nonsense", stamp());
+  add("bad-time", "10.0.0.3:1", "yesterday");
+  backends_.push_back({"/up/half/last-seen-at", stamp(), 1, 0});
+  backends_.push_back({"/up/plain", "value", 1, 0});
+  backends_.push_back({"/up/\xff\xfe/listen-address", "10.0.0.9:1", 1, 0});
+  backends_.push_back({"/up/huge/listen-address", std::string(1 << 20, '\x01'), 1, 0});
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "bad-time 10.0.0.3:1 stale/never-seen"}));
+  const std::string text = warnings();
+  EXPECT_NE(text.find("etcd key /up/bad-address/listen-address: 'nonsense'"), std::string::npos);
+  EXPECT_NE(text.find("etcd key /up/bad-time/last-seen-at: 'yesterday'"), std::string::npos);
+  EXPECT_NE(text.find("etcd key /up/half/listen-address: missing"), std::string::npos);
+  EXPECT_NE(text.find("etcd key /up/plain: is a value"), std::string::npos);
+  EXPECT_NE(text.find("etcd key /up/\\xff\\xfe: the name is not printable"), std::string::npos);
+  EXPECT_NE(text.find("etcd key /up/huge/listen-address: '\\x01"), std::string::npos);
+  EXPECT_LT(text.size(), 2000U);
+  EXPECT_EQ(text.find('\x01'), std::string::npos);
+}
+
+TEST_F(MerlionViewTest, ABadValueKeepsTheLastGoodOneAlsoThroughAResync) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  put("/up/a/listen-address", "\xff");
+  put("/up/a/last-seen-at", "never");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  backends_ = {{"/up/a/last-seen-at", "never", 3, 0}, {"/up/a/listen-address", "\xff", 2, 0}};
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  EXPECT_NE(warnings().find("/up/a/listen-address"), std::string::npos);
+  put("/up/a/listen-address", "10.0.0.7:1");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.7:1 active/"}));
+}
+
+TEST_F(MerlionViewTest, AHalfWrittenBackendAppearsWhenItIsComplete) {
+  sync();
+  (void)build();
+  put("/up/a/last-seen-at", stamp());
+  EXPECT_TRUE(view_.dirty());
+  EXPECT_NE(warnings().find("/up/a/listen-address: missing"), std::string::npos);
+  put("/up/a/listen-address", "10.0.0.1:1");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  EXPECT_EQ(warnings(), "");
+}
+
+TEST_F(MerlionViewTest, ADeletedKeyWithoutLeaseIsEvidence) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  del("/up/a/last-seen-at");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/never-seen"}));
+  del("/up/a/listen-address");
+  EXPECT_EQ(seen(), Lines{});
+  EXPECT_FALSE(view_.suspicious(now_));
+  EXPECT_EQ(warnings(), "");
+}
+
+TEST_F(MerlionViewTest, ALeaseThatRanOutIsNoEvidenceOfAbsence) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  del("/up/a/last-seen-at", 77);
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));  // expires by freshness
+  del("/up/a/listen-address", 77);
+  EXPECT_EQ(seen(), Lines{});
+  EXPECT_TRUE(view_.suspicious(now_));
+  pass(1h);
+  EXPECT_FALSE(view_.suspicious(now_));
+}
+
+TEST_F(MerlionViewTest, ADeleteWithoutItsPreviousValueIsNoEvidence) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  view_.apply(Event{true, KeyValue{"/up/a/listen-address", "", 9, 0}, std::nullopt}, now_);
+  EXPECT_TRUE(view_.suspicious(now_));
+}
+
+TEST_F(MerlionViewTest, AnUntrustedRangeAndAnEmptyRootAreSuspicious) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  (void)build();
+  EXPECT_FALSE(view_.suspicious(now_));
+  sync(false);
+  EXPECT_TRUE(view_.suspicious(now_));
+  pass(1h);
+  backends_.clear();
+  sync();
+  EXPECT_EQ(seen(), Lines{});
+  EXPECT_TRUE(view_.suspicious(now_));
+}
+
+TEST_F(MerlionViewTest, ATrustedRangeWithoutABackendIsBelieved) {
+  add("a", "10.0.0.1:1", stamp());
+  add("b", "10.0.0.2:1", stamp());
+  sync();
+  backends_.resize(2);
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  EXPECT_FALSE(view_.suspicious(now_));
+}
+
+TEST_F(MerlionViewTest, WithoutValidConfigThereIsNoService) {
+  config_.clear();
+  view_.replace_config(config_, true, now_);
+  EXPECT_EQ(view_.backend_range(), "");
+  EXPECT_EQ(seen(), (Lines{"no service"}));
+  EXPECT_NE(warnings().find("/conf/site/upstream-service-etcd-prefix: missing"), std::string::npos);
+}
+
+TEST_F(MerlionViewTest, AConfigThatTurnsBadKeepsTheLastGoodOne) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  const auto before = build().service;
+  put("/conf/site/listen-address", "junk");
+  EXPECT_EQ(build().service, before);
+  EXPECT_NE(warnings().find("/conf/site/listen-address: 'junk'"), std::string::npos);
+  del("/conf/site/upstream-service-etcd-prefix");
+  view_.touch();
+  EXPECT_EQ(build().service, before);
+  put("/conf/site/upstream-service-etcd-prefix", "/up");
+  put("/conf/site/listen-address", "127.0.0.1:9999");
+  EXPECT_EQ(build().service->key.port, 9999);
+  EXPECT_EQ(warnings(), "");
+}
+
+TEST_F(MerlionViewTest, ANewPrefixOfBackendsWaitsForItsRange) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  const auto before = build().service;
+  put("/conf/site/upstream-service-etcd-prefix", "/other");
+  EXPECT_EQ(view_.backend_range(), "/other/");
+  EXPECT_EQ(build().service, before);
+  view_.replace_backends({{"/other/x/listen-address", "10.0.0.5:1", 1, 0},
+                          {"/other/x/last-seen-at", stamp(), 1, 0}},
+                         true, now_);
+  EXPECT_EQ(seen(), (Lines{"x 10.0.0.5:1 active/"}));
+}
+
+TEST_F(MerlionViewTest, ResolvesNamesAndKeepsTheLastAddress) {
+  add("a", "node1:80", stamp());
+  sync();
+  EXPECT_EQ(view_.names(), (std::set<std::string>{"node1"}));
+  EXPECT_EQ(seen(), Lines{});
+  EXPECT_EQ(build().absence, Absence::Guarded);  // it is there, we only do not know where
+  EXPECT_NE(warnings().find("/up/a/listen-address: host name 'node1'"), std::string::npos);
+  dns_["node1"] = {IpAddress::v4(0x0a000001), false, ""};
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:80 active/"}));
+  EXPECT_EQ(build().service->backends[0].host, "node1");
+  dns_.clear();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:80 active/"}));
+  EXPECT_NE(warnings().find("the last address stays"), std::string::npos);
+}
+
+TEST_F(MerlionViewTest, OfTwoBackendsWithOneAddressTheUsableOneIsTaken) {
+  add("a", "10.0.0.1:1", stamp(1h));
+  add("b", "10.0.0.1:1", stamp());
+  sync();
+  EXPECT_EQ(seen(), (Lines{"b 10.0.0.1:1 active/"}));
+  EXPECT_NE(warnings().find("/up/a/listen-address: 10.0.0.1:1 is already the address of b"),
+            std::string::npos);
+}
+
+TEST_F(MerlionViewTest, KeysOfOthersAreIgnored) {
+  sync();
+  (void)build();
+  put("/upper/a/listen-address", "10.0.0.1:1");
+  put("/elsewhere", "x");
+  EXPECT_FALSE(view_.dirty());
+}
+
+}  // namespace
+}  // namespace lb
