@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,8 @@ struct MergeInput {
   // Scope "all": backends in 127.0.0.0/8 and ::1 mean another host for each network namespace, so
   // they are left out with a warning.
   bool scope_all = false;
-  const MergeResult* previous = nullptr;  // keeps `since`, and lends pointers
+  // Keeps `since`, and lends pointers. Only its memo is read: `state` may have been moved out.
+  const MergeResult* previous = nullptr;
   SysTime now;
 };
 
@@ -39,9 +41,10 @@ struct MergeResult {
   // What the next merge compares with. A service whose inputs are the same keeps its pointer without
   // being looked at; one that was made anew and came out equal keeps it too.
   struct Memo {
+    ServiceKey key;
     ServicePtr service;  // null for a service that has left its source
     DesiredServicePtr desired;
-    std::vector<std::string> warnings;
+    std::shared_ptr<const std::vector<std::string>> warnings;  // null: none
     std::uint32_t source = 0;
     bool plain = false;  // nothing but `service`, drains and scope went into it
   };
