@@ -1,0 +1,217 @@
+#include "state/departures.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/snapshot_builder.h"
+#include "support/temp_folder.h"
+
+namespace lb {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr SysTime at(int seconds) { return SysTime(std::chrono::seconds(seconds)); }
+const ServiceKey kKey = ServiceKey::parse("127.0.0.1:80").value();
+const Address kOne = Address::parse("10.0.0.1:80").value();
+const Address kTwo = Address::parse("10.0.0.2:80").value();
+
+View view_of(std::vector<ServicePtr> services, bool refused = false) {
+  View view;
+  view.sources = {{"file:/x", {}}};
+  for (ServicePtr& s : services) view.services.push_back({std::move(s), 0, refused});
+  view.complete = true;
+  return view;
+}
+
+std::vector<std::string> names(const std::vector<Departures::Key>& keys) {
+  std::vector<std::string> out;
+  for (const auto& [key, address] : keys) out.push_back(address.to_string());
+  return out;
+}
+
+class DeparturesTest : public testing::Test {
+ protected:
+  std::vector<std::string> all() const {
+    std::vector<std::string> out;
+    for (const auto& [key, departure] : departures_.all())
+      out.push_back(key.first.to_string() + " " + key.second.to_string());
+    return out;
+  }
+  const ServicePtr both_ =
+      offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80", 7)});
+  const ServicePtr one_ = offered("127.0.0.1:80", {listed("10.0.0.1:80")});
+  Departures departures_{60s};
+};
+
+TEST_F(DeparturesTest, BackendThatIsAbsentNowDepartsWithItsIdentity) {
+  departures_.update(view_of({both_}), at(0));
+  EXPECT_THAT(all(), IsEmpty());
+  departures_.update(view_of({one_}), at(10));
+  EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
+  const Departure& departure = *departures_.find(kKey, kTwo);
+  EXPECT_EQ(departure.backend, listed("10.0.0.2:80", 7));
+  EXPECT_EQ(departure.service_name, "web");
+  EXPECT_EQ(departure.source, "file:/x");
+  EXPECT_EQ(departure.since, at(10));
+  EXPECT_EQ(departure.deadline, at(70));
+}
+
+TEST_F(DeparturesTest, WholeServiceDeparts) {
+  const ServicePtr other = offered("127.0.0.1:81", {listed("10.0.0.1:80")});
+  departures_.update(view_of({both_, other}), at(0));
+  departures_.update(view_of({other}), at(10));
+  EXPECT_THAT(all(),
+              ElementsAre("tcp://127.0.0.1:80 10.0.0.1:80", "tcp://127.0.0.1:80 10.0.0.2:80"));
+}
+
+TEST_F(DeparturesTest, BackendThatComesBackIsNoDeparture) {
+  departures_.update(view_of({both_}), at(0));
+  departures_.update(view_of({one_}), at(10));
+  departures_.update(view_of({both_}), at(20));
+  EXPECT_THAT(all(), IsEmpty());
+  departures_.update(view_of({one_}), at(30));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(30)) << "leaving again starts anew";
+}
+
+TEST_F(DeparturesTest, SameViewAgainChangesNothing) {
+  departures_.update(view_of({both_}), at(0));
+  departures_.update(view_of({one_}), at(10));
+  departures_.update(view_of({one_}), at(20));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(10));
+}
+
+TEST_F(DeparturesTest, NewOwnerOfTheServiceLetsTheOldBackendsDepart) {
+  departures_.update(view_of({both_}), at(0));
+  departures_.update(view_of({offered("127.0.0.1:80", {listed("10.0.0.9:80")}, "new")}), at(10));
+  EXPECT_EQ(all().size(), 2U);
+  EXPECT_EQ(departures_.find(kKey, kOne)->service_name, "web");
+}
+
+TEST_F(DeparturesTest, RefusedServicesWereNeverThere) {
+  departures_.update(view_of({both_}, true), at(0));
+  departures_.update(view_of({}), at(10));
+  EXPECT_THAT(all(), IsEmpty());
+  departures_.update(view_of({both_}), at(20));
+  departures_.update(view_of({both_}, true), at(30));
+  EXPECT_EQ(all().size(), 2U) << "a port that is refused from now on";
+}
+
+TEST_F(DeparturesTest, FinishEndsOne) {
+  departures_.update(view_of({both_}), at(0));
+  departures_.update(view_of({}), at(10));
+  EXPECT_TRUE(departures_.finish(kKey, kOne));
+  EXPECT_FALSE(departures_.finish(kKey, kOne));
+  EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
+}
+
+TEST_F(DeparturesTest, LingersFromItsDeadlineOn) {
+  departures_.update(view_of({both_}), at(0));
+  departures_.update(view_of({one_}), at(10));
+  departures_.update(view_of({}), at(20));
+  EXPECT_THAT(departures_.lingering(at(69)), IsEmpty());
+  EXPECT_EQ(departures_.next_deadline(at(69)), at(70));
+  EXPECT_THAT(names(departures_.lingering(at(70))), ElementsAre("10.0.0.2:80"));
+  EXPECT_EQ(departures_.next_deadline(at(70)), at(80));
+  EXPECT_EQ(departures_.next_deadline(at(80)), std::nullopt);
+}
+
+TEST_F(DeparturesTest, TerminationIsToldOnce) {
+  departures_.update(view_of({both_}), at(0));
+  departures_.update(view_of({one_}), at(10));
+  EXPECT_THAT(departures_.take_terminations(at(69)), IsEmpty());
+  EXPECT_THAT(names(departures_.take_terminations(at(70))), ElementsAre("10.0.0.2:80"));
+  EXPECT_THAT(departures_.take_terminations(at(71)), IsEmpty());
+}
+
+TEST_F(DeparturesTest, WhatOnlyTheKernelKnowsDepartsWithoutWeight) {
+  departures_.update(view_of({one_}), at(0));
+  departures_.adopt(kKey, kOne, at(5));
+  departures_.adopt(kKey, kTwo, at(5));
+  EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
+  const Departure& adopted = *departures_.find(kKey, kTwo);
+  EXPECT_EQ(adopted.backend.id, "10.0.0.2:80");
+  EXPECT_EQ(adopted.backend.host, "10.0.0.2");
+  EXPECT_EQ(adopted.backend.weight, 0U);
+  EXPECT_EQ(adopted.deadline, at(65));
+}
+
+class SavedDepartures : public DeparturesTest {
+ protected:
+  // Both backends left at 10 s; saved.
+  SavedDepartures() {
+    Departures before(60s, path_);
+    before.update(view_of({both_}), at(0));
+    before.update(view_of({}), at(10));
+    EXPECT_TRUE(before.save());
+  }
+  TempFolder folder_;
+  std::string path_ = folder_.file("departures.json");
+};
+
+TEST_F(SavedDepartures, KeepTheirDeadlinesOverARestart) {
+  departures_ = Departures::open(path_, 60s, at(50)).value();
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(70));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->backend, listed("10.0.0.2:80", 7));
+  departures_.adopt(kKey, kTwo, at(51));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(10)) << "the saved one knows more";
+}
+
+TEST_F(SavedDepartures, EndWhenTheFirstViewHasThem) {
+  departures_ = Departures::open(path_, 60s, at(50)).value();
+  departures_.update(view_of({one_}), at(51));
+  EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
+}
+
+TEST_F(SavedDepartures, AreNotToldToTerminateAgain) {
+  departures_ = Departures::open(path_, 60s, at(100)).value();
+  EXPECT_EQ(departures_.take_terminations(at(100)).size(), 2U);
+  ASSERT_TRUE(departures_.save());
+  departures_ = Departures::open(path_, 60s, at(200)).value();
+  EXPECT_THAT(departures_.take_terminations(at(200)), IsEmpty());
+}
+
+TEST_F(SavedDepartures, ClockThatWasSetBackMakesNobodyWaitLonger) {
+  departures_ = Departures::open(path_, 60s, at(-100'000)).value();
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(-100'000) + 60s);
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(-100'000));
+  departures_.clamp(at(-200'000));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(-200'000) + 60s);
+}
+
+TEST_F(SavedDepartures, ShorterTimeoutHoldsForThemToo) {
+  departures_ = Departures::open(path_, 5s, at(11)).value();
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(16));
+}
+
+TEST_F(SavedDepartures, AreWrittenOnlyWhenTheyChanged) {
+  departures_ = Departures::open(path_, 60s, at(50)).value();
+  std::filesystem::remove(path_);
+  ASSERT_TRUE(departures_.save());
+  EXPECT_FALSE(folder_.has("departures.json"));
+  departures_.finish(kKey, kOne);
+  ASSERT_TRUE(departures_.save());
+  EXPECT_TRUE(folder_.has("departures.json"));
+}
+
+TEST_F(SavedDepartures, BrokenFileIsNamedAndKept) {
+  folder_.write("departures.json", "[1,");
+  const auto broken = Departures::open(path_, 60s, at(50));
+  ASSERT_FALSE(broken);
+  EXPECT_THAT(broken.error().message(), HasSubstr("(kept as " + path_ + ".broken)"));
+  EXPECT_THAT(Departures::open(path_, 60s, at(50)).value().all(), IsEmpty());
+}
+
+TEST_F(SavedDepartures, FailureToSaveIsTriedAgain) {
+  Departures elsewhere(60s, "/nowhere/departures.json");
+  elsewhere.update(view_of({both_}), at(0));
+  elsewhere.update(view_of({}), at(1));
+  EXPECT_FALSE(elsewhere.save());
+  EXPECT_FALSE(elsewhere.save());
+}
+
+}  // namespace
+}  // namespace lb

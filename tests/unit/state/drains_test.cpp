@@ -1,0 +1,216 @@
+#include "state/drains.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/snapshot_builder.h"
+#include "support/temp_folder.h"
+
+namespace lb {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr SysTime at(int seconds) { return SysTime(std::chrono::seconds(seconds)); }
+
+Drain drain_of(std::string_view target, std::optional<std::string> service = std::nullopt) {
+  return {Drain::parse_target(target).value(), std::move(service), at(100), std::nullopt, {}};
+}
+
+Backend named(std::string_view address, std::string_view id, std::string_view host = "node1") {
+  Backend b = listed(address);
+  b.id = std::string(id);
+  b.host = std::string(host);
+  return b;
+}
+
+DesiredState state_of(std::vector<Backend> backends, std::string_view service = "127.0.0.1:80") {
+  auto s = std::make_shared<DesiredService>();
+  s->key = ServiceKey::parse(service).value();
+  s->name = "web";
+  for (Backend& b : backends) s->backends.emplace_back().backend = std::move(b);
+  return {{s->key, s}};
+}
+
+struct TargetCase {
+  const char* name;
+  const char* target;
+  const char* service;  // empty: any
+  bool matches;
+};
+
+class Target : public testing::TestWithParam<TargetCase> {};
+
+TEST_P(Target, MeansTheBackend) {
+  const auto& c = GetParam();
+  Drains drains;
+  ASSERT_TRUE(drains.add(
+      drain_of(c.target, *c.service ? std::optional<std::string>(c.service) : std::nullopt)));
+  const ServicePtr web = offered("127.0.0.1:8080", {}, "web");
+  EXPECT_EQ(drains.matches(named("10.0.0.1:80", "task-1"), *web), c.matches);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, Target,
+    testing::Values(TargetCase{"address", "10.0.0.1:80", "", true},
+                    TargetCase{"other_port", "10.0.0.1:81", "", false},
+                    TargetCase{"mapped_address", "[::ffff:10.0.0.1]:80", "", true},
+                    TargetCase{"host_as_the_source_calls_it", "node1", "", true},
+                    TargetCase{"host_by_ip", "10.0.0.1", "", true},
+                    TargetCase{"other_host", "node2", "", false},
+                    TargetCase{"name_is_no_host", "task-1", "", false},
+                    TargetCase{"service_by_name", "10.0.0.1:80", "web", true},
+                    TargetCase{"service_by_address", "node1", "127.0.0.1:8080", true},
+                    TargetCase{"service_by_key", "node1", "tcp://127.0.0.1:8080", true},
+                    TargetCase{"other_protocol", "node1", "udp://127.0.0.1:8080", false},
+                    TargetCase{"other_service", "node1", "api", false},
+                    TargetCase{"other_service_port", "node1", "127.0.0.1:8081", false}),
+    [](const auto& c) { return std::string(c.param.name); });
+
+TEST(DrainTargets, AreReadBackAsTheyAreWritten) {
+  for (const char* text : {"10.0.0.1:80", "[::1]:80", "10.0.0.1", "::1", "node1.example.com"})
+    EXPECT_EQ(to_string(Drain::parse_target(text).value()), text);
+}
+
+TEST(DrainTargets, ThatAreNoneAreRefused) {
+  EXPECT_EQ(Drain::parse_target("").error().context, "a drain needs ADDR:PORT or a host");
+  EXPECT_EQ(Drain::parse_target("10.0.0.1:0").error().context,
+            "'10.0.0.1:0' has no port between 1 and 65535");
+  EXPECT_EQ(Drain::parse_target("node1:80").error().context, "'node1' is not an IP address");
+  EXPECT_EQ(Drain::parse_target("node1:80").error().code, std::errc::invalid_argument);
+}
+
+TEST(Drains, RepeatingSucceedsAndKeepsTheTime) {
+  Drains drains;
+  ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
+  Drain again = drain_of("10.0.0.1:80");
+  again.since = at(200);
+  ASSERT_TRUE(drains.add(again));
+  ASSERT_EQ(drains.all().size(), 1U);
+  EXPECT_EQ(drains.all()[0].since, at(100));
+  EXPECT_FALSE(drains.all()[0].terminate_at);
+  again.terminate_at = at(300);
+  ASSERT_TRUE(drains.add(again));
+  EXPECT_EQ(drains.all()[0].terminate_at, at(300));
+  ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
+  EXPECT_EQ(drains.all()[0].terminate_at, at(300)) << "asking without one takes none away";
+}
+
+TEST(Drains, OfOneServiceAndOfAllAreTwo) {
+  Drains drains;
+  ASSERT_TRUE(drains.add(drain_of("node1")));
+  ASSERT_TRUE(drains.add(drain_of("node1", "web")));
+  EXPECT_EQ(drains.all().size(), 2U);
+  ASSERT_TRUE(drains.remove(drain_of("node1").target));
+  EXPECT_TRUE(drains.matches(named("10.0.0.1:80", "a"), *offered("127.0.0.1:80", {}, "web")));
+  EXPECT_FALSE(drains.matches(named("10.0.0.1:80", "a"), *offered("127.0.0.1:80", {}, "api")));
+}
+
+TEST(Drains, RemovingAnUnknownOneIsAnError) {
+  Drains drains;
+  const auto removed = drains.remove(drain_of("10.0.0.1:80").target);
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, std::errc::no_such_file_or_directory);
+  EXPECT_EQ(removed.error().context, "there is no drain of 10.0.0.1:80");
+  EXPECT_EQ(drains.remove(drain_of("node1").target, "web").error().context,
+            "there is no drain of node1 in service web");
+}
+
+TEST(Drains, SurviveARestart) {
+  const TempFolder folder;
+  Drain full = drain_of("[2001:db8::1]:80", "web");
+  full.terminate_at = at(500);
+  full.ids = {"a", "b"};
+  {
+    Drains drains = Drains::open(folder.file("drains.json")).value();
+    ASSERT_TRUE(drains.add(full));
+    ASSERT_TRUE(drains.add(drain_of("node1")));
+  }
+  const Drains drains = Drains::open(folder.file("drains.json")).value();
+  EXPECT_THAT(drains.all(), ElementsAre(full, drain_of("node1")));
+}
+
+TEST(Drains, BrokenFileIsNamedAndKept) {
+  const TempFolder folder;
+  const std::string path = folder.write("drains.json", "{\"version\":1,\"drains\":[{}]}");
+  const auto first = Drains::open(path);
+  ASSERT_FALSE(first);
+  EXPECT_THAT(first.error().message(), HasSubstr(path + " is not what this lbd writes"));
+  EXPECT_THAT(first.error().message(), HasSubstr("(kept as " + path + ".broken)"));
+  EXPECT_TRUE(folder.has("drains.json.broken"));
+  const auto second = Drains::open(path);
+  ASSERT_TRUE(second);
+  EXPECT_THAT(second->all(), IsEmpty());
+}
+
+TEST(Drains, WhatCannotBeSavedIsNotInForce) {
+  Drains drains = Drains::open("/nowhere/drains.json").value();
+  EXPECT_FALSE(drains.add(drain_of("node1")));
+  EXPECT_THAT(drains.all(), IsEmpty());
+}
+
+class DrainsEnd : public testing::Test {
+ protected:
+  DrainsEnd() {
+    EXPECT_TRUE(drains_.add(drain_of("10.0.0.1:80")));
+    EXPECT_TRUE(drains_.add(drain_of("node1")));
+  }
+  std::vector<std::string> settle(const DesiredState& state, bool complete = true) {
+    std::vector<std::string> ended;
+    const auto settled = drains_.settle(state, complete);
+    for (const Drain& d : *settled) ended.push_back(to_string(d.target));
+    return ended;
+  }
+  Drains drains_;
+  const ServicePtr web_ = offered("127.0.0.1:80", {}, "web");
+};
+
+TEST_F(DrainsEnd, WhenTheBackendIsInNoServiceAnyMoreButHostsStay) {
+  EXPECT_THAT(settle(state_of({named("10.0.0.1:80", "task-1")})), IsEmpty());
+  EXPECT_THAT(settle({}), ElementsAre("10.0.0.1:80"));
+  EXPECT_TRUE(drains_.matches(named("10.0.0.7:80", "task-9", "node1"), *web_));
+}
+
+TEST_F(DrainsEnd, NotBeforeAllSourcesHaveDelivered) {
+  EXPECT_THAT(settle({}, false), IsEmpty());
+  EXPECT_THAT(settle(state_of({named("10.0.0.1:80", "task-1")}), false), IsEmpty());
+  EXPECT_THAT(settle({}, false), IsEmpty());
+}
+
+TEST_F(DrainsEnd, WhenANewBackendTookOverTheAddress) {
+  settle(state_of({named("10.0.0.1:80", "task-1", "node2")}));
+  EXPECT_TRUE(drains_.matches(named("10.0.0.1:80", "task-1", "node2"), *web_));
+  EXPECT_FALSE(drains_.matches(named("10.0.0.1:80", "task-2", "node2"), *web_));
+  EXPECT_THAT(settle(state_of({named("10.0.0.1:80", "task-2", "node2")})),
+              ElementsAre("10.0.0.1:80"));
+}
+
+TEST_F(DrainsEnd, DrainingAnewMeansTheNewBackend) {
+  settle(state_of({named("10.0.0.1:80", "task-1", "node2")}));
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80")));
+  EXPECT_TRUE(drains_.matches(named("10.0.0.1:80", "task-2", "node2"), *web_));
+}
+
+TEST_F(DrainsEnd, OnDiskToo) {
+  const TempFolder folder;
+  Drains drains = Drains::open(folder.file("drains.json")).value();
+  ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
+  ASSERT_TRUE(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true));
+  EXPECT_EQ(Drains::open(folder.file("drains.json")).value().all()[0].ids,
+            std::vector<std::string>{"task-1"});
+  ASSERT_TRUE(drains.settle({}, true));
+  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
+}
+
+TEST(CoversAny, TellsWhetherATargetIsKnown) {
+  const DesiredState state = state_of({named("10.0.0.1:80", "task-1", "node1")});
+  EXPECT_TRUE(covers_any(drain_of("10.0.0.1:80"), state));
+  EXPECT_TRUE(covers_any(drain_of("node1", "web"), state));
+  EXPECT_FALSE(covers_any(drain_of("10.0.0.2:80"), state));
+  EXPECT_FALSE(covers_any(drain_of("node1", "api"), state));
+}
+
+}  // namespace
+}  // namespace lb

@@ -1,0 +1,214 @@
+#include "state/guard.h"
+
+#include <gtest/gtest.h>
+
+#include "support/snapshot_builder.h"
+
+namespace lb {
+namespace {
+
+using namespace std::chrono_literals;
+
+const Guard::TimePoint kStart{1h};
+
+ServicePtr web(int backends, std::string_view at = "127.0.0.1:80") {
+  std::vector<Backend> list;
+  for (int i = 1; i <= backends; ++i) list.push_back(listed("10.0.0." + std::to_string(i) + ":80"));
+  return offered(at, std::move(list));
+}
+
+Snapshot guarded(std::vector<ServicePtr> services) {
+  return snapshot(std::move(services), Absence::Guarded);
+}
+
+std::size_t backends_in(const Snapshot& s) {
+  std::size_t count = 0;
+  for (const auto& service : s.services) count += service->backends.size();
+  return count;
+}
+
+// How many of `before` backends stay in use when a listing has only `after` of them.
+struct LossCase {
+  const char* name;
+  int before, after, kept;
+};
+
+class Loss : public testing::TestWithParam<LossCase> {};
+
+TEST_P(Loss, OfAGuardedListing) {
+  Guard guard;
+  guard.restore(snapshot({web(GetParam().before)}));
+  const auto verdict = guard.admit(guarded({web(GetParam().after)}), kStart);
+  EXPECT_EQ(backends_in(verdict.admitted), static_cast<std::size_t>(GetParam().kept));
+  EXPECT_EQ(verdict.held, static_cast<std::size_t>(GetParam().kept - GetParam().after));
+  EXPECT_EQ(guard.held().has_value(), verdict.held > 0);
+}
+
+TEST_P(Loss, OfABelievedListingPasses) {
+  Guard guard;
+  guard.restore(snapshot({web(GetParam().before)}));
+  const auto verdict = guard.admit(snapshot({web(GetParam().after)}), kStart);
+  EXPECT_EQ(backends_in(verdict.admitted), static_cast<std::size_t>(GetParam().after));
+  EXPECT_FALSE(guard.held());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, Loss,
+    testing::Values(LossCase{"nothing", 6, 6, 6}, LossCase{"half_is_not_more_than_half", 6, 3, 3},
+                    LossCase{"four_of_six", 6, 2, 6}, LossCase{"all_of_six", 6, 0, 6},
+                    LossCase{"two_of_three_are_too_few", 3, 1, 1},
+                    LossCase{"all_of_three", 3, 0, 3}, LossCase{"all_of_two", 2, 0, 2},
+                    LossCase{"one_of_two", 2, 1, 1}, LossCase{"the_only_one", 1, 0, 0},
+                    LossCase{"growth", 2, 5, 5}),
+    [](const auto& c) { return std::string(c.param.name); });
+
+class GuardTest : public testing::Test {
+ protected:
+  GuardTest() { guard_.restore(snapshot({web(6)})); }
+  std::size_t admit(const Snapshot& s, std::chrono::milliseconds at) {
+    return backends_in(guard_.admit(s, kStart + at).admitted);
+  }
+  std::size_t recheck(std::chrono::milliseconds at) {
+    return backends_in(guard_.recheck(kStart + at).admitted);
+  }
+  Guard guard_;
+};
+
+TEST_F(GuardTest, WithoutAnythingBeforeAllIsAdmitted) {
+  Guard fresh;
+  EXPECT_EQ(backends_in(fresh.admit(guarded({web(2)}), kStart).admitted), 2U);
+  EXPECT_EQ(backends_in(fresh.admit(guarded({}), kStart).admitted), 2U) << "the first one counts";
+}
+
+TEST_F(GuardTest, SecondReadingAfterConfirmReleases) {
+  EXPECT_EQ(admit(guarded({web(1)}), 0s), 6U);
+  EXPECT_EQ(guard_.next_deadline(), kStart + 10s);
+  EXPECT_EQ(admit(guarded({web(1)}), 9'999ms), 6U);
+  const auto verdict = guard_.admit(guarded({web(1)}), kStart + 10s);
+  EXPECT_EQ(backends_in(verdict.admitted), 1U);
+  EXPECT_EQ(verdict.released, 5U);
+  EXPECT_FALSE(guard_.held());
+  EXPECT_FALSE(guard_.next_deadline());
+}
+
+TEST_F(GuardTest, RecheckStandsInForASourceThatHasNothingNewToSay) {
+  admit(guarded({web(1)}), 0s);
+  EXPECT_EQ(recheck(5s), 6U);
+  EXPECT_EQ(recheck(10s), 1U);
+  EXPECT_EQ(recheck(20s), 1U);
+}
+
+TEST_F(GuardTest, NothingIsReleasedByTimeAlone) {
+  admit(guarded({web(1)}), 0s);
+  EXPECT_EQ(backends_in(*guard_.accepted()), 6U);
+  EXPECT_TRUE(guard_.held());
+}
+
+TEST_F(GuardTest, ReadingThatHasThemAgainEndsTheHold) {
+  admit(guarded({web(1)}), 0s);
+  EXPECT_EQ(admit(guarded({web(6)}), 5s), 6U);
+  EXPECT_FALSE(guard_.held());
+  EXPECT_EQ(admit(guarded({web(1)}), 12s), 6U) << "the next loss waits its own time";
+}
+
+TEST_F(GuardTest, WhatIsPlausibleAgainPassesAtOnce) {
+  admit(guarded({web(1)}), 0s);
+  EXPECT_EQ(admit(guarded({web(4)}), 1s), 4U);
+  EXPECT_FALSE(guard_.held());
+}
+
+TEST_F(GuardTest, AdditionsAndChangesApplyWhileAbsencesAreHeld) {
+  Service changed = *web(1);
+  changed.name = "renamed";
+  changed.backends[0].weight = 7;
+  changed.backends.push_back(listed("10.9.9.9:80"));
+  const auto verdict = guard_.admit(
+      guarded({std::make_shared<const Service>(changed), web(1, "127.0.0.1:81")}), kStart);
+  ASSERT_EQ(verdict.admitted.services.size(), 2U);
+  const Service& service = *verdict.admitted.services[0];
+  EXPECT_EQ(service.name, "renamed");
+  EXPECT_EQ(service.backends.size(), 7U);
+  EXPECT_EQ(service.backends.front().weight, 7U);
+  EXPECT_TRUE(std::is_sorted(service.backends.begin(), service.backends.end(),
+                             [](auto& a, auto& b) { return a.address < b.address; }));
+}
+
+TEST_F(GuardTest, AdditionsDoNotDiluteTheLoss) {
+  Service moved = *web(1);
+  for (int i = 1; i <= 20; ++i)
+    moved.backends.push_back(listed("10.1.0." + std::to_string(i) + ":80"));
+  const Snapshot next = guarded({std::make_shared<const Service>(moved)});
+  EXPECT_EQ(admit(next, 0s), 26U);
+  EXPECT_EQ(admit(next, 1s), 26U);
+  EXPECT_EQ(admit(next, 10s), 21U);
+}
+
+TEST_F(GuardTest, WholeServiceIsHeldUnchanged) {
+  const ServicePtr before = guard_.accepted()->services[0];
+  const auto verdict = guard_.admit(guarded({}), kStart);
+  ASSERT_EQ(verdict.admitted.services.size(), 1U);
+  EXPECT_EQ(verdict.admitted.services[0], before) << "the same pointer";
+}
+
+TEST_F(GuardTest, LossOfWholeServicesIsCountedOverTheSource) {
+  guard_.restore(snapshot({web(1, "127.0.0.1:1"), web(1, "127.0.0.1:2"), web(1, "127.0.0.1:3"),
+                           web(1, "127.0.0.1:4")}));
+  const auto verdict = guard_.admit(guarded({web(1, "127.0.0.1:3")}), kStart);
+  EXPECT_EQ(verdict.admitted.services.size(), 4U);
+  EXPECT_EQ(verdict.held, 3U);
+}
+
+TEST_F(GuardTest, BelievedAbsenceSaysNothingAboutOneThatWasDoubtfulBefore) {
+  admit(guarded({web(1)}), 0s);
+  // An operator adds something by hand; the five are still not there.
+  EXPECT_EQ(admit(snapshot({web(1), web(1, "127.0.0.1:81")}), 1s), 7U);
+  EXPECT_EQ(recheck(10s), 2U);
+}
+
+TEST_F(GuardTest, BelievedAbsencePassesBesideHeldOnes) {
+  admit(guarded({web(1)}), 0s);
+  EXPECT_EQ(admit(snapshot({}), 1s), 5U);
+}
+
+TEST_F(GuardTest, LaterAbsenceWaitsItsOwnTime) {
+  admit(guarded({web(2)}), 0s);
+  admit(guarded({web(1)}), 4s);
+  EXPECT_EQ(recheck(10s), 2U) << "four are confirmed, the fifth was missing for 6 s only";
+  EXPECT_EQ(guard_.next_deadline(), kStart + 14s);
+  EXPECT_EQ(recheck(14s), 1U);
+}
+
+TEST_F(GuardTest, OperatorCanAccept) {
+  admit(guarded({web(1)}), 0s);
+  EXPECT_EQ(backends_in(guard_.accept()), 1U);
+  EXPECT_FALSE(guard_.held());
+  EXPECT_EQ(backends_in(guard_.accept()), 1U) << "accepting again changes nothing";
+}
+
+TEST_F(GuardTest, StatusTellsWhatIsHeldAndWhatToDo) {
+  admit(guarded({web(1)}), 0s);
+  const auto held = guard_.held();
+  ASSERT_TRUE(held);
+  EXPECT_EQ(held->backends.size(), 5U);
+  EXPECT_EQ(held->backends.front().second.id, "10.0.0.2:80");
+  EXPECT_EQ(held->of, 6U);
+  EXPECT_EQ(held->since, kStart);
+  EXPECT_EQ(held->text,
+            "5 of 6 backends are missing in the last reading: kept until a reading 10s later lacks "
+            "them too, or until `lbctl resync --accept`");
+}
+
+TEST_F(GuardTest, LimitsAreThoseOfTheConfiguration) {
+  Guard strict({.max_loss_percent = 10, .min_missing = 1, .confirm = 0ms});
+  strict.restore(snapshot({web(6)}));
+  EXPECT_EQ(strict.admit(guarded({web(5)}), kStart).held, 1U);
+  EXPECT_EQ(strict.recheck(kStart).held, 0U) << "confirm 0: the second reading is enough";
+  Guard lax({.max_loss_percent = 100, .min_missing = 3});
+  lax.restore(snapshot({web(6)}));
+  EXPECT_EQ(lax.admit(guarded({web(1)}), kStart).held, 0U);
+  lax.restore(snapshot({web(6)}));
+  EXPECT_EQ(lax.admit(guarded({}), kStart).held, 6U) << "all of two and more, whatever the limit";
+}
+
+}  // namespace
+}  // namespace lb

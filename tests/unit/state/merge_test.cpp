@@ -1,0 +1,288 @@
+#include "state/merge.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/snapshot_builder.h"
+
+namespace lb {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr SysTime at(int seconds) { return SysTime(std::chrono::seconds(seconds)); }
+const ServiceKey kWeb = ServiceKey::parse("127.0.0.1:80").value();
+
+Drain drain_of(std::string_view target, SysTime since) {
+  return {Drain::parse_target(target).value(), std::nullopt, since, std::nullopt, {}};
+}
+
+// One source, and the turn as the daemon makes it.
+class Merge : public testing::Test {
+ protected:
+  const MergeResult& turn(std::vector<ServicePtr> services, SysTime now) {
+    snapshot_ = snapshot(std::move(services));
+    const SourceInput source{"file:/x", &snapshot_, ports_, false};
+    view_ = resolve_claims({&source, 1}, nullptr);
+    departures_.update(view_, now);
+    return again(now);
+  }
+  const MergeResult& again(SysTime now) {
+    MergeResult next = merge({.view = &view_,
+                              .drains = &drains_,
+                              .departures = &departures_,
+                              .conflicts = &conflicts_,
+                              .scope_all = scope_all_,
+                              .previous = first_ ? nullptr : &result_,
+                              .now = now});
+    result_ = std::move(next);
+    first_ = false;
+    return result_;
+  }
+  const DesiredService& web() const { return *result_.state.at(kWeb); }
+  // "10.0.0.1:80 active 100": address, state, reason, effective weight.
+  std::vector<std::string> rows() const {
+    std::vector<std::string> out;
+    for (const DesiredBackend& b : web().backends) {
+      std::string row = b.backend.address.to_string() + " " + std::string(to_string(b.state));
+      if (b.reason != Reason::None) row += "/" + std::string(to_string(b.reason));
+      if (b.departed) row += " departed";
+      out.push_back(row + " " + std::to_string(b.effective_weight));
+    }
+    return out;
+  }
+
+  Snapshot snapshot_;
+  PortRanges ports_;
+  View view_;
+  Drains drains_;
+  Departures departures_{60s};
+  std::map<ServiceKey, std::string> conflicts_;
+  bool scope_all_ = false;
+  MergeResult result_;
+  bool first_ = true;
+
+  const ServicePtr two_ =
+      offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80", 7)});
+  const ServicePtr one_ = offered("127.0.0.1:80", {listed("10.0.0.1:80")});
+};
+
+TEST_F(Merge, TakesOverWhatTheSourceSays) {
+  turn({two_}, at(10));
+  EXPECT_EQ(web().key, kWeb);
+  EXPECT_EQ(web().name, "web");
+  EXPECT_EQ(web().source, "file:/x");
+  EXPECT_EQ(web().condition, Condition::Ok);
+  EXPECT_EQ(web().text, "");
+  EXPECT_FALSE(web().removed);
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 active 7"));
+  EXPECT_EQ(web().backends[0].since, at(10));
+}
+
+TEST_F(Merge, WeightZeroIsDraining) {
+  turn({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80", 0)})}, at(10));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 draining/weight 0"));
+}
+
+TEST_F(Merge, SourcesVerdictsStay) {
+  turn({offered("127.0.0.1:80", {listed("10.0.0.1:80", BackendState::Unknown, Reason::NotVerified),
+                                 listed("10.0.0.2:80", BackendState::Exited, Reason::ConnectFailed),
+                                 listed("10.0.0.3:80", BackendState::Draining, Reason::Source)})},
+       at(10));
+  EXPECT_THAT(rows(),
+              ElementsAre("10.0.0.1:80 unknown/not-verified 100",
+                          "10.0.0.2:80 exited/connect-failed 0", "10.0.0.3:80 draining/source 0"));
+}
+
+TEST_F(Merge, DrainGoesBeforeWhateverTheSourceSays) {
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(5))));
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.2", at(5))));
+  turn({offered("127.0.0.1:80", {listed("10.0.0.1:80"),
+                                 listed("10.0.0.2:80", BackendState::Down, Reason::ProbeFailed)})},
+       at(10));
+  EXPECT_THAT(rows(),
+              ElementsAre("10.0.0.1:80 draining/operator 0", "10.0.0.2:80 draining/operator 0"));
+  EXPECT_EQ(web().condition, Condition::NoBackends) << "drained ones are no last resort";
+  EXPECT_EQ(web().backends[0].since, at(5)) << "after a restart the drain knows since when";
+}
+
+TEST_F(Merge, SinceIsKeptUntilStateOrReasonChanges) {
+  turn({two_}, at(10));
+  turn({offered("127.0.0.1:80", {listed("10.0.0.1:80", 9), listed("10.0.0.2:80", 7)})}, at(20));
+  EXPECT_EQ(web().backends[0].since, at(10)) << "another weight";
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(30))));
+  again(at(30));
+  EXPECT_EQ(web().backends[0].since, at(30));
+  EXPECT_EQ(web().backends[1].since, at(10));
+  again(at(40));
+  EXPECT_EQ(web().backends[0].since, at(30));
+}
+
+TEST_F(Merge, NewBackendOnTheSameAddressStartsItsTime) {
+  turn({one_}, at(10));
+  Backend other = listed("10.0.0.1:80");
+  other.id = "task-2";
+  turn({offered("127.0.0.1:80", {other})}, at(20));
+  EXPECT_EQ(web().backends[0].since, at(20));
+}
+
+TEST_F(Merge, BackendThatLeftKeepsItsPlaceWithoutNewConnections) {
+  turn({two_}, at(10));
+  turn({one_}, at(20));
+  EXPECT_THAT(rows(),
+              ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 draining/source departed 0"));
+  EXPECT_EQ(web().backends[1].since, at(20));
+  EXPECT_EQ(web().backends[1].backend.weight, 7U) << "the identity stays";
+}
+
+TEST_F(Merge, BackendThatLeftIsALastResortUntilItsDeadline) {
+  turn({two_}, at(10));
+  turn({offered("127.0.0.1:80", {})}, at(20));
+  EXPECT_EQ(web().condition, Condition::LastResort);
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 draining/source departed 100",
+                                  "10.0.0.2:80 draining/source departed 7"));
+  again(at(80));
+  EXPECT_EQ(web().condition, Condition::NoBackends);
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 draining/lingering departed 0",
+                                  "10.0.0.2:80 draining/lingering departed 0"));
+  EXPECT_EQ(web().backends[0].since, at(80));
+}
+
+TEST_F(Merge, DrainedBackendThatLeftIsNoLastResort) {
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(5))));
+  turn({one_}, at(10));
+  turn({offered("127.0.0.1:80", {})}, at(20));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 draining/operator departed 0"));
+  EXPECT_EQ(web().backends[0].since, at(5));
+}
+
+TEST_F(Merge, BackendThatComesBackIsAsBefore) {
+  turn({two_}, at(10));
+  turn({one_}, at(20));
+  turn({two_}, at(30));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 active 7"));
+  EXPECT_EQ(web().backends[1].since, at(30));
+}
+
+TEST_F(Merge, ServiceThatLeftIsRemovedAndTakesNothing) {
+  turn({two_}, at(10));
+  turn({}, at(20));
+  EXPECT_TRUE(web().removed);
+  EXPECT_EQ(web().name, "web");
+  EXPECT_EQ(web().source, "file:/x");
+  EXPECT_EQ(web().condition, Condition::NoBackends);
+  EXPECT_EQ(web().text,
+            "its source lists it no more: open connections run out, new ones are not taken");
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 draining/source departed 0",
+                                  "10.0.0.2:80 draining/source departed 0"));
+  departures_.finish(kWeb, two_->backends[0].address);
+  departures_.finish(kWeb, two_->backends[1].address);
+  EXPECT_THAT(again(at(30)).state, IsEmpty());
+}
+
+TEST_F(Merge, ConflictIsListedWithTheSentenceGiven) {
+  conflicts_[kWeb] = "haproxy (pid 7) listens on 127.0.0.1:80: stop it";
+  turn({two_}, at(10));
+  EXPECT_EQ(web().condition, Condition::Conflict);
+  EXPECT_EQ(web().text, "haproxy (pid 7) listens on 127.0.0.1:80: stop it");
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 0", "10.0.0.2:80 active 0"));
+  conflicts_.clear();
+  again(at(20));
+  EXPECT_EQ(web().condition, Condition::Ok);
+}
+
+TEST_F(Merge, RefusedPortIsListedAndNotInUse) {
+  ports_ = PortRanges::parse("443,8000-9000").value();
+  turn({two_}, at(10));
+  EXPECT_EQ(web().condition, Condition::Refused);
+  EXPECT_EQ(web().text,
+            "port 80 is not among the ports of source file:/x (443,8000-9000): not programmed");
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 0", "10.0.0.2:80 active 0"));
+}
+
+TEST_F(Merge, LoopbackBackendsAreLeftOutWithScopeAll) {
+  scope_all_ = true;
+  const ServicePtr service = offered(
+      "127.0.0.1:80", {listed("10.0.0.1:80"), listed("127.0.0.1:9001"), listed("[::1]:9001")});
+  turn({service}, at(10));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100"));
+  ASSERT_EQ(result_.warnings.size(), 2U);
+  EXPECT_EQ(result_.warnings[1],
+            "test.toml: service web (tcp://127.0.0.1:80): backend 127.0.0.1:9001 is left out: with "
+            "scope = \"all\" a loopback address would mean another machine in each network "
+            "namespace; give it an address of the host");
+  EXPECT_EQ(again(at(20)).warnings.size(), 2U) << "also when the service is not looked at again";
+}
+
+TEST_F(Merge, OnlyLoopbackBackendsWithScopeAllAreNone) {
+  scope_all_ = true;
+  turn({offered("127.0.0.1:80", {listed("127.0.0.1:9001")})}, at(10));
+  EXPECT_EQ(web().condition, Condition::NoBackends);
+  EXPECT_EQ(web().text,
+            "all backends are left out, as loopback addresses cannot be used with scope = \"all\": "
+            "connections are refused");
+}
+
+TEST_F(Merge, LoopbackBackendsAreFineWithScopeHost) {
+  turn({offered("127.0.0.1:80", {listed("127.0.0.1:9001")})}, at(10));
+  EXPECT_THAT(rows(), ElementsAre("127.0.0.1:9001 active 100"));
+  EXPECT_THAT(result_.warnings, IsEmpty());
+}
+
+TEST_F(Merge, EachProtocolIsAServiceOfItsOwn) {
+  turn({two_, offered("udp://127.0.0.1:80", {listed("10.0.0.9:80")}, "dns")}, at(10));
+  EXPECT_EQ(result_.state.size(), 2U);
+}
+
+TEST_F(Merge, UnchangedServiceKeepsItsPointer) {
+  const ServicePtr other = offered("127.0.0.1:81", {listed("10.0.0.1:80")});
+  turn({two_, other}, at(10));
+  const DesiredState before = result_.state;
+  turn({one_, other}, at(20));
+  EXPECT_NE(result_.state.at(kWeb), before.at(kWeb));
+  EXPECT_EQ(result_.state.at(other->key), before.at(other->key));
+}
+
+TEST_F(Merge, EqualServiceFromAnewReadingKeepsItsPointer) {
+  turn({two_}, at(10));
+  const DesiredServicePtr before = result_.state.at(kWeb);
+  turn({std::make_shared<const Service>(*two_)}, at(20));
+  EXPECT_EQ(result_.state.at(kWeb), before);
+}
+
+TEST_F(Merge, ServiceWithDeparturesKeepsItsPointerWhileNothingHappens) {
+  turn({two_}, at(10));
+  turn({one_}, at(20));
+  const DesiredServicePtr before = result_.state.at(kWeb);
+  EXPECT_EQ(again(at(30)).state.at(kWeb), before);
+  EXPECT_NE(again(at(80)).state.at(kWeb), before) << "lingering";
+}
+
+TEST_F(Merge, DrainChangesOnlyTheServicesItMeans) {
+  const ServicePtr other = offered("127.0.0.1:81", {listed("10.0.0.9:80")});
+  turn({two_, other}, at(10));
+  const DesiredState before = result_.state;
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(20))));
+  again(at(20));
+  EXPECT_NE(result_.state.at(kWeb), before.at(kWeb));
+  EXPECT_EQ(result_.state.at(other->key), before.at(other->key));
+}
+
+TEST_F(Merge, NewOwnerIsSeenAlthoughItsBackendsAreTheSame) {
+  Snapshot s = snapshot({two_});
+  std::vector<SourceInput> sources{{"a", &s, {}, false}, {"b", &s, {}, false}};
+  View view = resolve_claims(sources, nullptr);
+  const MergeResult first = merge({.view = &view, .now = at(1)});
+  Snapshot nothing;
+  sources[0].snapshot = &nothing;
+  view = resolve_claims(sources, &view);
+  const MergeResult second = merge({.view = &view, .previous = &first, .now = at(2)});
+  EXPECT_EQ(first.state.at(kWeb)->source, "a");
+  EXPECT_EQ(second.state.at(kWeb)->source, "b");
+  EXPECT_EQ(second.state.at(kWeb)->backends[0].since, at(1)) << "the same backend all the time";
+}
+
+}  // namespace
+}  // namespace lb
