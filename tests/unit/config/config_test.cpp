@@ -1,0 +1,140 @@
+#include "daemon/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/temp_folder.h"
+
+namespace lb {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+
+constexpr const char* kFile = "[[source]]\ntype = \"file\"\npath = \"/etc/lbd/services.d\"\n";
+
+TEST(Config, HasTheDefaultsOfTheDesign) {
+  const Config config = parse_config(kFile, "lbd.toml").value();
+  Config expected;
+  expected.daemon = {"/var/lib/lbd", "/run/lbd", LogLevel::Info, LogFormat::Text};
+  expected.dataplane = {
+      DataplaneMode::Auto,     "",   "/sys/fs/bpf/lbd", Scope::Host, 16384, 131072, 1048576,
+      OnLocalListener::Refuse, false};
+  expected.publish_address = IpAddress::parse("127.0.0.1").value();
+  expected.drain = {60s, OnTimeout::Keep};
+  expected.guard = {50, 3, 10s};
+  expected.sources = {{"file:/etc/lbd/services.d", PortRanges::parse("1-65535").value(),
+                       FileSourceConfig{"/etc/lbd/services.d"}}};
+  EXPECT_EQ(config, expected);
+}
+
+TEST(Config, ReadsEveryKey) {
+  const Config config = parse_config(R"(
+[daemon]
+state_dir = "/s"
+runtime_dir = "/r"
+log_level = "debug"
+log_format = "json"
+[dataplane]
+mode = "none"
+cgroup = "/sys/fs/cgroup/x"
+bpffs = "/b"
+scope = "all"
+max_services = 1
+max_backends = 16777215
+max_slots = 1024
+on_local_listener = "shadow"
+detach_on_exit = true
+[publish]
+address = "::1"
+[drain]
+timeout = "5m"
+on_timeout = "terminate"
+[guard]
+max_loss = "10%"
+min_missing = 1
+confirm = "250ms"
+[[source]]
+type = "etcd"
+name = "merlion"
+ports = "80,8000-9000"
+endpoints = ["https://etcd1:2379", "http://etcd2:2379"]
+api = "v3"
+prefixes = ["/conf/merlion/a", "/conf/merlion/b"]
+ca = "/ca"
+cert = "/cert"
+key = "/key"
+username = "u"
+password_file = "/p"
+)",
+                                     "lbd.toml")
+                            .value();
+  Config expected;
+  expected.daemon = {"/s", "/r", LogLevel::Debug, LogFormat::Json};
+  expected.dataplane = {DataplaneMode::None,
+                        "/sys/fs/cgroup/x",
+                        "/b",
+                        Scope::All,
+                        1,
+                        16777215,
+                        1024,
+                        OnLocalListener::Shadow,
+                        true};
+  expected.publish_address = IpAddress::parse("::1").value();
+  expected.drain = {5min, OnTimeout::Terminate};
+  expected.guard = {10, 1, 250ms};
+  EtcdSourceConfig etcd;
+  etcd.endpoints = {"https://etcd1:2379", "http://etcd2:2379"};
+  etcd.api = EtcdApi::V3;
+  etcd.prefixes = {"/conf/merlion/a", "/conf/merlion/b"};
+  etcd.ca = "/ca";
+  etcd.cert = "/cert";
+  etcd.key = "/key";
+  etcd.username = "u";
+  etcd.password_file = "/p";
+  expected.sources = {{"merlion", PortRanges::parse("80,8000-9000").value(), etcd}};
+  EXPECT_EQ(config, expected);
+}
+
+TEST(Config, KeepsTheOrderOfTheSources) {
+  const Config config = parse_config(
+                            "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\n"
+                            "[[source]]\ntype = \"file\"\npath = \"/b\"\n"
+                            "[[source]]\ntype = \"file\"\npath = \"/a\"\n",
+                            "x")
+                            .value();
+  std::vector<std::string> names;
+  for (const auto& source : config.sources) names.push_back(source.name);
+  EXPECT_THAT(names, ElementsAre("etcd:http://127.0.0.1:2379", "file:/b", "file:/a"));
+}
+
+TEST(Config, EmptyCgroupMeansTheDefault) {
+  EXPECT_EQ(parse_config(std::string("[dataplane]\ncgroup = \"\"\n") + kFile, "x")
+                .value()
+                .dataplane.cgroup,
+            "");
+}
+
+TEST(LoadConfig, ReadsAFile) {
+  const TempFolder folder;
+  EXPECT_EQ(load_config(folder.write("lbd.toml", kFile)).value().sources.size(), 1U);
+}
+
+TEST(LoadConfig, NamesAFileThatCannotBeRead) {
+  EXPECT_EQ(load_config("/nowhere/lbd.toml").error().message(),
+            "open /nowhere/lbd.toml: No such file or directory");
+}
+
+TEST(Words, AreThoseOfTheFile) {
+  EXPECT_EQ(parse_log_level("warn").value(), LogLevel::Warn);
+  EXPECT_EQ(parse_log_level("loud").error().message(),
+            "'loud' is not known: use trace, debug, info, warn, error or critical");
+  EXPECT_EQ(parse_dataplane_mode("ebpf").value(), DataplaneMode::Ebpf);
+  EXPECT_EQ(parse_dataplane_mode("ipvs").error().message(),
+            "'ipvs' is not known: use auto, ebpf or none");
+  EXPECT_EQ(to_string(LogLevel::Critical), "critical");
+  EXPECT_EQ(to_string(DataplaneMode::None), "none");
+}
+
+}  // namespace
+}  // namespace lb
