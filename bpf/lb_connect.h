@@ -76,28 +76,48 @@ static __always_inline int lb_listens(struct bpf_sock_addr *ctx, const struct lb
 	return state == TCP_LISTEN;
 }
 
+struct lb_search {
+	struct bpf_sock_addr *ctx;
+	__u64 set;
+	__u32 position; /* of the first choice */
+	__u32 found;    /* 0 until one listens */
+	struct lb_tried tried;
+};
+
+static long lb_search_step(__u32 i __attribute__((unused)), struct lb_search *search)
+{
+	__u32 id = lb_select_again(search->set, &search->tried, search->position);
+	struct lb_backend *backend = id ? lb_backend_at(id) : NULL;
+	__u32 at = search->tried.count;
+
+	if (!backend)
+		return 1;
+	if (lb_listens(search->ctx, backend)) {
+		search->found = id;
+		return 1;
+	}
+	if (at < LB_MAX_TRIES)
+		search->tried.id[at] = id;
+	search->tried.count = at + 1;
+	return 0;
+}
+
 /*
  * The first choice does not listen: try others. When none listens the first choice stands, so that the
- * failure is seen and counted.
+ * failure is seen and counted. A bpf_loop, since the verifier walks an open loop once per try.
  */
 static __noinline __u32 lb_find_listening(struct bpf_sock_addr *ctx, __u64 set, __u32 first,
 					  __u32 position)
 {
-	struct lb_tried tried = { .count = 1, .id = { first } };
-	struct lb_backend *backend;
+	struct lb_search search = {
+		.ctx = ctx,
+		.set = set,
+		.position = position,
+		.tried = { .count = 1, .id = { first } },
+	};
 
-	for (__u32 i = 1; i < LB_MAX_TRIES; i++) {
-		__u32 id = lb_select_again(set, &tried, position);
-
-		backend = id ? lb_backend_at(id) : NULL;
-		if (!backend)
-			break;
-		if (lb_listens(ctx, backend))
-			return id;
-		tried.id[i] = id;
-		tried.count = i + 1;
-	}
-	return first;
+	bpf_loop(LB_MAX_TRIES - 1, lb_search_step, &search, 0);
+	return search.found ? search.found : first;
 }
 
 /* One read: the set may be switched at any moment. Spelled out, for the verifier must see each offset. */
@@ -111,7 +131,7 @@ static __always_inline __u64 lb_set_of(const struct lb_service *service, __u32 f
 }
 
 static __always_inline __u32 lb_choose(struct bpf_sock_addr *ctx, struct lb_service *service,
-				       struct lb_request *request)
+				       struct lb_request *request, __u32 proto)
 {
 	__u64 set = lb_set_of(service, request->family);
 	struct lb_choice choice = { .random = bpf_get_prandom_u32(), .cursor = &service->cursor };
@@ -124,7 +144,7 @@ static __always_inline __u32 lb_choose(struct bpf_sock_addr *ctx, struct lb_serv
 	request->backend = id ? lb_backend_at(id) : NULL;
 	if (!request->backend)
 		return 0;
-	if (request->key.proto != IPPROTO_TCP || lb_listens(ctx, request->backend))
+	if (proto != IPPROTO_TCP || lb_listens(ctx, request->backend))
 		return id;
 	id = lb_find_listening(ctx, set, id, position);
 	request->backend = lb_backend_at(id);
@@ -198,7 +218,7 @@ static __always_inline struct lb_service *lb_service_of(const struct lb_addr *ke
 
 /* Map look-ups on this path: service_ids, services, slots and backends per candidate; no more. */
 static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx,
-						struct lb_request *request)
+						struct lb_request *request, __u32 proto)
 {
 	struct lb_service *service;
 	__u32 id;
@@ -207,13 +227,13 @@ static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx,
 	service = lb_service_of(&request->key);
 	if (!service || lb_out_of_scope(ctx))
 		return LB_NOT_A_SERVICE;
-	id = lb_choose(ctx, service, request);
+	id = lb_choose(ctx, service, request, proto);
 	if (!id || !request->backend) {
 		bpf_set_retval(-ECONNREFUSED);
 		return LB_NO_BACKEND;
 	}
 	__sync_fetch_and_add(&request->backend->opened, 1);
-	if (request->key.proto == IPPROTO_TCP)
+	if (proto == IPPROTO_TCP)
 		lb_remember_tcp(ctx, request, id);
 	else
 		lb_remember_udp(ctx, request, id);

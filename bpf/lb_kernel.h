@@ -45,6 +45,8 @@ struct in6_addr {
 };
 
 struct sock_common {
+	__be32 skc_daddr; /* valid for AF_INET sockets of UDP, where skc_v6_daddr is not set */
+	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;

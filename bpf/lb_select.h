@@ -16,12 +16,20 @@ struct lb_tried {
 	__u32 id[LB_MAX_TRIES];
 };
 
+/*
+ * Without branches: the verifier would walk both sides of each. Unused entries are 0, which is no id. The
+ * barrier keeps the compiler from turning the arithmetic into a comparison again.
+ */
 static __always_inline int lb_was_tried(const struct lb_tried *tried, __u32 id)
 {
-	for (__u32 i = 0; i < LB_MAX_TRIES; i++)
-		if (i < tried->count && tried->id[i] == id)
-			return 1;
-	return 0;
+	__u32 all_differ = 1, difference;
+
+	for (__u32 i = 0; i < LB_MAX_TRIES; i++) {
+		difference = tried->id[i] ^ id;
+		asm volatile("" : "+r"(difference));
+		all_differ &= (difference | -difference) >> 31;
+	}
+	return !all_differ;
 }
 
 /* Connections of the line's address: what least-connections compares, also for a shared address. */
@@ -37,6 +45,15 @@ static __always_inline __u32 lb_load_of(const struct lb_backend *backend)
 	return (__s32)active < 0 ? 0 : active; /* below 0 reads as 0; lbd recounts */
 }
 
+/* `by` when u is below 1 << bit, else 0, for u below 1 << 31; without a branch. */
+static __always_inline __u32 lb_shift_if_below(__u32 u, __u32 bit, __u32 by)
+{
+	__u32 difference = u - (1u << bit);
+
+	asm volatile("" : "+r"(difference));
+	return (difference >> 31) * by;
+}
+
 /*
  * -log2(u / 65536) * 4096 for u in 1..65535, by its highest bit and a line between powers of two. The
  * least of several such values, each divided by a weight, falls on each backend in proportion to its
@@ -44,25 +61,21 @@ static __always_inline __u32 lb_load_of(const struct lb_backend *backend)
  */
 static __always_inline __u32 lb_exponential(__u32 u)
 {
-	__u32 halvings = 1;
+	__u32 halvings = 1, shift;
 
 	u |= 1;
-	if (u < 1 << 8) {
-		u <<= 8;
-		halvings += 8;
-	}
-	if (u < 1 << 12) {
-		u <<= 4;
-		halvings += 4;
-	}
-	if (u < 1 << 14) {
-		u <<= 2;
-		halvings += 2;
-	}
-	if (u < 1 << 15) {
-		u <<= 1;
-		halvings += 1;
-	}
+	shift = lb_shift_if_below(u, 8, 8);
+	u <<= shift;
+	halvings += shift;
+	shift = lb_shift_if_below(u, 12, 4);
+	u <<= shift;
+	halvings += shift;
+	shift = lb_shift_if_below(u, 14, 2);
+	u <<= shift;
+	halvings += shift;
+	shift = lb_shift_if_below(u, 15, 1);
+	u <<= shift;
+	halvings += shift;
 	return (halvings << 12) - ((u & 0x7fff) >> 3);
 }
 

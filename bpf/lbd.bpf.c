@@ -62,7 +62,7 @@ static __always_inline void lb_write6(struct bpf_sock_addr *ctx, const struct lb
 static __always_inline enum lb_verdict lb_connect(struct bpf_sock_addr *ctx,
 						  struct lb_request *request)
 {
-	enum lb_verdict verdict = lb_steer(ctx, request);
+	enum lb_verdict verdict = lb_steer(ctx, request, request->key.proto);
 
 	if (verdict == LB_NOT_A_SERVICE && request->key.proto == IPPROTO_TCP)
 		lb_forget(ctx);
@@ -118,7 +118,7 @@ SEC("cgroup/sendmsg4") int lb_sendmsg4(struct bpf_sock_addr *ctx)
 
 	lb_read4(ctx, IPPROTO_UDP, &request.key);
 	if (!lb_still_steered(ctx, &request))
-		verdict = lb_steer(ctx, &request);
+		verdict = lb_steer(ctx, &request, IPPROTO_UDP);
 	if (verdict == LB_STEERED)
 		lb_write4(ctx, &request.backend->address);
 	return verdict == LB_NO_BACKEND ? LB_REFUSE : LB_ALLOW;
@@ -132,7 +132,7 @@ SEC("cgroup/sendmsg6") int lb_sendmsg6(struct bpf_sock_addr *ctx)
 
 	lb_read6(ctx, IPPROTO_UDP, &request.key);
 	if (!lb_still_steered(ctx, &request))
-		verdict = lb_steer(ctx, &request);
+		verdict = lb_steer(ctx, &request, IPPROTO_UDP);
 	if (verdict == LB_STEERED)
 		lb_write6(ctx, &request.backend->address);
 	return verdict == LB_NO_BACKEND ? LB_REFUSE : LB_ALLOW;
@@ -233,6 +233,10 @@ static __always_inline void lb_write_socket(struct seq_file *seq, struct sock_co
 		out.local_ip[i] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
 		out.peer_ip[i] = sk->skc_v6_daddr.in6_u.u6_addr32[i];
 	}
+	if (sk->skc_family == AF_INET) {
+		out.local_ip[3] = sk->skc_rcv_saddr;
+		out.peer_ip[3] = sk->skc_daddr;
+	}
 	out.local_port = bpf_htons(sk->skc_num);
 	out.peer_port = sk->skc_dport;
 	out.family = sk->skc_family;
@@ -279,6 +283,11 @@ SEC("iter/bpf_sk_storage_map") int lb_walk_udp(struct bpf_iter__bpf_sk_storage_m
 		return 0;
 	lb_peer_of(&sk->__sk_common, &peer);
 	peer.proto = IPPROTO_UDP;
+	if (sk->__sk_common.skc_family == AF_INET) {
+		peer.ip[0] = peer.ip[1] = 0;
+		peer.ip[2] = bpf_htonl(0xffff);
+		peer.ip[3] = sk->__sk_common.skc_daddr;
+	}
 	for (__u32 i = 0; i < LB_UDP_FLOWS; i++) {
 		struct lb_flow flow = flows->flow[i];
 
