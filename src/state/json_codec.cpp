@@ -1,6 +1,8 @@
 #include "state/json_codec.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -49,6 +51,52 @@ Result<Snapshot> snapshot_from(const json& root) {
     out.services.push_back(std::make_shared<const Service>(std::move(service)));
   }
   return out;
+}
+
+// to_json() as text, without the tree in between: saving 100,000 backends happens on the loop, and the
+// tree takes ten times as long.
+template <class... Args>
+void append(std::string& out, fmt::format_string<Args...> format, Args&&... args) {
+  fmt::format_to(std::back_inserter(out), format, std::forward<Args>(args)...);
+}
+
+void append_quoted(std::string& out, const std::string& text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+  });
+  if (!plain) {
+    out += encode_json(text);
+    return;
+  }
+  out += '"';
+  out += text;
+  out += '"';
+}
+
+void append_backend(std::string& out, const Backend& b) {
+  append(out, R"({{"address":"{}","weight":{},"state":"{}","reason":"{}","id":)",
+         b.address.to_string(), b.weight, to_string(b.state), to_string(b.reason));
+  append_quoted(out, b.id);
+  out += R"(,"host":)";
+  append_quoted(out, b.host);
+  out += R"(,"origin":)";
+  append_quoted(out, b.origin);
+  out += '}';
+}
+
+void append_service(std::string& out, const Service& service) {
+  append(out, R"({{"key":"{}","balance":"{}","name":)", service.key.to_string(),
+         to_string(service.balance));
+  append_quoted(out, service.name);
+  out += R"(,"origin":)";
+  append_quoted(out, service.origin);
+  out += R"(,"backends":[)";
+  std::string_view comma;
+  for (const Backend& backend : service.backends) {
+    out += std::exchange(comma, ",");
+    append_backend(out, backend);
+  }
+  out += "]}";
 }
 
 }  // namespace
@@ -121,13 +169,18 @@ std::string encode_json(const json& value) {
 }
 
 std::string encode_snapshot(const Snapshot& snapshot) {
-  json services = json::array();
-  for (const ServicePtr& service : snapshot.services) services.push_back(to_json(*service));
-  return encode_json({{"version", kSnapshotVersion},
-                      {"absence", to_string(snapshot.absence)},
-                      {"revision", snapshot.revision},
-                      {"as_of", format_iso8601(snapshot.as_of)},
-                      {"services", std::move(services)}});
+  std::string out;
+  append(out, R"({{"version":{},"absence":"{}","as_of":"{}","revision":)", kSnapshotVersion,
+         to_string(snapshot.absence), format_iso8601(snapshot.as_of));
+  append_quoted(out, snapshot.revision);
+  out += R"(,"services":[)";
+  std::string_view comma;
+  for (const ServicePtr& service : snapshot.services) {
+    out += std::exchange(comma, ",\n");
+    append_service(out, *service);
+  }
+  out += "]}";
+  return out;
 }
 
 Result<Snapshot> decode_snapshot(std::string_view text) {

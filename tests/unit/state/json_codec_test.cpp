@@ -39,6 +39,17 @@ TEST(SnapshotCodec, ReadsWhatItWrites) {
   expect_same(decode_snapshot(encode_snapshot(Snapshot{})).value(), Snapshot{});
 }
 
+TEST(SnapshotCodec, WritesServicesAsTheirTreeIs) {
+  Backend odd = listed("10.0.0.1:80");
+  odd.id = "tab\t quote\" backslash\\ \xc3\xbc \x7f \x01";
+  odd.host = "\xff";
+  for (const ServicePtr& service : {sample().services[0], offered("[::1]:1", {odd}, "\"\"")}) {
+    const json root = json::parse(encode_snapshot(snapshot({service})));
+    // Through text, so that what is no UTF-8 has been replaced on both sides.
+    EXPECT_EQ(root["services"][0], json::parse(encode_json(to_json(*service))));
+  }
+}
+
 TEST(SnapshotCodec, WritesTheVersionAndWordsThatPeopleKnow) {
   const json root = json::parse(encode_snapshot(sample()));
   EXPECT_EQ(root["version"], 1);
