@@ -3,18 +3,15 @@
 #include <algorithm>
 #include <utility>
 
-#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <nlohmann/json.hpp>
 
 #include "api/filter.h"
 #include "api/json.h"
+#include "api/render.h"
 
 namespace lb {
 namespace {
-
-// Rendering 10,000 services takes longer than a client may wait for its backend: let others in.
-constexpr std::size_t kServicesPerTurn = 256;
 
 int status_of(const Error& error) {
   if (error.code == std::errc::no_such_file_or_directory) return 404;
@@ -61,15 +58,9 @@ class Handler {
   asio::awaitable<ApiReply> operator()(ListCall call) const {
     Result<std::vector<ServiceView>> all = control_.list();
     if (!all) co_return reply_of(all.error());
-    // The views share what the daemon had at this moment: later changes do not tear the answer.
-    const std::vector<ServiceView> services = filter_services(*std::move(all), call.filter);
-    ApiReply reply{.status = 200, .body = "{\"services\":[", .allow = {}};
-    for (std::size_t i = 0; i < services.size(); ++i) {
-      if (i > 0) reply.body += ',';
-      reply.body += dump(service_json(services[i]));
-      if (i % kServicesPerTurn == kServicesPerTurn - 1) co_await asio::post(asio::use_awaitable);
-    }
-    reply.body += "]}";
+    std::vector<ServiceView> services = filter_services(*std::move(all), call.filter);
+    ApiReply reply;
+    reply.body = co_await render_services(std::move(services));
     co_return reply;
   }
 
@@ -108,8 +99,8 @@ class Handler {
   }
 
  private:
-  ApiReply drained(const Result<std::vector<DrainedBackend>>& result,
-                   const DrainTarget& what) const {
+  [[nodiscard]] ApiReply drained(const Result<std::vector<DrainedBackend>>& result,
+                                 const DrainTarget& what) const {
     if (result) return ok(drained_json(*result));
     if (status_of(result.error()) == 404) return unknown_target(result.error(), what, control_);
     return reply_of(result.error());

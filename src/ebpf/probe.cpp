@@ -87,6 +87,7 @@ std::vector<HookProbe> probe_hooks() {
   // Failures are answers here; libbpf would print them.
   const libbpf_print_fn_t before = libbpf_set_print(nullptr);
   std::vector<HookProbe> out;
+  out.reserve(kHooks.size());
   for (const Hook& hook : kHooks) out.push_back({hook.name, probe(hook)});
   libbpf_set_print(before);
   return out;
@@ -140,6 +141,7 @@ Result<std::vector<std::string>> connect_programs(const std::string& cgroup) {
                                  ids.data(), &count);
   if (err < 0) return fail(-err, fmt::format("query the programs on {}", cgroup));
   std::vector<std::string> out;
+  out.reserve(count);
   for (__u32 i = 0; i < count; ++i) out.push_back(program_name(ids.at(i)));
   return out;
 }

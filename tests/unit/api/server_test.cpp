@@ -111,8 +111,6 @@ TEST_F(Server, SocketIsForOwnerAndGroup) {
 }
 
 TEST_F(Server, ReplacesTheSocketOfADeadLbdAndRemovesItsOwn) {
-  { const auto dead = ApiServer::open(io, path, control); }
-  EXPECT_FALSE(std::filesystem::exists(path));
   UniqueFd stale(::socket(AF_UNIX, SOCK_STREAM, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -134,6 +132,7 @@ TEST_F(Server, LeavesAnythingElseInTheWayAlone) {
 }
 
 TEST_F(Server, LeavesTheSocketOfItsSuccessor) {
+  // Nothing runs on this loop: a server must outlive that.
   auto first = ApiServer::open(io, path, control);
   const auto second = ApiServer::open(io, path, control);
   ASSERT_TRUE(first && second);
