@@ -1,0 +1,226 @@
+// The bookkeeping on real maps, without programs: order of writes, reuse, full maps, restart.
+#include <bpf/bpf.h>
+
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ebpf/abi.h"
+#include "ebpf/table.h"
+
+namespace lb::bpf {
+namespace {
+
+using testing::HasSubstr;
+
+class Tables : public testing::Test {
+ protected:
+  static constexpr Sizes kSizes{.max_services = 8, .max_backends = 32, .max_slots = 2048};
+
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    for (const auto& [type, name, key, value, entries] :
+         std::vector<std::tuple<bpf_map_type, const char*, int, int, std::uint32_t>>{
+             {BPF_MAP_TYPE_HASH, "service_ids", 20, 4, kSizes.max_keys()},
+             {BPF_MAP_TYPE_ARRAY, "services", 4, sizeof(lb_service), kSizes.max_services},
+             {BPF_MAP_TYPE_ARRAY, "slots", 4, 8, kSizes.max_slots},
+             {BPF_MAP_TYPE_ARRAY, "backends", 4, sizeof(lb_backend), kSizes.max_backends},
+             {BPF_MAP_TYPE_ARRAY, "cold", 4, sizeof(lb_backend_cold), kSizes.max_backends},
+             {BPF_MAP_TYPE_HASH, "address_ids", 20, 4, kSizes.max_backends},
+             {BPF_MAP_TYPE_ARRAY, "control", 4, sizeof(lb_control), 1}}) {
+      LIBBPF_OPTS(bpf_map_create_opts, options);
+      if (type == BPF_MAP_TYPE_ARRAY) options.map_flags = BPF_F_MMAPABLE;
+      fds_[name] = UniqueFd(::bpf_map_create(type, name, static_cast<std::uint32_t>(key),
+                                             static_cast<std::uint32_t>(value), entries, &options));
+      ASSERT_TRUE(fds_[name]) << name;
+    }
+    restart();
+  }
+
+  // As a new process would: other mappings of the same maps.
+  void restart() {
+    const auto fd = [this](const char* name) { return UniqueFd(::dup(fds_.at(name).get())); };
+    table_ = std::make_unique<Table>(
+        Maps{AddressMap(fd("service_ids"), "service_ids"),
+             *MappedArray<lb_service>::map(fds_.at("services"), kSizes.max_services),
+             *MappedArray<std::uint64_t>::map(fds_.at("slots"), kSizes.max_slots),
+             *MappedArray<lb_backend>::map(fds_.at("backends"), kSizes.max_backends),
+             *MappedArray<lb_backend_cold>::map(fds_.at("cold"), kSizes.max_backends),
+             AddressMap(fd("address_ids"), "address_ids"),
+             *MappedArray<lb_control>::map(fds_.at("control"), 1)});
+    ASSERT_TRUE(table_->restore(now_));
+  }
+
+  static ProgrammedService service(int port, const std::vector<int>& backends,
+                                   Balance balance = Balance::LeastConn) {
+    ProgrammedService out;
+    out.key = *ServiceKey::parse("127.0.0.1:" + std::to_string(port));
+    out.addresses = {out.key.address, *IpAddress::parse("::1")};
+    out.balance = balance;
+    for (const int backend : backends)
+      out.backends.push_back({*Address::parse("10.0.0.1:" + std::to_string(backend)), 1});
+    std::sort(out.backends.begin(), out.backends.end());
+    return out;
+  }
+  std::string upsert(const ProgrammedService& wanted) {
+    const auto done = table_->upsert(wanted, now_);
+    return done ? "" : done.error().message();
+  }
+  void pass(std::chrono::seconds time) {
+    now_ += time;
+    table_->grace_passed(now_);
+    ASSERT_TRUE(table_->collect(now_));
+  }
+  // The line that the kernel would count a connection to this backend on.
+  std::uint32_t owner_of(int port) {
+    const auto id = table_->maps().address_ids.find(
+        to_abi(Protocol::Tcp, *Address::parse("10.0.0.1:" + std::to_string(port))));
+    return id.value_or(0);
+  }
+  void connections(int port, std::uint32_t n) {
+    table_->maps().backends[owner_of(port)].active = n;
+  }
+  std::vector<std::string> seen(int port) {
+    std::vector<std::string> out;
+    const auto observed = table_->observe(service(port, {}).key);
+    if (!observed) return {"unknown"};
+    for (const auto& b : observed->backends)
+      out.push_back(std::to_string(b.address.port) + (b.listed ? "" : " left") + ":" +
+                    std::to_string(*b.active_connections));
+    return out;
+  }
+
+  std::map<std::string, UniqueFd> fds_;
+  std::unique_ptr<Table> table_;
+  Clock::time_point now_{std::chrono::hours(1)};
+};
+
+using Seen = std::vector<std::string>;
+
+TEST_F(Tables, BackendThatLeavesStaysUntilItsConnectionsAreGone) {
+  ASSERT_EQ(upsert(service(5000, {1, 2})), "");
+  connections(1, 3);
+  ASSERT_EQ(upsert(service(5000, {2})), "");
+  pass(std::chrono::seconds(5));
+  EXPECT_EQ(seen(5000), (Seen{"1 left:3", "2:0"}));
+  connections(1, 0);
+  pass(std::chrono::seconds(1));
+  EXPECT_EQ(seen(5000), (Seen{"2:0"}));
+  EXPECT_EQ(owner_of(1), 0u);
+}
+
+TEST_F(Tables, BackendWithoutConnectionsStaysForTheGracePeriod) {
+  ASSERT_EQ(upsert(service(5000, {1})), "");
+  ASSERT_EQ(upsert(service(5000, {})), "");
+  ASSERT_TRUE(table_->collect(now_));
+  EXPECT_EQ(seen(5000), (Seen{"1 left:0"}));
+  pass(Table::kGrace);
+  EXPECT_EQ(seen(5000), Seen{});
+}
+
+TEST_F(Tables, BackendThatComesBackTakesUpItsLineAndCounts) {
+  ASSERT_EQ(upsert(service(5000, {1})), "");
+  const auto line = owner_of(1);
+  connections(1, 2);
+  ASSERT_EQ(upsert(service(5000, {})), "");
+  pass(std::chrono::seconds(60));
+  ASSERT_EQ(upsert(service(5000, {1})), "");
+  EXPECT_EQ(owner_of(1), line);
+  EXPECT_EQ(seen(5000), (Seen{"1:2"}));
+}
+
+TEST_F(Tables, UnchangedServiceWritesNoSlots) {
+  ASSERT_EQ(upsert(service(5000, {1, 2})), "");
+  const auto before = table_->maps().services[0].set[LB_FAMILY_V4];
+  ASSERT_EQ(upsert(service(5000, {1, 2})), "");
+  restart();
+  ASSERT_EQ(upsert(service(5000, {1, 2})), "");
+  EXPECT_EQ(table_->maps().services[0].set[LB_FAMILY_V4], before);
+}
+
+TEST_F(Tables, FullLinesChangeNothing) {
+  std::vector<int> many;
+  for (int i = 1; i <= 20; ++i) many.push_back(i);
+  ASSERT_EQ(upsert(service(5000, many)), "");
+  const auto used = table_->used_slots();
+  std::vector<int> more;
+  for (int i = 101; i <= 112; ++i) more.push_back(i);
+  EXPECT_THAT(upsert(service(5001, more)), HasSubstr("max_backends = 32 is used up"));
+  EXPECT_EQ(seen(5001), Seen{"unknown"});
+  more.pop_back();
+  EXPECT_EQ(upsert(service(5001, more)), "");
+  EXPECT_EQ(table_->used_slots(), used + 11);
+}
+
+TEST_F(Tables, FullSlotsChangeNothing) {
+  ASSERT_EQ(upsert(service(5000, {1}, Balance::SourceHash)), "");
+  for (int port = 5001; port < 5004; ++port)
+    ASSERT_EQ(upsert(service(port, {1, 2, 3, 4, 5}, Balance::SourceHash)), "") << port;
+  EXPECT_THAT(upsert(service(5004, {1, 2, 3, 4, 5, 6, 7, 8, 9}, Balance::SourceHash)),
+              HasSubstr("raise [dataplane] max_slots"));
+  EXPECT_EQ(seen(5003).size(), 5u);
+}
+
+TEST_F(Tables, ServicesAreReusedAfterRemoval) {
+  for (int round = 0; round < 5; ++round) {
+    for (int port = 5000; port < 5008; ++port) ASSERT_EQ(upsert(service(port, {port})), "");
+    EXPECT_THAT(upsert(service(6000, {1})), HasSubstr("max_services = 8"));
+    for (int port = 5000; port < 5008; ++port)
+      ASSERT_TRUE(table_->remove(service(port, {}).key, now_));
+    pass(std::chrono::seconds(2));
+    EXPECT_EQ(table_->used_services(), 0u);
+    EXPECT_EQ(table_->used_lines(), 0u);
+    EXPECT_EQ(table_->used_slots(), 0u);
+  }
+}
+
+TEST_F(Tables, CrashBetweenLineAndAddressIsRepaired) {
+  ASSERT_EQ(upsert(service(5000, {1, 2})), "");
+  ASSERT_TRUE(
+      table_->maps().address_ids.erase(to_abi(Protocol::Tcp, *Address::parse("10.0.0.1:1"))));
+  ASSERT_TRUE(
+      table_->maps().address_ids.insert(to_abi(Protocol::Tcp, *Address::parse("10.0.0.1:99")), 31));
+  restart();
+  EXPECT_NE(owner_of(1), 0u);
+  EXPECT_EQ(owner_of(99), 0u);
+}
+
+// Random changes with restarts in between: what was asked for is what is seen, no line, slot or index
+// is lost, and each generation of an id is used once.
+TEST_F(Tables, RandomChangesAndRestartsKeepTheBooks) {
+  std::mt19937 random(7);
+  std::map<int, std::vector<int>> wanted;
+  const std::vector<Balance> methods{Balance::LeastConn, Balance::Random, Balance::RoundRobin};
+  for (int step = 0; step < 600; ++step) {
+    const int port = 5000 + static_cast<int>(random() % 4);
+    std::vector<int> backends;
+    for (int b = 1; b <= 5; ++b)
+      if (random() % 2) backends.push_back(b);
+    if (random() % 6 == 0) {
+      ASSERT_TRUE(table_->remove(service(port, {}).key, now_));
+      wanted.erase(port);
+    } else {
+      ASSERT_EQ(upsert(service(port, backends, methods[random() % 3])), "");
+      wanted[port] = backends;
+    }
+    if (random() % 3 == 0) pass(std::chrono::seconds(random() % 3));
+    if (random() % 10 == 0) restart();
+    for (const auto& [p, list] : wanted) {
+      Seen listed;
+      for (const auto& text : seen(p))
+        if (text.find("left") == std::string::npos) listed.push_back(text);
+      Seen expected;
+      for (const int b : list) expected.push_back(std::to_string(b) + ":0");
+      ASSERT_EQ(listed, expected) << "step " << step;
+    }
+  }
+  for (const auto& [port, list] : wanted) ASSERT_TRUE(table_->remove(service(port, {}).key, now_));
+  for (int i = 0; i < 4; ++i) pass(std::chrono::seconds(2));  // heirs come and go in turns
+  EXPECT_EQ(table_->used_lines(), 0u);
+  EXPECT_EQ(table_->used_slots(), 0u);
+  EXPECT_EQ(table_->used_services(), 0u);
+}
+
+}  // namespace
+}  // namespace lb::bpf

@@ -1,0 +1,184 @@
+// Slots and slot space as arithmetic.
+#include <map>
+#include <numeric>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "ebpf/slot_space.h"
+#include "ebpf/slots.h"
+
+namespace lb::bpf {
+namespace {
+
+std::vector<Candidate> candidates(const std::vector<std::uint32_t>& weights) {
+  std::vector<Candidate> out;
+  for (std::uint32_t i = 0; i < weights.size(); ++i)
+    out.push_back({i + 1, weights[i], "10.0.0." + std::to_string(i) + ":80"});
+  return out;
+}
+
+// The chance of each id by the alias table, in 1/65536 of the whole.
+std::map<std::uint32_t, double> chances(const SlotPlan& plan) {
+  std::map<std::uint32_t, double> out;
+  for (const auto slot : plan.slots) {
+    const double own = LB_SLOT_THRESHOLD(slot) / 65536.0;
+    out[LB_SLOT_ID(slot)] += own / static_cast<double>(plan.slots.size());
+    out[LB_SLOT_ALIAS(slot)] += (1 - own) / static_cast<double>(plan.slots.size());
+  }
+  return out;
+}
+
+std::map<std::uint32_t, int> counts(const SlotPlan& plan) {
+  std::map<std::uint32_t, int> out;
+  for (const auto slot : plan.slots) ++out[LB_SLOT_ID(slot)];
+  return out;
+}
+
+TEST(Slots, NoCandidatesMeanNoSlots) {
+  for (const auto balance : {Balance::LeastConn, Balance::P2c, Balance::Random, Balance::RoundRobin,
+                             Balance::SourceHash})
+    EXPECT_TRUE(plan_slots(balance, Protocol::Tcp, {}).slots.empty());
+}
+
+TEST(Slots, LeastConnectionsScansUpToTheLimitAndDrawsTwiceAbove) {
+  const auto few = plan_slots(Balance::LeastConn, Protocol::Tcp,
+                              candidates(std::vector<std::uint32_t>(kScanLimit, 1)));
+  EXPECT_EQ(few.policy, LB_POLICY_LEAST);
+  EXPECT_EQ(few.slots.size(), kScanLimit);
+  const auto many = plan_slots(Balance::LeastConn, Protocol::Tcp,
+                               candidates(std::vector<std::uint32_t>(kScanLimit + 1, 1)));
+  EXPECT_EQ(many.policy, LB_POLICY_P2C);
+}
+
+TEST(Slots, UdpHasNoCountsToCompare) {
+  for (const auto balance : {Balance::LeastConn, Balance::P2c})
+    EXPECT_EQ(plan_slots(balance, Protocol::Udp, candidates({1, 2})).policy, LB_POLICY_RANDOM);
+}
+
+TEST(Slots, AliasTableGivesEachBackendItsShare) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::uint32_t> weights;
+    for (std::size_t n = 1 + random() % 40; n > 0; --n)
+      weights.push_back(1 + static_cast<std::uint32_t>(random() % kMaxWeight));
+    const auto plan = plan_slots(Balance::Random, Protocol::Tcp, candidates(weights));
+    ASSERT_EQ(plan.slots.size(), weights.size());
+    const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+    auto got = chances(plan);
+    for (std::uint32_t i = 0; i < weights.size(); ++i)
+      EXPECT_NEAR(got[i + 1], weights[i] / sum, 2.0 / 65536);
+  }
+}
+
+TEST(Slots, RoundRobinInterleavesSmoothly) {
+  const auto plan = plan_slots(Balance::RoundRobin, Protocol::Tcp, candidates({5, 1, 1}));
+  std::string sequence;
+  for (const auto slot : plan.slots) sequence += std::to_string(LB_SLOT_ID(slot));
+  EXPECT_EQ(sequence, "1121311");  // nginx's smooth weighted round robin
+}
+
+TEST(Slots, RoundRobinScalesHugeWeightsAndDropsNone) {
+  const auto plan = plan_slots(Balance::RoundRobin, Protocol::Tcp, candidates({65535, 65534, 1}));
+  EXPECT_LE(plan.slots.size(), 1025u);
+  EXPECT_EQ(counts(plan)[3], 1);
+}
+
+TEST(Slots, MaglevIsEvenAndMovesFewWhenOneLeaves) {
+  const auto before =
+      plan_slots(Balance::SourceHash, Protocol::Tcp, candidates(std::vector<std::uint32_t>(10, 1)));
+  for (const auto& [id, count] : counts(before))
+    EXPECT_NEAR(count, static_cast<int>(before.slots.size()) / 10, 2) << id;
+  auto rest = candidates(std::vector<std::uint32_t>(10, 1));
+  rest.erase(rest.begin() + 4);
+  const auto after = plan_slots(Balance::SourceHash, Protocol::Tcp, rest);
+  ASSERT_EQ(after.slots.size(), before.slots.size());
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < after.slots.size(); ++i)
+    moved += LB_SLOT_ID(before.slots[i]) != 5 && before.slots[i] != after.slots[i];
+  EXPECT_LT(moved, after.slots.size() / 20);
+}
+
+TEST(Slots, MaglevDependsOnNamesNotOnOrder) {
+  auto one = candidates({1, 1, 1});
+  auto other = one;
+  std::swap(other[0], other[2]);
+  const auto a = plan_slots(Balance::SourceHash, Protocol::Tcp, one);
+  const auto b = plan_slots(Balance::SourceHash, Protocol::Tcp, other);
+  std::size_t differ = 0;
+  for (std::size_t i = 0; i < a.slots.size(); ++i) differ += a.slots[i] != b.slots[i];
+  EXPECT_LT(differ, a.slots.size() / 10);
+}
+
+TEST(Slots, MaglevHonoursWeights) {
+  auto got = counts(plan_slots(Balance::SourceHash, Protocol::Tcp, candidates({3, 1})));
+  EXPECT_NEAR(got[1], 3 * got[2], got[2] / 5 + 3);
+}
+
+TEST(Slots, NeverMoreThanASetCanName) {
+  const auto plan =
+      plan_slots(Balance::Random, Protocol::Tcp, candidates(std::vector<std::uint32_t>(70000, 1)));
+  EXPECT_EQ(plan.slots.size(), static_cast<std::size_t>(LB_SET_MAX_SLOTS));
+}
+
+TEST(Weights, AreReducedByTheirCommonDivisor) {
+  const std::vector<std::uint32_t> weights{100, 100, 250};
+  EXPECT_EQ(reduce_weights(weights), (std::vector<std::uint32_t>{2, 2, 5}));
+  EXPECT_TRUE(reduce_weights({}).empty());
+}
+
+TEST(SlotSpace, RetiredRegionsRestUntilReleased) {
+  SlotSpace space(10);
+  const Clock::time_point t0{};
+  const auto a = space.take(6);
+  ASSERT_TRUE(a);
+  EXPECT_FALSE(space.take(5));
+  space.retire(*a, t0 + std::chrono::seconds(1));
+  EXPECT_FALSE(space.take(5));
+  space.release(t0);
+  EXPECT_FALSE(space.take(5));
+  space.release(t0 + std::chrono::seconds(1));
+  EXPECT_EQ(space.used(), 0u);
+  EXPECT_TRUE(space.take(10));
+}
+
+TEST(SlotSpace, ReservedRegionsAreNotGivenOut) {
+  SlotSpace space(10);
+  EXPECT_TRUE(space.reserve({3, 4}));
+  EXPECT_FALSE(space.reserve({6, 2}));
+  EXPECT_FALSE(space.reserve({9, 5}));
+  EXPECT_EQ(space.take(3)->base, 0u);
+  EXPECT_EQ(space.take(3)->base, 7u);
+  EXPECT_FALSE(space.take(1));
+}
+
+TEST(SlotSpace, RandomTakingAndReturningLosesNothing) {
+  std::mt19937 random(11);
+  SlotSpace space(1000);
+  std::vector<Region> held;
+  std::uint32_t sum = 0;
+  for (int i = 0; i < 5000; ++i) {
+    if (random() % 2 == 0) {
+      const auto region = space.take(1 + static_cast<std::uint32_t>(random() % 50));
+      if (!region) continue;
+      for (const auto& other : held)
+        ASSERT_TRUE(region->base + region->count <= other.base ||
+                    other.base + other.count <= region->base);
+      held.push_back(*region);
+      sum += region->count;
+    } else if (!held.empty()) {
+      const auto at = random() % held.size();
+      sum -= held[at].count;
+      space.retire(held[at], Clock::time_point{});
+      space.release(Clock::time_point{});
+      held.erase(held.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+    ASSERT_EQ(space.used(), sum);
+  }
+  for (const auto& region : held) space.retire(region, Clock::time_point{});
+  space.release(Clock::time_point{});
+  EXPECT_EQ(space.take(1000)->base, 0u);
+}
+
+}  // namespace
+}  // namespace lb::bpf
