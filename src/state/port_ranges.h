@@ -27,7 +27,8 @@ class PortRanges {
     Port last = 65535;
     auto operator<=>(const Range&) const = default;
   };
-  std::vector<Range> ranges_ = std::vector<Range>(1);  // sorted, disjoint, not adjacent, never empty
+  std::vector<Range> ranges_ =
+      std::vector<Range>(1);  // sorted, disjoint, not adjacent, never empty
 };
 
 }  // namespace lb

@@ -58,9 +58,7 @@ TEST(LbCheck, ReturnsTheErrorAndElseGoesOn) {
   EXPECT_EQ(check_even(1).error().context, "odd");
 }
 
-TEST(BugDeathTest, Aborts) {
-  EXPECT_EXIT(bug("impossible"), testing::KilledBySignal(SIGABRT), "");
-}
+TEST(BugDeathTest, Aborts) { EXPECT_EXIT(bug("impossible"), testing::KilledBySignal(SIGABRT), ""); }
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
 
