@@ -34,7 +34,8 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "Name: value"
   std::string body;
   std::chrono::milliseconds connect_timeout{2000};
-  std::chrono::milliseconds timeout{10000};  // whole exchange; of a stream: until its header is here
+  std::chrono::milliseconds timeout{
+      10000};  // whole exchange; of a stream: until its header is here
   HttpTls tls;
   std::string username;  // basic authentication when not empty
   std::string password;
@@ -65,8 +66,8 @@ class HttpStream {
   // Whatever has arrived, at least one byte; "" is the orderly end of the body. A connection that
   // broke is an error, but only after everything that came before has been returned. ETIMEDOUT at
   // the deadline; the stream goes on.
-  asio::awaitable<Result<std::string>> read_some(
-      std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max());
+  asio::awaitable<Result<std::string>> read_some(std::chrono::steady_clock::time_point deadline =
+                                                     std::chrono::steady_clock::time_point::max());
 
  private:
   friend class HttpClient;

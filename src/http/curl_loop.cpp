@@ -107,8 +107,8 @@ void CurlLoop::arm(const std::shared_ptr<Watch>& watch) {
 void CurlLoop::arm_one(const std::shared_ptr<Watch>& watch, bool read) {
   bool& in_flight = read ? watch->reading : watch->writing;
   if (std::exchange(in_flight, true)) return;
-  const auto direction = read ? asio::posix::stream_descriptor::wait_read
-                              : asio::posix::stream_descriptor::wait_write;
+  const auto direction =
+      read ? asio::posix::stream_descriptor::wait_read : asio::posix::stream_descriptor::wait_write;
   watch->descriptor.async_wait(
       direction, [weak = weak_from_this(), watch, read](boost::system::error_code ec) {
         (read ? watch->reading : watch->writing) = false;

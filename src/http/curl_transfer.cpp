@@ -146,7 +146,8 @@ int errno_of(const Transfer& t) {
 tl::unexpected<Error> Transfer::failure() const {
   const std::string what = fmt::format("{} {}", request.method, request.url);
   if (cancelled) return fail(ECANCELED, what);
-  if (overflow) return fail(EMSGSIZE, fmt::format("{}: more than {} bytes", what, request.max_body));
+  if (overflow)
+    return fail(EMSGSIZE, fmt::format("{}: more than {} bytes", what, request.max_body));
   const char* text = error_text[0] != '\0' ? error_text.data() : curl_easy_strerror(result);
   return fail(errno_of(*this), fmt::format("{}: {}", what, text));
 }

@@ -27,7 +27,8 @@ class Watch {
   // Everything that has arrived, at least one message. A stream that ends is an error: etcd ends
   // none in an orderly way.
   asio::awaitable<Result<std::vector<WatchMessage>>> read(
-      std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max());
+      std::chrono::steady_clock::time_point deadline =
+          std::chrono::steady_clock::time_point::max());
 
  private:
   static constexpr std::size_t kMaxMessage = std::size_t{64} << 20;

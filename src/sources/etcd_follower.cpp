@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
 
 namespace lb {
 namespace {
@@ -51,7 +51,8 @@ asio::awaitable<Result<>> EtcdFollower::follow(std::string endpoint) {
   watching_ = true;
   error_.clear();
   shared_.changed();
-  for (;;) {
+  // Already false when the prefix of the backends changed while the watch was being created.
+  while (view_.backend_range() == backends) {
     auto messages = co_await watch.read();
     if (!messages)
       co_return fail(messages.error().code,

@@ -49,7 +49,8 @@ class EtcdFollower {
   // Success means: start again at once, there is something new to range.
   asio::awaitable<Result<>> follow(std::string endpoint);
   asio::awaitable<Result<std::vector<etcd::WatchRequest>>> sync(std::string endpoint);
-  asio::awaitable<Result<>> await_created(etcd::Watch& watch, std::vector<etcd::WatchRequest> asked);
+  asio::awaitable<Result<>> await_created(etcd::Watch& watch,
+                                          std::vector<etcd::WatchRequest> asked);
   Result<> take(const etcd::WatchMessage& message);
 
   Shared shared_;

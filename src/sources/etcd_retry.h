@@ -23,7 +23,8 @@ class Retry {
     endpoint_ = (endpoint_ + 1) % endpoints_;
     const int n = failures_++;
     std::chrono::milliseconds full = kFirst;
-    if (n > 0) full = std::min<std::chrono::milliseconds>(kLongest, kShortest * (1 << std::min(n - 1, 10)));
+    if (n > 0)
+      full = std::min<std::chrono::milliseconds>(kLongest, kShortest * (1 << std::min(n - 1, 10)));
     return std::chrono::milliseconds(
         static_cast<long long>(static_cast<double>(full.count()) * (0.5 + random / 2)));
   }

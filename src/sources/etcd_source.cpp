@@ -5,10 +5,11 @@
 #include <charconv>
 #include <map>
 
+#include <fmt/format.h>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <fmt/format.h>
+#include <boost/asio/error.hpp>
 
 #include "base/event.h"
 #include "base/file.h"
@@ -33,8 +34,9 @@ etcd::Header parse_revision(std::string_view text) {
   const auto colon = text.find(':');
   if (colon == std::string_view::npos) return out;
   const char* end = text.data() + text.size();
-  const bool ok = std::from_chars(text.data(), text.data() + colon, out.cluster).ec == std::errc{} &&
-                  std::from_chars(text.data() + colon + 1, end, out.revision).ec == std::errc{};
+  const bool ok =
+      std::from_chars(text.data(), text.data() + colon, out.cluster).ec == std::errc{} &&
+      std::from_chars(text.data() + colon + 1, end, out.revision).ec == std::errc{};
   return ok ? out : etcd::Header{};
 }
 
@@ -43,6 +45,17 @@ ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string
     for (const ServicePtr& service : saved->services)
       if (service->origin == prefix) return service;
   return nullptr;
+}
+
+// A coroutine that is cancelled between two waits ends by an exception at the next one.
+bool is_cancellation(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const boost::system::system_error& e) {
+    return e.code() == asio::error::operation_aborted;
+  } catch (...) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -129,7 +142,7 @@ void EtcdSource::Impl::spawn_follower(Part& part) {
   asio::co_spawn(
       io, [self, &part] { return part.follower.run(); },
       asio::bind_cancellation_slot(part.cancel.slot(), [self](const std::exception_ptr& error) {
-        if (error) root_ended(self->io, "etcd", error);
+        if (error && !is_cancellation(error)) root_ended(self->io, "etcd", error);
       }));
 }
 
@@ -203,9 +216,9 @@ Snapshot EtcdSource::Impl::assemble() {
     if (!built.service) continue;
     const auto [it, fresh] = by_key.emplace(built.service->key, built.service);
     if (!fresh)
-      out.warnings.push_back(fmt::format(
-          "etcd key {}/listen-address: {} is already the address of {}; ignored", view.prefix(),
-          built.service->key.to_string(), it->second->origin));
+      out.warnings.push_back(
+          fmt::format("etcd key {}/listen-address: {} is already the address of {}; ignored",
+                      view.prefix(), built.service->key.to_string(), it->second->origin));
   }
   for (auto& [key, service] : by_key) out.services.push_back(std::move(service));
   out.revision = fmt::format("{}:{}", position.cluster, position.revision);
@@ -213,8 +226,8 @@ Snapshot EtcdSource::Impl::assemble() {
 }
 
 bool EtcdSource::Impl::matters(const Snapshot& next) const {
-  return !delivered || (news_after_error && !error_told) ||
-         delivered->services != next.services || delivered->warnings != next.warnings;
+  return !delivered || (news_after_error && !error_told) || delivered->services != next.services ||
+         delivered->warnings != next.warnings;
 }
 
 EtcdSource::EtcdSource(asio::io_context& io, EtcdSourceConfig config, std::optional<Snapshot> saved,

@@ -121,7 +121,8 @@ std::set<std::string> FileSet::folders() const {
   std::error_code ec;
   // Where the path itself can appear, vanish or be replaced.
   fs::path parent = fs::path(path_).parent_path();
-  while (!fs::is_directory(parent, ec) && parent != parent.root_path()) parent = parent.parent_path();
+  while (!fs::is_directory(parent, ec) && parent != parent.root_path())
+    parent = parent.parent_path();
   out.insert(parent.string());
   if (is_folder_) out.insert(path_);
   const auto add_target = [&](const std::string& path) {

@@ -51,9 +51,10 @@ std::optional<Backend> MerlionView::make_backend(const std::string& name, const 
     if (entry.errors.contains("listen-address"))
       out.absence = Absence::Guarded;
     else if (!entry.plain_value)
-      out.warnings.push_back(fmt::format("etcd key {}: missing; the backend is ignored until it "
-                                         "is there",
-                                         key_name(name, "listen-address")));
+      out.warnings.push_back(
+          fmt::format("etcd key {}: missing; the backend is ignored until it "
+                      "is there",
+                      key_name(name, "listen-address")));
     return std::nullopt;
   }
   Backend backend;
@@ -120,8 +121,7 @@ MerlionView::Built MerlionView::build(const LookupFn& lookup) {
   else if (built_)
     service.key.address = built_->key.address;
   if (!listen.ip && !listen.pending)
-    out.warnings.push_back(
-        fmt::format("etcd key {}/listen-address: {}", prefix_, listen.error));
+    out.warnings.push_back(fmt::format("etcd key {}/listen-address: {}", prefix_, listen.error));
   if (!listen.ip && !built_) {
     out.absence = Absence::Guarded;
     return out;

@@ -50,8 +50,7 @@ void MerlionView::reread_config() {
   config_ = std::move(*parsed);
 }
 
-void MerlionView::replace_config(const std::vector<etcd::KeyValue>& kvs, bool trusted,
-                                 Moment now) {
+void MerlionView::replace_config(const std::vector<etcd::KeyValue>& kvs, bool trusted, Moment now) {
   std::map<std::string, std::string> values;
   for (const auto& kv : kvs)
     if (kv.key.starts_with(config_range()))

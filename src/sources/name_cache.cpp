@@ -3,9 +3,9 @@
 #include <chrono>
 #include <utility>
 
+#include <fmt/format.h>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
 
 namespace lb {
 namespace {
@@ -34,10 +34,10 @@ struct NameCache::State : std::enable_shared_from_this<State> {
       : resolver(io), timer(io), on_change(std::move(change)) {}
 
   void ask(const std::string& name) {
-    resolver.async_resolve(name, "", [weak = weak_from_this(), name](const error_code& ec,
-                                                                     const auto& results) {
-      if (const auto state = weak.lock()) state->answered(name, ec, results);
-    });
+    resolver.async_resolve(
+        name, "", [weak = weak_from_this(), name](const error_code& ec, const auto& results) {
+          if (const auto state = weak.lock()) state->answered(name, ec, results);
+        });
   }
 
   void answered(const std::string& name, const error_code& ec,

@@ -97,9 +97,10 @@ class Reader {
   }
 
   static std::string address_hint(const Error& error) {
-    return fmt::format("{} (an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080; names "
-                       "are not looked up here)",
-                       error.message());
+    return fmt::format(
+        "{} (an IP address and a port, as in 127.0.0.1:8080 or [::1]:8080; names "
+        "are not looked up here)",
+        error.message());
   }
 
   Result<std::vector<Backend>> read_backends(const toml::table& service) const {
@@ -138,7 +139,8 @@ class Reader {
     LB_TRY(const std::string text_address, text(*table, kPrefix, "address", nullptr));
     auto address = Address::parse(text_address);
     const toml::node& address_node = *table->get("address");
-    if (!address) return at(address_node, "service.backends.address", address_hint(address.error()));
+    if (!address)
+      return at(address_node, "service.backends.address", address_hint(address.error()));
     if (address->ip.is_unspecified())
       return at(address_node, "service.backends.address",
                 fmt::format("'{}' is no address that one can connect to", text_address));
@@ -174,9 +176,10 @@ Result<std::vector<Service>> parse_services_file(std::string_view text, const st
   // More likely a full disk or a half-done copy than the wish to have no services; who wants none
   // writes a comment.
   if (text.empty())
-    return fail(fmt::format("{}:1:1: the file is empty (0 bytes): write a services file, or a "
-                            "comment line if there are to be no services",
-                            path));
+    return fail(
+        fmt::format("{}:1:1: the file is empty (0 bytes): write a services file, or a "
+                    "comment line if there are to be no services",
+                    path));
   try {
     const toml::table root = toml::parse(text, path);
     return Reader(path).read(root);

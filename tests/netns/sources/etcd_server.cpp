@@ -10,9 +10,9 @@
 #include <optional>
 #include <thread>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <boost/asio/ip/tcp.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/spawn.h"
@@ -32,11 +32,7 @@ std::string free_url(asio::io_context& io) {
 }  // namespace
 
 EtcdServer::EtcdServer(asio::io_context& io, std::string folder)
-    : io_(io),
-      folder_(std::move(folder)),
-      url_(free_url(io)),
-      peer_(free_url(io)),
-      http_(io) {}
+    : io_(io), folder_(std::move(folder)), url_(free_url(io)), peer_(free_url(io)), http_(io) {}
 
 bool EtcdServer::installed() { return ::access("/usr/bin/etcd", X_OK) == 0; }
 

@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <cstdio>
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
 
 #include "base/spawn.h"
 #include "netns/sources/etcd_server.h"

@@ -10,13 +10,13 @@
 #include <memory>
 #include <optional>
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
 
 #include "base/spawn.h"
 
@@ -274,9 +274,7 @@ TEST_F(HttpClientTest, AStreamDeliversPiecesAndThenItsOrderlyEnd) {
 }
 
 TEST_F(HttpClientTest, AStreamCutWithoutItsLastChunkIsAnErrorAfterTheData) {
-  serve([](int) {
-    return "!HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
-  });
+  serve([](int) { return "!HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"; });
   run([&]() -> asio::awaitable<void> {
     auto opened = co_await client_.open(get(server_->url()));
     HttpStream stream = std::move(opened).value();
@@ -289,9 +287,7 @@ TEST_F(HttpClientTest, AStreamCutWithoutItsLastChunkIsAnErrorAfterTheData) {
 }
 
 TEST_F(HttpClientTest, DestroyingAStreamClosesItsConnection) {
-  serve([](int) {
-    return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
-  });
+  serve([](int) { return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"; });
   run([&]() -> asio::awaitable<void> {
     {
       auto opened = co_await client_.open(get(server_->url()));

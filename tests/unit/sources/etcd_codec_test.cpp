@@ -66,9 +66,12 @@ TEST_P(EtcdErrors, SayWhatEtcdSaid) {
 INSTANTIATE_TEST_SUITE_P(
     Cases, EtcdErrors,
     testing::Values(
-        ErrorCase{"v34", 503, R"({"error":"etcdserver: no leader","message":"etcdserver: no leader","code":14})",
-                  "HTTP status 503: etcdserver: no leader"},
-        ErrorCase{"v36", 400, R"({"code":11,"message":"compacted","details":[]})", "400: compacted"},
+        ErrorCase{
+            "v34", 503,
+            R"({"error":"etcdserver: no leader","message":"etcdserver: no leader","code":14})",
+            "HTTP status 503: etcdserver: no leader"},
+        ErrorCase{"v36", 400, R"({"code":11,"message":"compacted","details":[]})",
+                  "400: compacted"},
         ErrorCase{"v32", 400, R"({"error":"old","code":3})", "400: old"},
         ErrorCase{"object", 500, R"({"error":{"message":"inner"}})", "500: inner"},
         ErrorCase{"html", 502, "<html>\r\n<b>Bad Gateway</b>", "<html>\\x0d\\x0a<b>Bad"},
@@ -119,7 +122,8 @@ TEST(EtcdCodec, ReadsHowWatchesEnd) {
   EXPECT_TRUE(error.value().canceled);
   EXPECT_EQ(error->reason, "etcdserver: no leader");
   EXPECT_TRUE(parse_watch_message("{}").value().canceled);
-  for (const char* bad : {"", "<html>", R"({"result":{"events":[{}]}})", R"({"result":{"events":7}})"})
+  for (const char* bad :
+       {"", "<html>", R"({"result":{"events":[{}]}})", R"({"result":{"events":7}})"})
     EXPECT_FALSE(parse_watch_message(bad)) << bad;
 }
 

@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 class FileSourceTest : public testing::Test {
  protected:
   // One answer of next(), at the latest after `patience`; nullopt: silence.
-  std::optional<Result<Snapshot>> next(FileSource& source, std::chrono::milliseconds patience = 5s) {
+  std::optional<Result<Snapshot>> next(FileSource& source,
+                                       std::chrono::milliseconds patience = 5s) {
     std::optional<Result<Snapshot>> out;
     spawn(io_, "test", [&]() -> asio::awaitable<void> {
       asio::steady_timer timer(io_, patience);

@@ -39,15 +39,16 @@ INSTANTIATE_TEST_SUITE_P(
                     TimeCase{"1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000Z"}));
 INSTANTIATE_TEST_SUITE_P(
     Bad, LastSeenAt,
-    testing::Values(TimeCase{"", ""}, TimeCase{"2017-03-04 05:06:07", ""},
-                    TimeCase{"2017-03-04T05:06:07+0000", ""}, TimeCase{"2017-03-04t05:06:07z", ""},
-                    TimeCase{"1485354873", ""}, TimeCase{"2017-03-04T05:06:07Z ", ""},
-                    TimeCase{"2017-03-04T24:00:00", ""}, TimeCase{"2017-03-04T05:06:60", ""},
-                    TimeCase{"2017-02-30", ""}, TimeCase{"2017-13-01", ""}, TimeCase{"2017-00-01", ""},
-                    TimeCase{"17-01-01", ""}, TimeCase{"2017-1-1", ""},
-                    TimeCase{"2017-03-04T05:06:07.", ""}, TimeCase{"2017-03-04T05:06:07+24:00", ""},
-                    TimeCase{"2017-03-04T05:60", ""}, TimeCase{"\xff\xfe", ""},
-                    TimeCase{"2017-03-04T05:06:07Z2017-03-04T05:06:07Z2017-03-04T05:06:07Z2017-03-04", ""}));
+    testing::Values(
+        TimeCase{"", ""}, TimeCase{"2017-03-04 05:06:07", ""},
+        TimeCase{"2017-03-04T05:06:07+0000", ""}, TimeCase{"2017-03-04t05:06:07z", ""},
+        TimeCase{"1485354873", ""}, TimeCase{"2017-03-04T05:06:07Z ", ""},
+        TimeCase{"2017-03-04T24:00:00", ""}, TimeCase{"2017-03-04T05:06:60", ""},
+        TimeCase{"2017-02-30", ""}, TimeCase{"2017-13-01", ""}, TimeCase{"2017-00-01", ""},
+        TimeCase{"17-01-01", ""}, TimeCase{"2017-1-1", ""}, TimeCase{"2017-03-04T05:06:07.", ""},
+        TimeCase{"2017-03-04T05:06:07+24:00", ""}, TimeCase{"2017-03-04T05:60", ""},
+        TimeCase{"\xff\xfe", ""},
+        TimeCase{"2017-03-04T05:06:07Z2017-03-04T05:06:07Z2017-03-04T05:06:07Z2017-03-04", ""}));
 
 TEST(Disabled, PresentMeansDisabledUnlessItSaysNo) {
   for (const char* yes : {"1", "true", "t", "yes", "y", "TRUE", "on", "maintenance", "\xff"})
@@ -68,7 +69,8 @@ TEST(MerlionAddress, TakesHostsAddressesAndTheStar) {
 }
 
 TEST(MerlionConfig, NeedsOnlyThePrefixOfTheBackends) {
-  const auto config = parse_merlion_config({{"upstream-service-etcd-prefix", "/services/web//"}}, "/c");
+  const auto config =
+      parse_merlion_config({{"upstream-service-etcd-prefix", "/services/web//"}}, "/c");
   ASSERT_TRUE(config);
   EXPECT_EQ(config->upstream_prefix, "/services/web");
   EXPECT_EQ(config->listen, (HostPort{"0.0.0.0", 8080}));
@@ -103,19 +105,17 @@ TEST_P(BadMerlionConfig, IsRefusedByTheNameOfItsKey) {
   EXPECT_TRUE(text.starts_with(std::string("etcd key /conf/site/") + GetParam().key)) << text;
   EXPECT_LT(text.size(), 400U);
 }
-INSTANTIATE_TEST_SUITE_P(Cases, BadMerlionConfig,
-                         testing::Values(ConfigCase{"upstream-service-etcd-prefix", ""},
-                                         ConfigCase{"upstream-service-etcd-prefix", "///"},
-                                         ConfigCase{"upstream-service-etcd-prefix", "\x01\xff"},
-                                         ConfigCase{"upstream-service-etcd-prefix",
-                                                    std::string(1 << 20, 'a')},
-                                         ConfigCase{"listen-address", "8080"},
-                                         ConfigCase{"listen-address", std::string(1 << 20, '\xff')},
-                                         ConfigCase{"upstream-freshness", ""},
-                                         ConfigCase{"upstream-freshness", "1.5"},
-                                         ConfigCase{"upstream-freshness", "5s"},
-                                         ConfigCase{"upstream-freshness",
-                                                    "99999999999999999999999"}));
+INSTANTIATE_TEST_SUITE_P(
+    Cases, BadMerlionConfig,
+    testing::Values(ConfigCase{"upstream-service-etcd-prefix", ""},
+                    ConfigCase{"upstream-service-etcd-prefix", "///"},
+                    ConfigCase{"upstream-service-etcd-prefix", "\x01\xff"},
+                    ConfigCase{"upstream-service-etcd-prefix", std::string(1 << 20, 'a')},
+                    ConfigCase{"listen-address", "8080"},
+                    ConfigCase{"listen-address", std::string(1 << 20, '\xff')},
+                    ConfigCase{"upstream-freshness", ""}, ConfigCase{"upstream-freshness", "1.5"},
+                    ConfigCase{"upstream-freshness", "5s"},
+                    ConfigCase{"upstream-freshness", "99999999999999999999999"}));
 
 TEST(MerlionConfig, AcceptsFreshnessOfZeroAndBelowAsMerlionDoes) {
   const auto config = parse_merlion_config(

@@ -42,8 +42,9 @@ class MerlionViewTest : public testing::Test {
   MerlionView::Built build() {
     return view_.build([this](const std::string& name) {
       const auto it = dns_.find(name);
-      return it == dns_.end() ? MerlionView::Lookup{{}, false, "host name '" + name + "' is unknown"}
-                              : it->second;
+      return it == dns_.end()
+                 ? MerlionView::Lookup{{}, false, "host name '" + name + "' is unknown"}
+                 : it->second;
     });
   }
   // "NAME address state/reason" of each backend.
@@ -348,9 +349,9 @@ TEST_F(MerlionViewTest, ANewPrefixOfBackendsWaitsForItsRange) {
   put("/conf/site/upstream-service-etcd-prefix", "/other");
   EXPECT_EQ(view_.backend_range(), "/other/");
   EXPECT_EQ(build().service, before);
-  view_.replace_backends({{"/other/x/listen-address", "10.0.0.5:1", 1, 0},
-                          {"/other/x/last-seen-at", stamp(), 1, 0}},
-                         true, now_);
+  view_.replace_backends(
+      {{"/other/x/listen-address", "10.0.0.5:1", 1, 0}, {"/other/x/last-seen-at", stamp(), 1, 0}},
+      true, now_);
   EXPECT_EQ(seen(), (Lines{"x 10.0.0.5:1 active/"}));
 }
 

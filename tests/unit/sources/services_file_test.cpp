@@ -7,7 +7,9 @@
 namespace lb {
 namespace {
 
-std::string one(const std::string& body) { return "[[service]]\nlisten = \"127.0.0.1:80\"\n" + body; }
+std::string one(const std::string& body) {
+  return "[[service]]\nlisten = \"127.0.0.1:80\"\n" + body;
+}
 
 TEST(ServicesFile, ReadsTheExampleOfTheManual) {
   const auto services = parse_services_file(R"([[service]]
@@ -66,9 +68,7 @@ TEST_P(BadServicesFile, IsRefusedWithLineColumnKeyAndHint) {
   EXPECT_NE(text.find(GetParam().hint), std::string::npos) << text;
 }
 
-std::string backend(const std::string& fields) {
-  return one("backends = [ { " + fields + " } ]");
-}
+std::string backend(const std::string& fields) { return one("backends = [ { " + fields + " } ]"); }
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadServicesFile,
@@ -76,37 +76,64 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"zero_bytes", "", "1:1: the file is empty (0 bytes)", "comment"},
         BadCase{"syntax", "[[service]]\nlisten = = 1\n", "2:10:", "could not determine"},
         BadCase{"cut", "[[service]]\nlisten = \"127.0", "2:", ""},
-        BadCase{"binary", std::string("\x7f" "ELF\x00\xff", 6), "1:", ""},
+        BadCase{"binary",
+                std::string("\x7f"
+                            "ELF\x00\xff",
+                            6),
+                "1:", ""},
         BadCase{"invalid_utf8", "# \xff\xff\n", "1:", ""},
         BadCase{"same_toml_key_twice", one("listen = \"127.0.0.1:81\"\n"), "3:", "listen"},
         BadCase{"unknown_top", "services = []\n", "1:1: services: unknown key", "use service"},
-        BadCase{"single_brackets", "[service]\nlisten = \"127.0.0.1:80\"\n", "1:1: service:", "[[service]]"},
+        BadCase{"single_brackets", "[service]\nlisten = \"127.0.0.1:80\"\n",
+                "1:1: service:", "[[service]]"},
         BadCase{"list_of_numbers", "service = [1]\n", "1:12: service:", "[[service]]"},
-        BadCase{"unknown_in_service", one("backends = []\nblance = \"p2c\"\n"), "4:1: service.blance: unknown key", "use name, listen, balance, backends"},
-        BadCase{"unknown_in_backend", backend("address = \"10.0.0.1:1\", wieght = 1"), "3:40: service.backends.wieght: unknown key", "weight"},
+        BadCase{"unknown_in_service", one("backends = []\nblance = \"p2c\"\n"),
+                "4:1: service.blance: unknown key", "use name, listen, balance, backends"},
+        BadCase{"unknown_in_backend", backend("address = \"10.0.0.1:1\", wieght = 1"),
+                "3:40: service.backends.wieght: unknown key", "weight"},
         BadCase{"no_listen", "[[service]]\nbackends = []\n", "1:1: service.listen: missing", ""},
         BadCase{"no_backends", one(""), "1:1: service.backends: missing", "backends = []"},
-        BadCase{"listen_name", "[[service]]\nlisten = \"localhost:80\"\nbackends = []\n", "2:10: service.listen:", "names are not looked up"},
-        BadCase{"listen_port_zero", "[[service]]\nlisten = \"127.0.0.1:0\"\nbackends = []\n", "2:10: service.listen:", "between 1 and 65535"},
-        BadCase{"listen_port_large", "[[service]]\nlisten = \"127.0.0.1:65536\"\nbackends = []\n", "2:10: service.listen:", "between 1 and 65535"},
-        BadCase{"listen_scheme", "[[service]]\nlisten = \"sctp://127.0.0.1:1\"\nbackends = []\n", "2:10: service.listen:", "use tcp, udp"},
-        BadCase{"listen_number", "[[service]]\nlisten = 80\nbackends = []\n", "2:10: service.listen:", "string in quotes"},
+        BadCase{"listen_name", "[[service]]\nlisten = \"localhost:80\"\nbackends = []\n",
+                "2:10: service.listen:", "names are not looked up"},
+        BadCase{"listen_port_zero", "[[service]]\nlisten = \"127.0.0.1:0\"\nbackends = []\n",
+                "2:10: service.listen:", "between 1 and 65535"},
+        BadCase{"listen_port_large", "[[service]]\nlisten = \"127.0.0.1:65536\"\nbackends = []\n",
+                "2:10: service.listen:", "between 1 and 65535"},
+        BadCase{"listen_scheme", "[[service]]\nlisten = \"sctp://127.0.0.1:1\"\nbackends = []\n",
+                "2:10: service.listen:", "use tcp, udp"},
+        BadCase{"listen_number", "[[service]]\nlisten = 80\nbackends = []\n",
+                "2:10: service.listen:", "string in quotes"},
         BadCase{"empty_name", one("name = \"\"\nbackends = []\n"), "3:8: service.name:", "empty"},
-        BadCase{"control_in_name", one("name = \"a\\u001b[2J\"\nbackends = []\n"), "3:8: service.name:", "control"},
-        BadCase{"balance", one("balance = \"best\"\nbackends = []\n"), "3:11: service.balance:", "least-conn, p2c, random, round-robin, source-hash"},
-        BadCase{"backends_table", one("backends = { address = \"10.0.0.1:1\" }\n"), "3:12: service.backends:", "list"},
-        BadCase{"backend_text", one("backends = [ \"10.0.0.1:1\" ]\n"), "3:14: service.backends:", "{ address ="},
+        BadCase{"control_in_name", one("name = \"a\\u001b[2J\"\nbackends = []\n"),
+                "3:8: service.name:", "control"},
+        BadCase{"balance", one("balance = \"best\"\nbackends = []\n"),
+                "3:11: service.balance:", "least-conn, p2c, random, round-robin, source-hash"},
+        BadCase{"backends_table", one("backends = { address = \"10.0.0.1:1\" }\n"),
+                "3:12: service.backends:", "list"},
+        BadCase{"backend_text", one("backends = [ \"10.0.0.1:1\" ]\n"),
+                "3:14: service.backends:", "{ address ="},
         BadCase{"no_address", backend("weight = 1"), "3:14: service.backends.address: missing", ""},
-        BadCase{"address_name", backend("address = \"node1:80\""), "3:26: service.backends.address:", "names are not looked up"},
-        BadCase{"address_bare_v6", backend("address = \"::1:80\""), "3:26: service.backends.address:", "brackets"},
-        BadCase{"address_no_port", backend("address = \"10.0.0.1\""), "3:26: service.backends.address:", "address:port"},
-        BadCase{"address_any", backend("address = \"0.0.0.0:80\""), "3:26: service.backends.address:", "connect to"},
-        BadCase{"weight_negative", backend("address = \"10.0.0.1:1\", weight = -1"), "3:49: service.backends.weight: -1 is not between 0 and 65535", ""},
-        BadCase{"weight_large", backend("address = \"10.0.0.1:1\", weight = 65536"), "3:49: service.backends.weight: 65536 is not", ""},
-        BadCase{"weight_text", backend("address = \"10.0.0.1:1\", weight = \"1\""), "3:49: service.backends.weight:", "whole number"},
-        BadCase{"weight_float", backend("address = \"10.0.0.1:1\", weight = 1.0"), "3:49: service.backends.weight:", "whole number"},
-        BadCase{"backend_twice", one("backends = [ { address = \"10.0.0.1:1\" }, { address = \"10.0.0.1:1\" } ]"), "3:42: service.backends.address:", "twice"},
-        BadCase{"service_twice", one("backends = []\n") + one("backends = []\n"), "5:10: service.listen: tcp://127.0.0.1:80 is already defined in line 2", "remove"}),
+        BadCase{"address_name", backend("address = \"node1:80\""),
+                "3:26: service.backends.address:", "names are not looked up"},
+        BadCase{"address_bare_v6", backend("address = \"::1:80\""),
+                "3:26: service.backends.address:", "brackets"},
+        BadCase{"address_no_port", backend("address = \"10.0.0.1\""),
+                "3:26: service.backends.address:", "address:port"},
+        BadCase{"address_any", backend("address = \"0.0.0.0:80\""),
+                "3:26: service.backends.address:", "connect to"},
+        BadCase{"weight_negative", backend("address = \"10.0.0.1:1\", weight = -1"),
+                "3:49: service.backends.weight: -1 is not between 0 and 65535", ""},
+        BadCase{"weight_large", backend("address = \"10.0.0.1:1\", weight = 65536"),
+                "3:49: service.backends.weight: 65536 is not", ""},
+        BadCase{"weight_text", backend("address = \"10.0.0.1:1\", weight = \"1\""),
+                "3:49: service.backends.weight:", "whole number"},
+        BadCase{"weight_float", backend("address = \"10.0.0.1:1\", weight = 1.0"),
+                "3:49: service.backends.weight:", "whole number"},
+        BadCase{"backend_twice",
+                one("backends = [ { address = \"10.0.0.1:1\" }, { address = \"10.0.0.1:1\" } ]"),
+                "3:42: service.backends.address:", "twice"},
+        BadCase{"service_twice", one("backends = []\n") + one("backends = []\n"),
+                "5:10: service.listen: tcp://127.0.0.1:80 is already defined in line 2", "remove"}),
     [](const auto& test) { return test.param.name; });
 
 std::vector<Service> parsed(const std::string& text, const std::string& path = "f") {
@@ -114,26 +141,32 @@ std::vector<Service> parsed(const std::string& text, const std::string& path = "
 }
 
 TEST(MergeServicesFiles, TheFirstFileWinsAndTheWarningNamesBoth) {
-  const ServicesFile a{"a.toml", share_unchanged(parsed(one("name = \"one\"\nbackends = []"), "a.toml"), {})};
-  const ServicesFile b{"b.toml", share_unchanged(parsed(one("name = \"two\"\nbackends = []"), "b.toml"), {})};
+  const ServicesFile a{"a.toml",
+                       share_unchanged(parsed(one("name = \"one\"\nbackends = []"), "a.toml"), {})};
+  const ServicesFile b{"b.toml",
+                       share_unchanged(parsed(one("name = \"two\"\nbackends = []"), "b.toml"), {})};
   const auto merged = merge_services_files({&a, &b});
   ASSERT_EQ(merged.services.size(), 1U);
   EXPECT_EQ(merged.services[0]->name, "one");
   ASSERT_EQ(merged.warnings.size(), 1U);
   EXPECT_NE(merged.warnings[0].find("a.toml"), std::string::npos);
-  EXPECT_NE(merged.warnings[0].find("b.toml: service 'two' on tcp://127.0.0.1:80"), std::string::npos);
+  EXPECT_NE(merged.warnings[0].find("b.toml: service 'two' on tcp://127.0.0.1:80"),
+            std::string::npos);
 }
 
 TEST(MergeServicesFiles, SortsByKey) {
-  const ServicesFile a{"a", share_unchanged(parsed("[[service]]\nlisten='127.0.0.2:1'\nbackends=[]\n"
-                                                   "[[service]]\nlisten='127.0.0.1:2'\nbackends=[]\n"), {})};
+  const ServicesFile a{"a",
+                       share_unchanged(parsed("[[service]]\nlisten='127.0.0.2:1'\nbackends=[]\n"
+                                              "[[service]]\nlisten='127.0.0.1:2'\nbackends=[]\n"),
+                                       {})};
   const auto merged = merge_services_files({&a});
   EXPECT_LT(merged.services[0]->key, merged.services[1]->key);
 }
 
 TEST(ShareUnchanged, KeepsThePointerOfAnEqualService) {
-  const std::string text = "[[service]]\nlisten='127.0.0.1:1'\nbackends=[]\n"
-                           "[[service]]\nlisten='127.0.0.1:2'\nbackends=[]\n";
+  const std::string text =
+      "[[service]]\nlisten='127.0.0.1:1'\nbackends=[]\n"
+      "[[service]]\nlisten='127.0.0.1:2'\nbackends=[]\n";
   const auto old = share_unchanged(parsed(text), {});
   const auto fresh = share_unchanged(parsed(text + "name='new'\n"), old);
   EXPECT_EQ(fresh[0], old[0]);
