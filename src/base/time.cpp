@@ -31,7 +31,8 @@ SysTime sys_now() {
 
 std::string format_iso8601(SysTime time) {
   const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
-  const std::time_t t = std::chrono::system_clock::to_time_t(seconds);
+  // Not system_clock::to_time_t: its nanoseconds overflow outside of the years 1677 to 2262.
+  const std::time_t t = seconds.time_since_epoch().count();
   std::tm tm{};
   ::gmtime_r(&t, &tm);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1,

@@ -11,6 +11,8 @@ TEST(Iso8601, WritesUtcWithMilliseconds) {
   EXPECT_EQ(format_iso8601(SysTime(0ms)), "1970-01-01T00:00:00.000Z");
   EXPECT_EQ(format_iso8601(SysTime(1'795'313'635'123ms)), "2026-11-22T02:13:55.123Z");
   EXPECT_EQ(format_iso8601(SysTime(-1ms)), "1969-12-31T23:59:59.999Z");
+  EXPECT_EQ(format_iso8601(parse_iso8601("9999-12-31T23:59:59.999Z").value()),
+            "9999-12-31T23:59:59.999Z");
 }
 
 TEST(Iso8601, ReadsWhatItWrites) {
