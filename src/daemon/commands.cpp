@@ -1,0 +1,173 @@
+#include "daemon/commands.h"
+
+#include <array>
+#include <iostream>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <CLI/CLI.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "base/file.h"
+#include "daemon/app.h"
+#include "daemon/dataplane_factory.h"
+#include "daemon/logging.h"
+#include "daemon/source_factory.h"
+
+namespace lb {
+namespace {
+
+template <class T>
+T or_throw(Result<T> result) {
+  if (!result) throw StartError(result.error());
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+struct Arguments {
+  std::string config = kDefaultConfig;
+  Overrides overrides;
+};
+
+void add_overrides(CLI::App& command, Overrides& o) {
+  const char* group = "Instead of what the configuration says";
+  command.add_option("--runtime-dir", o.runtime_dir, "Folder of the socket lbd.sock")->group(group);
+  command.add_option("--state-dir", o.state_dir, "Folder of saved snapshots and drains")
+      ->group(group);
+  command.add_option("--cgroup", o.cgroup, "cgroup2 folder whose programs are balanced")
+      ->group(group);
+  command.add_option("--bpffs", o.bpffs, "Folder for pinned programs and maps, on a bpffs")
+      ->group(group);
+  command.add_option("--dataplane", o.dataplane, "auto, ebpf or none")->group(group);
+  command.add_option("--log-level", o.log_level, "trace, debug, info, warn, error or critical")
+      ->group(group);
+}
+
+Result<Config> read_config(const Arguments& arguments) {
+  LB_TRY(Config config, load_config(arguments.config));
+  return with_overrides(std::move(config), arguments.overrides);
+}
+
+int run(const Arguments& arguments) {
+  const Config config = or_throw(read_config(arguments));
+  setup_logging(config.daemon);
+  asio::io_context io{1};
+  AppParts parts;
+  parts.open_dataplane = open_dataplane;
+  parts.make_source = make_source;
+  parts.reload = [arguments] { return read_config(arguments); };
+  const auto app = or_throw(App::open(io, config, arguments.config, std::move(parts)));
+  app->start();
+  bool asked = false;
+  app->on_stopped([&] { asked = true; });
+  io.run();
+  or_throw(app->finish(detach_dataplane));
+  // A part that died has stopped the loop: the service manager shall start us again.
+  return asked ? kExitOk : kExitFailed;
+}
+
+int check_config(const std::string& path) {
+  const auto config = load_config(path);
+  if (!config) {
+    std::cerr << config.error().message() << '\n';
+    return kExitFailed;
+  }
+  std::cout << fmt::format("{}: ok, {} sources\n", path, config->sources.size());
+  for (const SourceConfig& source : config->sources)
+    std::cout << fmt::format("  {} ({}) may claim ports {}\n", source.name, type_of(source),
+                             source.ports.to_string());
+  return kExitOk;
+}
+
+int detach(const Arguments& arguments) {
+  // Without a configuration the defaults and flags say what is meant.
+  Config config;
+  if (auto loaded = load_config(arguments.config))
+    config = *std::move(loaded);
+  else if (arguments.config != kDefaultConfig ||
+           loaded.error().code != std::errc::no_such_file_or_directory)
+    throw StartError(loaded.error());
+  config = or_throw(with_overrides(std::move(config), arguments.overrides));
+  setup_logging(config.daemon);
+  // A running lbd would only put everything back.
+  std::optional<FolderLock> lock;
+  if (auto taken = FolderLock::take(config.daemon.state_dir))
+    lock = *std::move(taken);
+  else if (taken.error().code == std::errc::resource_unavailable_try_again)
+    throw StartError(taken.error().context, "stop it first, or name another one with --state-dir");
+  or_throw(detach_dataplane(config.dataplane));
+  std::cout << fmt::format("nothing of lbd is left in the kernel (bpffs folder {})\n",
+                           config.dataplane.bpffs);
+  return kExitOk;
+}
+
+}  // namespace
+
+StartError::StartError(const Error& error) : StartError(error.message(), hint_for(error)) {}
+
+std::string hint_for(const Error& error) {
+  if (error.code == std::errc::operation_not_permitted ||
+      error.code == std::errc::permission_denied)
+    return "run lbd as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON and folders that it "
+           "may "
+           "write; `lbctl doctor` says what is missing, and --dataplane none runs without the "
+           "kernel";
+  if (error.code == std::errc::read_only_file_system)
+    return "name folders that can be written with --state-dir and --runtime-dir";
+  if (error.code == std::errc::address_in_use)
+    return "is another program using the socket? name another folder with --runtime-dir";
+  return {};
+}
+
+Result<Config> with_overrides(Config config, const Overrides& o) {
+  if (o.runtime_dir) config.daemon.runtime_dir = *o.runtime_dir;
+  if (o.state_dir) config.daemon.state_dir = *o.state_dir;
+  if (o.cgroup) config.dataplane.cgroup = *o.cgroup;
+  if (o.bpffs) config.dataplane.bpffs = *o.bpffs;
+  if (o.dataplane) {
+    auto mode = parse_dataplane_mode(*o.dataplane);
+    if (!mode) return fail(EINVAL, "--dataplane: " + mode.error().message());
+    config.dataplane.mode = *mode;
+  }
+  if (o.log_level) {
+    auto level = parse_log_level(*o.log_level);
+    if (!level) return fail(EINVAL, "--log-level: " + level.error().message());
+    config.daemon.log_level = *level;
+  }
+  return config;
+}
+
+int run_command(int argc, const char* const* argv) {
+  CLI::App cli{
+      "lbd balances connections to local service ports in the kernel.\n"
+      "It reads backends from files and etcd and needs no proxy in between; lbctl shows and "
+      "drains.",
+      "lbd"};
+  cli.set_version_flag("--version", std::string("lbd ") + LB_VERSION);
+  cli.require_subcommand(1);
+  cli.footer("A first try: lbd check-config FILE, then lbd run --config FILE.");
+
+  Arguments arguments;
+  auto* run_cli = cli.add_subcommand("run", "Run the daemon in the foreground");
+  run_cli->add_option("--config", arguments.config, "Configuration file")->capture_default_str();
+  add_overrides(*run_cli, arguments.overrides);
+
+  std::string checked;
+  auto* check_cli = cli.add_subcommand("check-config", "Say what is wrong with a configuration");
+  check_cli->add_option("FILE", checked, "Configuration file")->required();
+
+  auto* detach_cli =
+      cli.add_subcommand("detach", "Remove everything that lbd has put into the kernel");
+  detach_cli->add_option("--config", arguments.config, "Configuration file")->capture_default_str();
+  add_overrides(*detach_cli, arguments.overrides);
+
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return cli.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  if (*run_cli) return run(arguments);
+  if (*check_cli) return check_config(checked);
+  return detach(arguments);
+}
+
+}  // namespace lb

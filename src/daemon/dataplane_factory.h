@@ -1,0 +1,22 @@
+// Which dataplane a configuration means, and how to open it. The only place that knows all of them.
+#pragma once
+
+#include <memory>
+
+#include <boost/asio/io_context.hpp>
+
+#include "daemon/config.h"
+#include "dataplane/dataplane.h"
+
+namespace lb {
+
+namespace asio = boost::asio;
+
+// `io` outlives the dataplane. The error says what is missing and what to do.
+[[nodiscard]] Result<std::unique_ptr<Dataplane>> open_dataplane(asio::io_context& io,
+                                                                const DataplaneConfig& config);
+
+// Removes everything of ours from the kernel. Nothing may be using it any more.
+[[nodiscard]] Result<> detach_dataplane(const DataplaneConfig& config);
+
+}  // namespace lb

@@ -1,0 +1,247 @@
+#include "daemon/engine.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+namespace lb {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kCollect{1'000};  // what Dataplane::collect asks for
+
+// A broken file was put aside by the first attempt; the second starts without.
+template <class Open>
+auto open_or_start_anew(Open open) {
+  auto opened = open();
+  if (opened) return opened;
+  spdlog::error("{}", opened.error().message());
+  return open();
+}
+
+// What fails ten times a second is said when it begins.
+void log_change(std::string& last, std::string error) {
+  if (!error.empty() && error != last) spdlog::error("{}", error);
+  last = std::move(error);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::string& state_dir,
+                                             EngineSettings settings, ReconcilerOptions options,
+                                             Clocks clocks, SourceSlots slots) {
+  LB_TRY(Drains drains,
+         open_or_start_anew([&] { return Drains::open(state_dir + "/drains.json"); }));
+  LB_TRY(Departures departures, open_or_start_anew([&] {
+           return Departures::open(state_dir + "/departures.json", settings.drain_timeout,
+                                   clocks.wall());
+         }));
+  std::unique_ptr<Engine> engine(new Engine(dataplane, state_dir, settings, std::move(options),
+                                            std::move(clocks), std::move(slots), std::move(drains),
+                                            std::move(departures)));
+  LB_CHECK(engine->reconciler_.adopt(engine->clocks_.steady()));
+  return engine;
+}
+
+Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
+               ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
+               Departures departures)
+    : dataplane_(dataplane),
+      settings_(settings),
+      clocks_(std::move(clocks)),
+      slots_(std::move(slots)),
+      store_(state_dir + "/sources"),
+      drains_(std::move(drains)),
+      departures_(std::move(departures)),
+      reconciler_(dataplane, std::move(options)),
+      drain_watch_(dataplane) {}
+
+void Engine::deliver(SourceSlot& slot, const Result<Snapshot>& snapshot) {
+  if (snapshot)
+    slot.deliver(*snapshot, clocks_.steady());
+  else
+    slot.fail(snapshot.error());
+  replan_ = true;  // also after a failure: others need not wait for its claims any longer
+}
+
+void Engine::set_local_addresses(std::vector<IpAddress> addresses) {
+  reconciler_.set_local_addresses(std::move(addresses));
+}
+
+void Engine::configure(EngineSettings settings, SourceSlots slots) {
+  settings_ = settings;
+  departures_.set_timeout(settings.drain_timeout);
+  slots_ = std::move(slots);
+  replan_ = true;
+}
+
+bool Engine::turn(std::size_t limit) {
+  const SteadyTime now = clocks_.steady();
+  do_due(now);
+  if (std::exchange(replan_, false)) replan();
+  if (step(limit).more) return true;
+  // Only here, when all is applied: a count of 0 means something only for what has weight 0.
+  if (!watched_.empty() && next_look_ <= now) look_after_drains(now);
+  if (replan_) return true;
+  save(now, false);
+  return false;
+}
+
+void Engine::apply_all() {
+  if (std::exchange(replan_, false)) replan();
+  while (step(std::numeric_limits<std::size_t>::max()).more) {
+  }
+}
+
+StepResult Engine::step(std::size_t limit) {
+  const StepResult r = reconciler_.step(clocks_.steady(), clocks_.wall(), limit);
+  if (r.upserted + r.removed + r.failed > 0)
+    spdlog::info("applied upserted={} removed={} failed={}", r.upserted, r.removed, r.failed);
+  return r;
+}
+
+void Engine::do_due(SteadyTime now) {
+  for (const auto& slot : slots_) replan_ = slot->recheck(now) || replan_;
+  if (deadline_ && *deadline_ <= clocks_.wall()) replan_ = true;
+  if (next_collect_ <= now) {
+    next_collect_ = now + kCollect;
+    if (auto done = dataplane_.collect(); !done)
+      spdlog::warn("cannot free what is unused: {}", done.error().message());
+  }
+}
+
+void Engine::replan() {
+  const SysTime now = clocks_.wall();
+  std::vector<SourceInput> inputs;
+  for (const auto& slot : slots_) inputs.push_back(slot->input());
+  View view = resolve_claims(inputs, &view_);
+  departures_.clamp(now);
+  departures_.update(view, now);
+  view_ = std::move(view);
+  adopt_leftovers(now);
+
+  MergeResult result = merge_all(now);
+  auto ended = drains_.settle(result.state, view_.complete);
+  if (!ended) {
+    spdlog::error("cannot save the drains: {}", ended.error().message());
+  } else if (!ended->empty()) {
+    for (const Drain& drain : *ended)
+      spdlog::info("drain target={} ended: the backend is gone", to_string(drain.target));
+    merged_ = std::move(result);
+    result = merge_all(now);
+  }
+  warnings_ = result.warnings;
+  reconciler_.want(std::move(result.state));
+  merged_ = std::move(result);
+  if (leftovers_adopted_) reconciler_.all_sources_delivered();
+  plan_watch(now);
+  plan_next_deadline(now);
+}
+
+MergeResult Engine::merge_all(SysTime now) {
+  return merge({.view = &view_,
+                .drains = &drains_,
+                .departures = &departures_,
+                .conflicts = nullptr,  // the reconciler sees listeners later, and lays them over
+                .scope_all = settings_.scope_all,
+                .previous = &merged_,
+                .now = now});
+}
+
+// Once all sources have spoken, what the kernel has and nobody named has left while we were away: it
+// departs like anything else, so that its connections run out.
+void Engine::adopt_leftovers(SysTime now) {
+  if (leftovers_adopted_ || !std::all_of(slots_.begin(), slots_.end(),
+                                         [](const auto& slot) { return slot->delivered(); }))
+    return;
+  leftovers_adopted_ = true;
+  const auto observed = dataplane_.read();
+  if (!observed) {
+    spdlog::warn("cannot read what the kernel still has: {}", observed.error().message());
+    return;
+  }
+  for (const ObservedService& service : observed->services)
+    for (const ObservedBackend& b : service.backends)
+      if (b.listed || b.active_connections.value_or(0) > 0)
+        departures_.adopt(service.key, b.address, now);
+}
+
+bool Engine::terminates(const DesiredService& service, const DesiredBackend& backend,
+                        SysTime now) const {
+  if (settings_.terminate_on_timeout && backend.departed && backend.reason == Reason::Lingering)
+    return true;
+  const Drain* drain = drains_.find(backend.backend, service.key, service.name);
+  return drain && drain->terminate_at && *drain->terminate_at <= now;
+}
+
+void Engine::plan_watch(SysTime now) {
+  watched_.clear();
+  for (const auto& [key, departure] : departures_.all()) {
+    WatchedBackend watched{key.first, key.second, false};
+    if (const auto service = reconciler_.desired().find(key.first);
+        service != reconciler_.desired().end())
+      for (const DesiredBackend& b : service->second->backends)
+        if (b.departed && b.backend.address == key.second)
+          watched.terminate = terminates(*service->second, b, now);
+    watched_.push_back(watched);
+  }
+  const bool some_end =
+      std::any_of(drains_.all().begin(), drains_.all().end(),
+                  [&](const Drain& d) { return d.terminate_at && *d.terminate_at <= now; });
+  if (some_end)
+    for (const auto& [key, service] : reconciler_.desired())
+      for (const DesiredBackend& b : service->backends)
+        if (b.reason == Reason::Operator && !b.departed && terminates(*service, b, now))
+          watched_.push_back({key, b.backend.address, true});
+  std::sort(watched_.begin(), watched_.end());
+}
+
+void Engine::plan_next_deadline(SysTime now) {
+  deadline_ = departures_.next_deadline(now);
+  for (const Drain& drain : drains_.all())
+    if (drain.terminate_at && *drain.terminate_at > now)
+      deadline_ = deadline_ ? std::min(*deadline_, *drain.terminate_at) : *drain.terminate_at;
+}
+
+void Engine::look_after_drains(SteadyTime now) {
+  next_look_ = now + DrainWatch::kInterval;
+  const DrainWatch::Look look = drain_watch_.look(watched_);
+  if (look.terminated > 0) spdlog::info("terminated connections={}", look.terminated);
+  log_change(drain_error_, look.errors.empty() ? "" : look.errors.front().message());
+  for (const auto& id : look.finished) {
+    std::erase_if(watched_, [&](const WatchedBackend& w) {
+      return w.service == id.first && w.backend == id.second;
+    });
+    if (!departures_.finish(id.first, id.second)) continue;
+    spdlog::info("service={} backend={} is gone: no connection is left", id.first.to_string(),
+                 id.second.to_string());
+    replan_ = true;
+  }
+}
+
+// After applying, so that the kernel need not wait for the disk. Departures go first: a snapshot that
+// lacks a backend whose departure was not saved would forget its connections after a crash.
+void Engine::save(SteadyTime now, bool at_once) {
+  std::string error;
+  if (auto saved = departures_.save(); !saved) error = saved.error().message();
+  for (const auto& slot : slots_)
+    if (auto saved = slot->save(store_, now, at_once); !saved) error = saved.error().message();
+  log_change(save_error_, std::move(error));
+}
+
+SteadyTime Engine::next_wakeup() const {
+  if (replan_) return SteadyTime::min();
+  SteadyTime next = std::min(reconciler_.next_wakeup(), next_collect_);
+  if (!watched_.empty()) next = std::min(next, next_look_);
+  if (deadline_) next = std::min(next, clocks_.steady() + (*deadline_ - clocks_.wall()));
+  for (const auto& slot : slots_) {
+    if (const auto at = slot->next_recheck()) next = std::min(next, *at);
+    if (const auto at = slot->next_save()) next = std::min(next, *at);
+  }
+  return next;
+}
+
+}  // namespace lb

@@ -1,0 +1,108 @@
+// The turn of the daemon, without an event loop: sources, drains and departures in; dataplane out. Owns
+// the state and the reconciler. The caller delivers what sources say, calls turn() and comes back at
+// next_wakeup(); all times come from the injected clocks.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/source_slot.h"
+#include "dataplane/dataplane.h"
+#include "reconcile/drain_watch.h"
+#include "reconcile/reconciler.h"
+#include "sources/clocks.h"
+#include "state/departures.h"
+#include "state/drains.h"
+#include "state/merge.h"
+#include "state/store.h"
+
+namespace lb {
+
+// What a reload may change.
+struct EngineSettings {
+  std::chrono::milliseconds drain_timeout{60'000};
+  bool terminate_on_timeout = false;
+  bool scope_all = false;
+};
+
+using SourceSlots = std::vector<std::shared_ptr<SourceSlot>>;  // in the order of the configuration
+
+class Engine {
+ public:
+  // Loads drains and departures from `state_dir` and takes over what the kernel has; `dataplane`
+  // outlives the engine. The slots have loaded their snapshots.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> open(Dataplane& dataplane,
+                                                            const std::string& state_dir,
+                                                            EngineSettings settings,
+                                                            ReconcilerOptions options,
+                                                            Clocks clocks, SourceSlots slots);
+
+  void deliver(SourceSlot& slot, const Result<Snapshot>& snapshot);
+  void set_local_addresses(std::vector<IpAddress> addresses);
+  void configure(EngineSettings settings, SourceSlots slots);
+
+  // Does what is due, at most `limit` writes to the dataplane; true: call again.
+  bool turn(std::size_t limit);
+  [[nodiscard]] SteadyTime next_wakeup() const;
+
+  // Everything now and whole, for the operator who waits for it.
+  void apply_all();
+  [[nodiscard]] Result<> settle() { return dataplane_.settle(); }
+  // Writes what was delivered and not yet saved, before the end.
+  void save_all() { save(clocks_.steady(), true); }
+  // After changes of drains, or when a guard was overruled.
+  void replan_soon() { replan_ = true; }
+
+  [[nodiscard]] const SourceSlots& slots() const { return slots_; }
+  [[nodiscard]] Drains& drains() { return drains_; }
+  [[nodiscard]] const View& view() const { return view_; }
+  [[nodiscard]] const Reconciler& reconciler() const { return reconciler_; }
+  [[nodiscard]] Dataplane& dataplane() const { return dataplane_; }
+  [[nodiscard]] DrainWatch& drain_watch() { return drain_watch_; }
+  [[nodiscard]] const EngineSettings& settings() const { return settings_; }
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
+  [[nodiscard]] const Clocks& clocks() const { return clocks_; }
+
+ private:
+  Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
+         ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
+         Departures departures);
+
+  void do_due(SteadyTime now);
+  void replan();
+  [[nodiscard]] MergeResult merge_all(SysTime now);
+  void adopt_leftovers(SysTime now);
+  void plan_watch(SysTime now);
+  void plan_next_deadline(SysTime now);
+  [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
+                                SysTime now) const;
+  void look_after_drains(SteadyTime now);
+  void save(SteadyTime now, bool at_once);
+  StepResult step(std::size_t limit);
+
+  Dataplane& dataplane_;
+  EngineSettings settings_;
+  Clocks clocks_;
+  SourceSlots slots_;
+  SnapshotStore store_;
+  Drains drains_;
+  Departures departures_;
+  Reconciler reconciler_;
+  DrainWatch drain_watch_;
+
+  View view_;
+  MergeResult merged_;  // its state has gone to the reconciler; the memo stays for the next merge
+  std::vector<std::string> warnings_;
+  bool replan_ = true;
+  bool leftovers_adopted_ = false;
+  std::optional<SysTime> deadline_;      // something ends then: plan again
+  std::vector<WatchedBackend> watched_;  // sorted
+  SteadyTime next_look_{};
+  SteadyTime next_collect_{};
+  std::string save_error_, drain_error_;  // the last, while it lasts
+};
+
+}  // namespace lb

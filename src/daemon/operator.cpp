@@ -1,0 +1,198 @@
+#include "daemon/operator.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/views.h"
+
+namespace lb {
+namespace {
+
+const ObservedService* find_observed(const Observed& observed, const ServiceKey& key) {
+  const auto it =
+      std::lower_bound(observed.services.begin(), observed.services.end(), key,
+                       [](const ObservedService& s, const ServiceKey& k) { return s.key < k; });
+  return it != observed.services.end() && it->key == key ? &*it : nullptr;
+}
+
+Result<Drain> to_drain(const DrainTarget& what) {
+  Drain drain;
+  LB_TRY(drain.target, Drain::parse_target(what.target));
+  if (!what.service.empty()) drain.service = what.service;
+  return drain;
+}
+
+}  // namespace
+
+Result<std::vector<ServiceView>> Operator::list() {
+  LB_TRY(const Observed observed, engine_.dataplane().read());
+  const Reconciler& reconciler = engine_.reconciler();
+  std::vector<ServiceView> views;
+  for (const auto& [key, desired] : reconciler.desired()) {
+    DesiredServicePtr service = reconciler.effective(key);
+    auto counts = counts_of(*service, find_observed(observed, key));
+    views.push_back({std::move(service), std::move(counts)});
+  }
+  return views;
+}
+
+Result<Status> Operator::status() {
+  LB_TRY(const auto services, list());
+  Status status;
+  status.version = facts_.version;
+  status.pid = ::getpid();
+  status.started = facts_.started;
+  status.now = engine_.clocks().wall();
+  status.config = facts_.config;
+  status.dataplane = to_view(engine_.dataplane().info());
+  status.services = services.size();
+  for (const ServiceView& view : services) {
+    status.backends += view.service->backends.size();
+    for (const BackendCounts& c : view.counts)
+      status.active_connections += c.active_connections.value_or(0);
+  }
+  add_problems(status);
+  add_failures(status);
+  add_warnings(status);
+  for (const auto& slot : engine_.slots())
+    if (auto held = held_view(*slot, engine_.clocks().steady(), status.now))
+      status.held.push_back(*std::move(held));
+  for (const Drain& drain : engine_.drains().all()) status.drains.push_back(to_view(drain));
+  return status;
+}
+
+void Operator::add_problems(Status& status) const {
+  for (const auto& [key, desired] : engine_.reconciler().desired()) {
+    const auto service = engine_.reconciler().effective(key);
+    // What has left its source and runs out is no problem.
+    if (service->condition != Condition::Ok && !service->removed)
+      status.problems.push_back({key, service->name, service->condition, service->text});
+  }
+}
+
+void Operator::add_failures(Status& status) const {
+  const SteadyTime now = engine_.clocks().steady();
+  for (const auto& [key, failure] : engine_.reconciler().failures()) {
+    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(failure.retry_at - now);
+    status.failures.push_back({.key = key,
+                               .error = failure.error,
+                               .since = failure.since,
+                               .attempts = failure.backoff.attempts(),
+                               .retry_in = std::max(wait, std::chrono::milliseconds(0))});
+  }
+}
+
+void Operator::add_warnings(Status& status) const {
+  status.warnings = engine_.warnings();
+  for (const auto& [key, note] : engine_.reconciler().notes())
+    if (!note.conflict) status.warnings.push_back(note.text);
+  for (const auto& [key, desired] : engine_.reconciler().desired())
+    if (auto warning = outside_warning(*desired)) status.warnings.push_back(*std::move(warning));
+}
+
+Result<std::vector<SourceView>> Operator::sources() {
+  std::vector<SourceView> views;
+  for (const auto& slot : engine_.slots())
+    views.push_back(
+        to_view(*slot, engine_.view().losers, engine_.clocks().steady(), engine_.clocks().wall()));
+  return views;
+}
+
+asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::drain(DrainRequest request) {
+  co_return drain_now(request);
+}
+
+asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::undrain(DrainTarget what) {
+  co_return undrain_now(what);
+}
+
+asio::awaitable<Result<Accepted>> Operator::accept(std::string source) {
+  co_return accept_now(source);
+}
+
+Result<std::vector<DrainedBackend>> Operator::drain_now(const DrainRequest& request) {
+  LB_TRY(Drain order, to_drain(request.what));
+  if (!covers_any(order, engine_.reconciler().desired()))
+    return fail(ENOENT, fmt::format("no backend or host {}{}", request.what.target,
+                                    order.service ? " in service " + *order.service : ""));
+  order.since = engine_.clocks().wall();
+  if (request.terminate)
+    order.terminate_at =
+        order.since + request.terminate_after.value_or(engine_.settings().drain_timeout);
+  LB_CHECK(engine_.drains().add(order));
+  spdlog::info("drain target={} service={} terminate={}", request.what.target, request.what.service,
+               request.terminate);
+  engine_.replan_soon();
+  engine_.apply_all();
+  changed_();
+  LB_TRY(auto backends, covered_by(order));
+  LB_CHECK(check_programmed(backends));
+  LB_CHECK(engine_.settle());
+  return covered_by(order);
+}
+
+// The order is saved and tried again, but whoever waits for it must not believe that it holds.
+Result<> Operator::check_programmed(const std::vector<DrainedBackend>& backends) const {
+  for (const DrainedBackend& b : backends)
+    if (const auto it = engine_.reconciler().failures().find(b.service);
+        it != engine_.reconciler().failures().end())
+      return fail(EAGAIN, fmt::format("the drain is saved, but {} cannot be programmed yet: {}",
+                                      b.service.to_string(), it->second.error));
+  return {};
+}
+
+Result<std::vector<DrainedBackend>> Operator::undrain_now(const DrainTarget& what) {
+  LB_TRY(const Drain order, to_drain(what));
+  LB_CHECK(engine_.drains().remove(order.target, order.service));
+  spdlog::info("undrain target={} service={}", what.target, what.service);
+  engine_.replan_soon();
+  engine_.apply_all();
+  changed_();
+  return covered_by(order);
+}
+
+Result<std::vector<DrainedBackend>> Operator::drain_progress(DrainTarget what) {
+  LB_TRY(const Drain wanted, to_drain(what));
+  for (const Drain& order : engine_.drains().all())
+    if (order.target == wanted.target && order.service == wanted.service) return covered_by(order);
+  return std::vector<DrainedBackend>{};
+}
+
+Result<std::vector<DrainedBackend>> Operator::covered_by(const Drain& order) {
+  Drains only;  // in memory: what this one order covers, whatever others cover as well
+  LB_CHECK(only.add(order));
+  std::vector<DrainedBackend> covered;
+  for (const auto& [key, service] : engine_.reconciler().desired())
+    for (const DesiredBackend& b : service->backends) {
+      if (!only.find(b.backend, key, service->name)) continue;
+      LB_TRY(const auto connections, engine_.drain_watch().connections({key, b.backend.address}));
+      covered.push_back({.service = key,
+                         .service_name = service->name,
+                         .id = b.backend.id,
+                         .host = b.backend.host,
+                         .address = b.backend.address,
+                         .state = b.state,
+                         .reason = b.reason,
+                         .connections = connections.value_or(0)});
+    }
+  return covered;
+}
+
+Result<Accepted> Operator::accept_now(const std::string& source) {
+  for (const auto& slot : engine_.slots()) {
+    if (slot->name() != source) continue;
+    const Accepted accepted{source, slot->accept()};
+    spdlog::info("resync source={} removed={}", source, accepted.removed);
+    engine_.replan_soon();
+    engine_.apply_all();
+    changed_();
+    return accepted;
+  }
+  return fail(ENOENT, fmt::format("no source is named {}", source));
+}
+
+}  // namespace lb

@@ -1,0 +1,58 @@
+// What operators ask, answered from the engine: the daemon's side of api/control.h.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "api/control.h"
+#include "daemon/engine.h"
+
+namespace lb {
+
+struct DaemonFacts {
+  std::string version;
+  std::string config;  // file, or the preset's name
+  SysTime started;
+  bool host_scope = true;
+};
+
+class Operator final : public Control {
+ public:
+  // `engine` outlives this. `changed` makes the loop take another turn soon.
+  Operator(Engine& engine, DaemonFacts facts, std::function<void()> changed,
+           std::function<Result<std::vector<Listener>>()> read_listeners)
+      : engine_(engine),
+        facts_(std::move(facts)),
+        changed_(std::move(changed)),
+        read_listeners_(std::move(read_listeners)) {}
+
+  [[nodiscard]] Result<std::vector<ServiceView>> list() override;
+  [[nodiscard]] Result<Status> status() override;
+  [[nodiscard]] Result<std::vector<SourceView>> sources() override;
+  [[nodiscard]] Result<Explanation> explain(ServiceKey to) override;
+  asio::awaitable<Result<std::vector<DrainedBackend>>> drain(DrainRequest request) override;
+  asio::awaitable<Result<std::vector<DrainedBackend>>> undrain(DrainTarget what) override;
+  [[nodiscard]] Result<std::vector<DrainedBackend>> drain_progress(DrainTarget what) override;
+  asio::awaitable<Result<Accepted>> accept(std::string source) override;
+
+ private:
+  // The work of drain(), undrain() and accept(): nothing in it suspends, since the kernel answers
+  // within the call.
+  [[nodiscard]] Result<std::vector<DrainedBackend>> drain_now(const DrainRequest& request);
+  [[nodiscard]] Result<std::vector<DrainedBackend>> undrain_now(const DrainTarget& what);
+  [[nodiscard]] Result<Accepted> accept_now(const std::string& source);
+
+  [[nodiscard]] Result<std::vector<DrainedBackend>> covered_by(const Drain& order);
+  [[nodiscard]] Result<> check_programmed(const std::vector<DrainedBackend>& backends) const;
+  void add_problems(Status& status) const;
+  void add_failures(Status& status) const;
+  void add_warnings(Status& status) const;
+
+  Engine& engine_;
+  DaemonFacts facts_;
+  std::function<void()> changed_;
+  std::function<Result<std::vector<Listener>>()> read_listeners_;
+};
+
+}  // namespace lb

@@ -1,0 +1,73 @@
+// One configured source and what is known through it: its last admitted snapshot, the wipe guard, and
+// how it is doing. Knows no other source.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/cancellation_signal.hpp>
+
+#include "sources/source.h"
+#include "state/claims.h"
+#include "state/guard.h"
+#include "state/port_ranges.h"
+#include "state/store.h"
+
+namespace lb {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+class SourceSlot {
+ public:
+  SourceSlot(std::string name, std::string type, PortRanges ports, GuardOptions guard)
+      : name_(std::move(name)), type_(std::move(type)), ports_(std::move(ports)), guard_(guard) {}
+
+  // The snapshot of an earlier run, if there is one, is in force until the source delivers. A broken
+  // one is an error for the log: the start goes on without it.
+  [[nodiscard]] Result<> load(const SnapshotStore& store);
+
+  void deliver(const Snapshot& snapshot, SteadyTime now);
+  void fail(const Error& error);
+  // Looks again at what the guard holds, if that is due; true if something changed.
+  bool recheck(SteadyTime now);
+  // The operator believes the last reading. Returns how many backends go.
+  std::size_t accept();
+  void set_guard(GuardOptions options);
+
+  // Writes the snapshot that is in force, if it was not yet. Large ones take turns with the rest:
+  // after a save that took long, the next one waits twenty times as long.
+  [[nodiscard]] Result<> save(const SnapshotStore& store, SteadyTime now, bool at_once);
+  [[nodiscard]] std::optional<SteadyTime> next_save() const;
+  [[nodiscard]] std::optional<SteadyTime> next_recheck() const;
+
+  [[nodiscard]] SourceInput input() const;
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& type() const { return type_; }
+  [[nodiscard]] bool delivered() const { return delivered_; }
+  [[nodiscard]] const Snapshot* snapshot() const { return guard_.accepted(); }
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
+  [[nodiscard]] const std::string& error() const { return error_; }
+  [[nodiscard]] std::optional<Guard::Held> held() const { return guard_.held(); }
+
+  std::unique_ptr<Source> source;
+  asio::cancellation_signal stop;  // ends the coroutine that reads the source
+
+ private:
+  void log_held(std::size_t before) const;
+
+  std::string name_;
+  std::string type_;
+  PortRanges ports_;
+  Guard guard_;
+  bool delivered_ = false;  // in this run: what is in force is not just loaded
+  bool failed_ = false;     // at least once: others need not wait for its claims
+  std::string error_;       // the last failure while it lasts
+  std::vector<std::string> warnings_;
+  bool unsaved_ = false;
+  SteadyTime save_not_before_{};
+};
+
+}  // namespace lb

@@ -1,0 +1,148 @@
+#include "daemon/views.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace lb {
+namespace {
+
+std::size_t count_backends(const Snapshot& snapshot) {
+  std::size_t count = 0;
+  for (const ServicePtr& service : snapshot.services) count += service->backends.size();
+  return count;
+}
+
+BackendCounts to_counts(const ObservedBackend& b) {
+  return {.active_connections = b.active_connections,
+          .total_connections = b.total_connections,
+          .refused = b.failed.refused,
+          .timed_out = b.failed.timed_out,
+          .gave_up = b.failed.gave_up + b.failed.other};
+}
+
+std::string why(const DesiredBackend& b, std::uint64_t total_weight) {
+  if (b.effective_weight > 0)
+    return fmt::format("{}: weight {} of {}", to_string(b.state), b.effective_weight, total_weight);
+  std::string text = fmt::format("weight 0: {}", to_string(b.state));
+  if (b.reason != Reason::None) text += fmt::format(" ({})", to_string(b.reason));
+  return text + " since " + format_iso8601(b.since);
+}
+
+// As the hook asks before it chooses: loopback only, since what listens elsewhere cannot be known.
+std::optional<bool> listening(Protocol protocol, const Address& backend,
+                              const std::vector<Listener>* listeners) {
+  if (!listeners || protocol != Protocol::Tcp || !backend.ip.is_loopback()) return std::nullopt;
+  return std::any_of(listeners->begin(), listeners->end(), [&](const Listener& l) {
+    return receives(l, {protocol, backend.ip, backend.port});
+  });
+}
+
+}  // namespace
+
+std::vector<BackendCounts> counts_of(const DesiredService& service,
+                                     const ObservedService* observed) {
+  std::vector<BackendCounts> counts(service.backends.size());
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (service.key.protocol == Protocol::Tcp) counts[i].active_connections = 0;
+    if (!observed) continue;
+    const Address& address = service.backends[i].backend.address;
+    const auto it =
+        std::lower_bound(observed->backends.begin(), observed->backends.end(), address,
+                         [](const ObservedBackend& b, const Address& a) { return b.address < a; });
+    if (it != observed->backends.end() && it->address == address) counts[i] = to_counts(*it);
+  }
+  return counts;
+}
+
+DataplaneView to_view(const DataplaneInfo& info) {
+  return {.mode = info.mode,
+          .cgroup = info.cgroup,
+          .bpffs = info.bpffs,
+          .services = {info.used_services, info.max_services},
+          .backends = {info.used_backends, info.max_backends},
+          .slots = {info.used_slots, info.max_slots},
+          .recounts = info.recounts,
+          .lost_events = info.lost_events,
+          .notes = info.notes};
+}
+
+DrainOrder to_view(const Drain& drain) {
+  return {.target = to_string(drain.target),
+          .service = drain.service.value_or(""),
+          .since = drain.since,
+          .terminate_at = drain.terminate_at};
+}
+
+std::optional<HeldBack> held_view(const SourceSlot& slot, SteadyTime now, SysTime wall) {
+  const auto held = slot.held();
+  if (!held) return std::nullopt;
+  const auto ago = std::chrono::duration_cast<std::chrono::milliseconds>(now - held->since);
+  return HeldBack{.source = slot.name(),
+                  .missing = held->backends.size(),
+                  .of = held->of,
+                  .since = wall - ago,
+                  .text = held->text};
+}
+
+SourceView to_view(const SourceSlot& slot, const std::vector<Claim>& losers, SteadyTime now,
+                   SysTime wall) {
+  const SourceStatus status = slot.source ? slot.source->status() : SourceStatus{};
+  SourceView view;
+  view.name = slot.name();
+  view.type = slot.type();
+  view.error = !status.error.empty() ? status.error : slot.error();
+  view.position = status.position;
+  view.warnings = slot.warnings();
+  view.held = held_view(slot, now, wall);
+  view.state = !view.error.empty() ? "failing" : slot.delivered() ? "ok" : "waiting";
+  if (const Snapshot* snapshot = slot.snapshot()) {
+    view.revision = snapshot->revision;
+    view.as_of = snapshot->as_of;
+    view.saved = !slot.delivered();
+    view.services = snapshot->services.size();
+    view.backends = count_backends(*snapshot);
+  } else if (!view.error.empty()) {
+    view.state = "waiting";  // there is no last good to keep
+  }
+  for (const Claim& claim : losers)
+    if (claim.source == slot.name())
+      view.lost_claims.push_back({claim.key, claim.service, claim.winner});
+  return view;
+}
+
+std::optional<std::string> outside_warning(const DesiredService& service) {
+  if (service.key.address.is_loopback() || service.removed) return std::nullopt;
+  return fmt::format(
+      "outside clients are not served: {} is published on {}, which works for clients on this host "
+      "only",
+      service.name, service.key.to_string());
+}
+
+std::vector<ExplainedBackend> explain_backends(const DesiredService& service,
+                                               const std::vector<BackendCounts>& counts,
+                                               const std::vector<Listener>* listeners) {
+  std::uint64_t total = 0;
+  for (const DesiredBackend& b : service.backends) total += b.effective_weight;
+  std::vector<ExplainedBackend> explained;
+  bool any_alive = false;
+  for (std::size_t i = 0; i < service.backends.size(); ++i) {
+    const DesiredBackend& b = service.backends[i];
+    ExplainedBackend e{.backend = b,
+                       .counts = counts.at(i),
+                       .candidate = b.effective_weight > 0,
+                       .why = why(b, total),
+                       .listening = listening(service.key.protocol, b.backend.address, listeners)};
+    any_alive = any_alive || (e.candidate && e.listening.value_or(true));
+    explained.push_back(std::move(e));
+  }
+  // If none listens the first draw is used, so that the failure is seen and counted.
+  for (ExplainedBackend& e : explained)
+    if (any_alive && e.candidate && !e.listening.value_or(true)) {
+      e.candidate = false;
+      e.why += ", but nothing listens there: another one is drawn";
+    }
+  return explained;
+}
+
+}  // namespace lb

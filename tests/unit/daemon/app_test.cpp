@@ -1,0 +1,229 @@
+// The whole daemon on one loop, with a fake dataplane, fake sources and clocks that stand still.
+#include "daemon/app.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include <spdlog/spdlog.h>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "support/desired_builder.h"
+#include "support/fake_dataplane.h"
+#include "support/snapshot_builder.h"
+#include "support/temp_folder.h"
+
+namespace lb {
+namespace {
+
+using testing::HasSubstr;
+
+// Delivers what the test hands it.
+class HandSource final : public Source {
+ public:
+  explicit HandSource(asio::io_context& io) : ready_(io.get_executor()) {}
+
+  void deliver(Result<Snapshot> snapshot) {
+    next_ = std::move(snapshot);
+    ready_.notify();
+  }
+  asio::awaitable<Result<Snapshot>> next() override {
+    // gcc 12 loses the default argument when this stands in the condition.
+    const Event::Woken woken = co_await ready_.wait();
+    if (woken == Event::Woken::Cancelled) {
+      ++cancelled;
+      co_return fail(ECANCELED, "cancelled");
+    }
+    co_return next_;
+  }
+  [[nodiscard]] SourceStatus status() const override {
+    return {.connected = true, .error = {}, .position = {}};
+  }
+
+  inline static int cancelled = 0;
+
+ private:
+  Event ready_;
+  Result<Snapshot> next_;
+};
+
+class AppTest : public testing::Test {
+ protected:
+  AppTest() {
+    spdlog::set_level(spdlog::level::off);
+    HandSource::cancelled = 0;
+    config_.daemon.state_dir = folder_.file("state");
+    config_.daemon.runtime_dir = folder_.file("run");
+    config_.daemon.log_level = LogLevel::Critical;
+    config_.dataplane.mode = DataplaneMode::None;
+    config_.sources.push_back({.name = "files", .ports = {}, .settings = FileSourceConfig{"/x"}});
+  }
+  ~AppTest() override { kill(); }
+
+  // Lends the one kernel of the test to each app.
+  class Lent final : public NoneDataplane {
+   public:
+    explicit Lent(FakeDataplane& kernel) : kernel_(kernel) {}
+    Result<Observed> read() override { return kernel_.read(); }
+    Result<ObservedService> read(const ServiceKey& k) override { return kernel_.read(k); }
+    Result<> upsert(const ProgrammedService& s) override { return kernel_.upsert(s); }
+    Result<> remove(const ServiceKey& k) override { return kernel_.remove(k); }
+
+   private:
+    FakeDataplane& kernel_;
+  };
+
+  AppParts parts() {
+    AppParts p;
+    p.open_dataplane = [this](asio::io_context&,
+                              const DataplaneConfig&) -> Result<std::unique_ptr<Dataplane>> {
+      return std::make_unique<Lent>(kernel_);
+    };
+    p.make_source = [this](asio::io_context& io, const SourceConfig& c, std::optional<Snapshot>,
+                           Clocks) {
+      auto source = std::make_unique<HandSource>(io);
+      sources_[c.name] = source.get();
+      return source;
+    };
+    p.read_listeners = [] { return Result<std::vector<Listener>>(std::vector<Listener>{}); };
+    p.reload = [this] { return reloaded_; };
+    // Far ahead, so that no real timer fires: the test decides when time passes.
+    p.clocks = {.wall = sys_now, .steady = [this] { return steady_; }};
+    return p;
+  }
+  Result<std::unique_ptr<App>> open() { return App::open(*io_, config_, "test.toml", parts()); }
+  void start() {
+    auto opened = open();
+    ASSERT_TRUE(opened) << opened.error().message();
+    app_ = *std::move(opened);
+    app_->start();
+    poll();
+  }
+  // Nothing of an app runs after it; what was suspended goes with the loop.
+  void kill() {
+    app_.reset();
+    io_ = std::make_unique<asio::io_context>(1);
+  }
+  void poll() {
+    io_->restart();
+    io_->poll();
+  }
+  static Snapshot web() { return snapshot({offered("127.0.0.1:80", {listed("10.0.0.1:9000")})}); }
+
+  TempFolder folder_;
+  FakeDataplane kernel_;
+  Config config_;
+  Result<Config> reloaded_ = fail("bad");
+  SteadyTime steady_ = std::chrono::steady_clock::now() + std::chrono::hours(1'000'000);
+  std::map<std::string, HandSource*> sources_;
+  std::unique_ptr<asio::io_context> io_ = std::make_unique<asio::io_context>(1);
+  std::unique_ptr<App> app_;
+};
+
+TEST_F(AppTest, SourceDeliversAndTheDataplaneIsProgrammed) {
+  start();
+  sources_["files"]->deliver(web());
+  poll();
+  EXPECT_NE(kernel_.service(key("127.0.0.1:80")), nullptr);
+}
+
+TEST_F(AppTest, SourceErrorKeepsWhatIsThere) {
+  start();
+  sources_["files"]->deliver(web());
+  poll();
+  sources_["files"]->deliver(fail("gone"));
+  poll();
+  EXPECT_NE(kernel_.service(key("127.0.0.1:80")), nullptr);
+  EXPECT_EQ(app_->control().sources()->front().state, "failing");
+}
+
+TEST_F(AppTest, RestartMakesNoWrites) {
+  start();
+  sources_["files"]->deliver(web());
+  poll();
+  const std::size_t before = kernel_.writes;
+  kill();
+  start();
+  sources_["files"]->deliver(web());
+  poll();
+  EXPECT_EQ(kernel_.writes, before);
+}
+
+TEST_F(AppTest, SavedSnapshotIsProgrammedBeforeTheApiServes) {
+  start();
+  sources_["files"]->deliver(web());
+  poll();
+  kill();
+  kernel_.tamper(key("127.0.0.1:80"));
+  ASSERT_TRUE(open());
+  EXPECT_NE(kernel_.service(key("127.0.0.1:80")), nullptr);
+}
+
+TEST_F(AppTest, SecondOnTheSameFoldersIsRefusedWithPidAndFlag) {
+  start();
+  const auto second = open();
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().message(), HasSubstr(std::to_string(::getpid())));
+  EXPECT_THAT(second.error().message(), HasSubstr("--state-dir"));
+}
+
+TEST_F(AppTest, RejectedReloadLeavesTheOldConfiguration) {
+  start();
+  app_->reload();
+  poll();
+  EXPECT_EQ(app_->engine().slots().size(), 1U);
+}
+
+TEST_F(AppTest, ReloadStopsRemovedSourcesAndStartsNewOnes) {
+  start();
+  sources_["files"]->deliver(web());
+  poll();
+  reloaded_ = config_;
+  reloaded_->sources[0].name = "other";
+  app_->reload();
+  poll();
+  EXPECT_EQ(HandSource::cancelled, 1);
+  ASSERT_EQ(app_->engine().slots().size(), 1U);
+  sources_["other"]->deliver(web());
+  poll();
+  EXPECT_EQ(app_->control().sources()->front().name, "other");
+  EXPECT_EQ(kernel_.service(key("127.0.0.1:80"))->backends.front().weight, 100U);
+}
+
+TEST_F(AppTest, ReloadKeepsSourcesThatDidNotChangeRunning) {
+  start();
+  HandSource* before = sources_["files"];
+  reloaded_ = config_;
+  reloaded_->drain.timeout = std::chrono::seconds(5);
+  app_->reload();
+  poll();
+  EXPECT_EQ(HandSource::cancelled, 0);
+  before->deliver(web());
+  poll();
+  EXPECT_NE(kernel_.service(key("127.0.0.1:80")), nullptr);
+}
+
+TEST_F(AppTest, StopLeavesTheDataplaneInPlace) {
+  start();
+  sources_["files"]->deliver(web());
+  poll();
+  app_->stop();
+  poll();
+  EXPECT_TRUE(app_->finish([](const DataplaneConfig&) { return Result<>(fail("called")); }));
+  EXPECT_NE(kernel_.service(key("127.0.0.1:80")), nullptr);
+}
+
+TEST_F(AppTest, DetachesOnExitWhenToldTo) {
+  config_.dataplane.detach_on_exit = true;
+  start();
+  bool detached = false;
+  EXPECT_TRUE(app_->finish([&](const DataplaneConfig&) {
+    detached = true;
+    return Result<>();
+  }));
+  EXPECT_TRUE(detached);
+}
+
+}  // namespace
+}  // namespace lb

@@ -1,0 +1,179 @@
+#include "daemon/operator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine_fixture.h"
+#include "support/run_awaitable.h"
+
+namespace lb {
+namespace {
+
+using test::run_awaitable;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class OperatorTest : public EngineFixture {
+ protected:
+  OperatorTest() {
+    start();
+    deliver({offered("127.0.0.1:80", {listed("127.0.0.1:9000"), listed("10.0.0.2:9000")})});
+  }
+  Operator make() {
+    return Operator(
+        *engine_, {.version = "1", .config = "x.toml", .started = wall_}, [] {},
+        [this] { return Result<std::vector<Listener>>(listeners_); });
+  }
+  static DrainRequest request(std::string target) {
+    return {.what = {std::move(target), ""}, .terminate = false, .terminate_after = {}};
+  }
+
+  const ServiceKey web_ = key("127.0.0.1:80");
+  const Address one_ = addr("127.0.0.1:9000");
+  const Address two_ = addr("10.0.0.2:9000");
+};
+
+TEST_F(OperatorTest, DrainAnswersOnlyAfterItIsProgrammedAndSettled) {
+  dataplane_.calls.clear();
+  dataplane_.active[{web_, two_}] = 3;
+  Operator control = make();
+  const auto drained = run_awaitable(control.drain(request("10.0.0.2:9000")));
+  ASSERT_TRUE(drained) << drained.error().message();
+  ASSERT_EQ(drained->size(), 1U);
+  EXPECT_EQ(drained->front().connections, 3U);
+  EXPECT_EQ(drained->front().state, BackendState::Draining);
+  EXPECT_EQ(drained->front().reason, Reason::Operator);
+  EXPECT_THAT(dataplane_.calls, ElementsAre("upsert tcp://127.0.0.1:80", "settle"));
+  EXPECT_THAT(programmed("127.0.0.1:80"),
+              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 100}));
+}
+
+TEST_F(OperatorTest, DrainSurvivesARestart) {
+  Operator control = make();
+  ASSERT_TRUE(run_awaitable(control.drain(request("10.0.0.2"))));
+  start();
+  EXPECT_THAT(programmed("127.0.0.1:80"),
+              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 100}));
+}
+
+TEST_F(OperatorTest, DrainOfSomethingUnknownIsAnError) {
+  Operator control = make();
+  const auto drained = run_awaitable(control.drain(request("10.9.9.9:1")));
+  ASSERT_FALSE(drained);
+  EXPECT_EQ(drained.error().code, std::errc::no_such_file_or_directory);
+}
+
+TEST_F(OperatorTest, DrainThatCannotBeProgrammedIsNoSuccess) {
+  dataplane_.failing_keys[web_] = ENOSPC;
+  Operator control = make();
+  const auto drained = run_awaitable(control.drain(request("10.0.0.2:9000")));
+  ASSERT_FALSE(drained);
+  EXPECT_EQ(drained.error().code, std::errc::resource_unavailable_try_again);
+  dataplane_.failing_keys.clear();
+  after(milliseconds(100));
+  EXPECT_EQ(programmed("127.0.0.1:80").front().weight, 0U);
+}
+
+TEST_F(OperatorTest, TerminatingDrainDestroysAtItsOwnDeadline) {
+  dataplane_.active[{web_, two_}] = 2;
+  Operator control = make();
+  DrainRequest r = request("10.0.0.2:9000");
+  r.terminate = true;
+  r.terminate_after = milliseconds(5000);
+  ASSERT_TRUE(run_awaitable(control.drain(r)));
+  after(milliseconds(4999));
+  EXPECT_EQ((dataplane_.active[{web_, two_}]), 2U);
+  after(milliseconds(1));
+  EXPECT_EQ((dataplane_.active[{web_, two_}]), 0U);
+  EXPECT_EQ(control.drain_progress({"10.0.0.2:9000", ""})->front().connections, 0U);
+}
+
+TEST_F(OperatorTest, UndrainBringsItBack) {
+  Operator control = make();
+  ASSERT_TRUE(run_awaitable(control.drain(request("10.0.0.2:9000"))));
+  const auto back = run_awaitable(control.undrain({"10.0.0.2:9000", ""}));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->front().state, BackendState::Active);
+  EXPECT_EQ(programmed("127.0.0.1:80").front().weight, 100U);
+  EXPECT_FALSE(run_awaitable(control.undrain({"10.0.0.2:9000", ""})));
+}
+
+TEST_F(OperatorTest, DrainOfABackendEndsWhenItHasLeft) {
+  dataplane_.active[{web_, two_}] = 1;
+  Operator control = make();
+  ASSERT_TRUE(run_awaitable(control.drain(request("10.0.0.2:9000"))));
+  deliver({offered("127.0.0.1:80", {listed("127.0.0.1:9000")})});
+  EXPECT_EQ(control.drain_progress({"10.0.0.2:9000", ""})->size(), 1U);
+  dataplane_.active.clear();
+  after(milliseconds(100));
+  after(milliseconds(100));
+  EXPECT_THAT(*control.drain_progress({"10.0.0.2:9000", ""}), IsEmpty());
+  EXPECT_THAT(control.status()->drains, IsEmpty());
+}
+
+TEST_F(OperatorTest, ListShowsCountsAndConflict) {
+  dataplane_.active[{web_, one_}] = 4;
+  auto views = make().list();
+  ASSERT_EQ(views->size(), 1U);
+  EXPECT_EQ(views->front().counts.at(1).active_connections, 4U);
+  listeners_ = {{Protocol::Tcp, 81, ip("0.0.0.0"), false, 7}};
+  deliver({offered("127.0.0.1:81", {listed("10.0.0.2:9000")})});
+  views = make().list();
+  EXPECT_EQ(views->back().service->condition, Condition::Conflict);
+  EXPECT_THAT(make().status()->problems.front().text, HasSubstr("nginx (pid 123)"));
+}
+
+TEST_F(OperatorTest, StatusWarnsThatOutsideClientsAreNotServed) {
+  deliver({offered("0.0.0.0:80", {listed("10.0.0.2:9000")})});
+  EXPECT_THAT(make().status()->warnings,
+              ElementsAre(HasSubstr("outside clients are not served: web")));
+}
+
+TEST_F(OperatorTest, ExplainNamesTheCandidates) {
+  listeners_ = {{Protocol::Tcp, 9000, ip("127.0.0.1"), false, 7}};
+  const auto e = make().explain(key("127.0.0.1:80"));
+  ASSERT_TRUE(e);
+  EXPECT_EQ(e->outcome, Outcome::Direct);  // the fake is a dataplane of mode none
+  EXPECT_EQ(e->backends.size(), 2U);
+  EXPECT_TRUE(e->backends[1].candidate);
+  EXPECT_EQ(e->backends[1].listening, true);
+  EXPECT_THAT(e->alias, IsEmpty());
+}
+
+TEST_F(OperatorTest, ExplainLeavesOutALocalBackendThatDoesNotListen) {
+  const auto e = make().explain(key("[::1]:80"));
+  EXPECT_THAT(e->alias, HasSubstr("[::1]:80 is an address of service 127.0.0.1:80"));
+  EXPECT_TRUE(e->backends[0].candidate);
+  EXPECT_FALSE(e->backends[1].candidate);
+  EXPECT_THAT(e->backends[1].why, HasSubstr("nothing listens"));
+}
+
+TEST_F(OperatorTest, ExplainOfAPortWithoutServiceIsDirect) {
+  const auto e = make().explain(key("127.0.0.1:4711"));
+  EXPECT_EQ(e->outcome, Outcome::Direct);
+  EXPECT_EQ(e->service, nullptr);
+}
+
+TEST_F(OperatorTest, SourcesTellWhetherTheyWork) {
+  engine_->deliver(*engine_->slots()[0], fail("line 3: broken"));
+  const auto sources = make().sources();
+  ASSERT_EQ(sources->size(), 1U);
+  EXPECT_EQ(sources->front().state, "failing");
+  EXPECT_EQ(sources->front().backends, 2U);
+}
+
+TEST_F(OperatorTest, AcceptBelievesWhatTheGuardHolds) {
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:1"), listed("10.0.0.2:1"),
+                                    listed("10.0.0.3:1"), listed("10.0.0.4:1")})});
+  engine_->deliver(*engine_->slots()[0], snapshot({}, Absence::Guarded));
+  run();
+  Operator control = make();
+  EXPECT_EQ(control.status()->held.size(), 1U);
+  EXPECT_EQ(run_awaitable(control.accept("files"))->removed, 4U);
+  EXPECT_THAT(control.status()->held, IsEmpty());
+  EXPECT_FALSE(run_awaitable(control.accept("nobody")));
+}
+
+}  // namespace
+}  // namespace lb
