@@ -122,8 +122,7 @@ Result<> EbpfDataplane::recount() {
 Result<> EbpfDataplane::repair() {
   spdlog::warn("dataplane=ebpf a hook was removed from {} or unpinned from {}, putting it back",
                options_.cgroup, options_.bpffs);
-  bool gap = false;
-  LB_TRY(links_, bpf::Links::attach(*skeleton_, options_.cgroup, options_.bpffs, gap));
+  LB_TRY(links_, bpf::Links::attach(*skeleton_, options_.cgroup, options_.bpffs));
   ++repairs_;
   return recount();
 }
@@ -208,9 +207,7 @@ Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, Ebp
                                             .max_backends = options.max_backends,
                                             .max_slots = options.max_slots}};
   LB_TRY(bpf::Loaded loaded, bpf::load(load_options));
-  bool gap = false;
-  LB_TRY(bpf::Links links,
-         bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs, gap));
+  LB_TRY(bpf::Links links, bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs));
   LB_CHECK(bpf::finish_move(load_options, loaded));
   auto out = std::make_unique<EbpfDataplane>(std::move(options), std::move(loaded.skeleton),
                                              std::move(links), std::move(loaded.maps));

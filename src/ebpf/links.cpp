@@ -182,14 +182,12 @@ Result<> refuse_in(const fs::path& cgroup, unsigned flags, const std::string& bp
 
 }  // namespace
 
-Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std::string& bpffs,
-                            bool& gap) {
+Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std::string& bpffs) {
   Links out;
   LB_TRY(out.cgroup_, open_cgroup(cgroup));
   const std::string folder = bpffs + "/links";
   if (::mkdir(folder.c_str(), 0750) != 0 && errno != EEXIST)
     return fail(errno, fmt::format("mkdir {}", folder));
-  gap = false;
   for (const auto& hook : hooks_of(skeleton)) {
     if (hook.calls) LB_CHECK(store_callee(hook));
     const std::string path = fmt::format("{}/{}", folder, hook.name);
@@ -198,7 +196,6 @@ Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std:
       if (!hook.calls && ::bpf_link_update(fd.get(), bpf_program__fd(hook.program), nullptr) != 0)
         return fail(errno, fmt::format("update the link of {}", hook.name));
     } else {
-      gap = true;
       fd.reset();
       ::unlink(path.c_str());
       LB_TRY(fd, make_link(hook, out.cgroup_.get(), path));

@@ -16,10 +16,10 @@ namespace lb::bpf {
 class Links {
  public:
   // Makes every hook run the programs of `skeleton`: an existing link is updated in place (atomic, no
-  // connect is missed), a missing one is made and pinned under BPFFS/links. `gap` tells whether some
-  // link was missing, so that connections may have gone uncounted.
+  // connect is missed), a missing one is made and pinned under BPFFS/links. Recount afterwards: while a
+  // link was missing connections went uncounted.
   [[nodiscard]] static Result<Links> attach(lbd& skeleton, const std::string& cgroup,
-                                            const std::string& bpffs, bool& gap);
+                                            const std::string& bpffs);
 
   // Looks whether all hooks are still in force and pinned; false: call attach() again and recount.
   [[nodiscard]] bool intact() const;

@@ -136,6 +136,8 @@ class Table {
   bool promote_member(std::uint32_t owner_id, Clock::time_point now);
   [[nodiscard]] std::int64_t own_share(std::uint32_t id) const;
   bool look_at_all();
+  // Returns how often it was chosen; the failures go to `failed`.
+  std::uint64_t read_counters(std::uint32_t id, Line& line, FailedConnects& failed);
   ObservedBackend observe_line(std::uint32_t id, Line& line);
   ObservedService observe_entry(const ServiceKey& key, Entry& entry);
 

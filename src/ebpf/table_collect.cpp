@@ -24,17 +24,20 @@ std::int64_t Table::own_share(std::uint32_t id) const {
   return active;
 }
 
-ObservedBackend Table::observe_line(std::uint32_t id, Line& line) {
-  const lb_backend& hot = maps_.backends[id];
+std::uint64_t Table::read_counters(std::uint32_t id, Line& line, FailedConnects& failed) {
   const lb_backend_cold& cold = maps_.cold[id];
+  failed = {.refused = line.refused.read(cold.refused),
+            .timed_out = line.timed_out.read(cold.timed_out),
+            .gave_up = line.gave_up.read(cold.gave_up),
+            .other = line.other.read(cold.other)};
+  return line.opened.read(maps_.backends[id].opened);
+}
+
+ObservedBackend Table::observe_line(std::uint32_t id, Line& line) {
   ObservedBackend out{.address = line.address, .listed = line.listed};
   if (line.service.protocol == Protocol::Tcp)
     out.active_connections = static_cast<std::uint64_t>(std::max<std::int64_t>(0, own_share(id)));
-  out.total_connections = line.opened.read(hot.opened);
-  out.failed = {.refused = line.refused.read(cold.refused),
-                .timed_out = line.timed_out.read(cold.timed_out),
-                .gave_up = line.gave_up.read(cold.gave_up),
-                .other = line.other.read(cold.other)};
+  out.total_connections = read_counters(id, line, out.failed);
   return out;
 }
 
@@ -68,7 +71,8 @@ std::vector<ObservedService> Table::observe_all() {
 bool Table::look_at_all() {
   bool below_zero = false;
   for (auto& [id, line] : lines_) {
-    observe_line(id, line);
+    FailedConnects unused;
+    read_counters(id, line, unused);
     below_zero = below_zero || load_active(maps_, id) < 0;
   }
   return below_zero;

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <thread>
@@ -146,9 +147,9 @@ int exchange(int fd, const DestroyRequest& request) {
 
 Result<std::uint64_t> recount(lbd& skeleton, Maps& maps, const std::vector<std::uint32_t>& lines,
                               bool all_namespaces) {
-  static std::uint32_t last_epoch = static_cast<std::uint32_t>(::getpid()) << 8;
-  std::uint32_t epoch = ++last_epoch;
-  if (epoch == 0) epoch = ++last_epoch;
+  // Sockets keep the mark of the last recount that saw them, also one of an earlier lbd, whose pid and
+  // start time may have been the same (in a container they are).
+  const std::uint32_t epoch = std::random_device{}() | 1;
   lb_control& control = maps.control[0];
 
   for (const auto id : lines) std::atomic_ref(maps.cold[id].recounted).store(0);
