@@ -13,9 +13,9 @@
 #include <select_test.skel.h>
 
 #include "bpf/lb_abi.h"
+#include "bpf/tests/select_args.h"
 #include "ebpf/maps.h"
 #include "ebpf/slots.h"
-#include "select_args.h"
 
 namespace lb::bpf {
 namespace {

@@ -6,14 +6,14 @@
 #include <linux/types.h>
 
 struct lb_select_args {
-  __u64 set;
-  __u32 random;
-  __u32 hash;
-  __u32 position; /* out of lb_select, in of lb_select_again */
-  __u32 id;       /* out */
-  __u32 tried_count;
-  __u32 tried[8];
-  __u32 pad;
+	__u64 set;
+	__u32 random;
+	__u32 hash;
+	__u32 position; /* out of lb_select, in of lb_select_again */
+	__u32 id;       /* out */
+	__u32 tried_count;
+	__u32 tried[8];
+	__u32 pad;
 };
 
 #endif

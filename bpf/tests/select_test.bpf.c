@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* The selection logic behind a syscall program: user space gives set and random number, and gets the id. */
 #include "bpf/lb_select.h"
-#include "select_args.h"
+#include "bpf/tests/select_args.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
