@@ -46,9 +46,9 @@ asio::awaitable<bool> is_cancelled() {
 Result<FolderLock> lock_folder(const std::string& folder, std::string_view flag) {
   LB_CHECK(make_folder(folder));
   auto taken = FolderLock::take(folder);
-  if (!taken)
-    return fail(taken.error().code,
-                fmt::format("{}; use another folder with {}", taken.error().context, flag));
+  if (!taken && taken.error().code == std::errc::resource_unavailable_try_again)
+    return fail(
+        fmt::format("{}: stop it, or use another folder with {}", taken.error().context, flag));
   return taken;
 }
 

@@ -78,7 +78,13 @@ Result<Explanation> Operator::explain(ServiceKey to) {
   out.backends =
       explain_backends(*out.service, counts_of(*out.service, observed ? &*observed : nullptr),
                        listeners ? &*listeners : nullptr);
-  if (owner) explain_balanced(out);
+  if (owner)
+    explain_balanced(out);
+  else
+    for (ExplainedBackend& b : out.backends) {
+      b.candidate = false;
+      b.why = "the service is not programmed";
+    }
   if (engine_.dataplane().info().mode == "none") {
     out.outcome = Outcome::Direct;
     out.notes.emplace_back("mode none: nothing is programmed, so the connect goes where it says");

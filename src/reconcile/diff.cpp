@@ -1,9 +1,19 @@
 #include "reconcile/diff.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace lb {
 namespace {
+
+// Only the proportions matter, and they are all that the kernel keeps: without this a restart would
+// find every service changed.
+void reduce_weights(std::vector<ProgrammedBackend>& backends) {
+  std::uint32_t divisor = 0;
+  for (const ProgrammedBackend& b : backends) divisor = std::gcd(divisor, b.weight);
+  if (divisor > 1)
+    for (ProgrammedBackend& b : backends) b.weight /= divisor;
+}
 
 bool gives_up_an_address(const ProgrammedService& want, const ProgrammedService& have) {
   return !std::includes(want.addresses.begin(), want.addresses.end(), have.addresses.begin(),
@@ -37,6 +47,7 @@ ProgrammedService to_programmed(const DesiredService& service, std::vector<IpAdd
     // Past its deadline it leaves the service; the dataplane counts what is left of it.
     if (b.reason != Reason::Lingering)
       programmed.backends.push_back({b.backend.address, b.effective_weight});
+  reduce_weights(programmed.backends);
   return programmed;
 }
 
@@ -44,6 +55,7 @@ ProgrammedService to_programmed(const ObservedService& observed) {
   ProgrammedService programmed{observed.key, observed.addresses, observed.balance, {}};
   for (const ObservedBackend& b : observed.backends)
     if (b.listed) programmed.backends.push_back({b.address, b.weight});
+  reduce_weights(programmed.backends);
   return programmed;
 }
 

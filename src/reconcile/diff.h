@@ -18,6 +18,7 @@ using AppliedState = std::map<ServiceKey, ProgrammedService>;
 [[nodiscard]] std::vector<ServiceKey> changed_keys(const DesiredState& before,
                                                    const DesiredState& after);
 
+// Weights divided by their greatest common divisor.
 [[nodiscard]] ProgrammedService to_programmed(const DesiredService& service,
                                               std::vector<IpAddress> addresses);
 [[nodiscard]] ProgrammedService to_programmed(const ObservedService& observed);

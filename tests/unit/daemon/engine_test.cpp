@@ -29,7 +29,7 @@ TEST_F(EngineTest, DeliveredSnapshotIsProgrammed) {
   start();
   deliver_both();
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{one_, 100}, ProgrammedBackend{two_, 100}));
+              ElementsAre(ProgrammedBackend{one_, 1}, ProgrammedBackend{two_, 1}));
 }
 
 TEST_F(EngineTest, FailingSourceKeepsEverything) {
@@ -66,14 +66,14 @@ TEST_F(EngineTest, BackendThatLeftKeepsItsConnectionsAndGoesAtZero) {
   dataplane_.active[{web_, one_}] = 1;
   deliver_only_two();
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{one_, 0}, ProgrammedBackend{two_, 100}));
+              ElementsAre(ProgrammedBackend{one_, 0}, ProgrammedBackend{two_, 1}));
   after(milliseconds(100));
   after(milliseconds(100));
   EXPECT_EQ(programmed("127.0.0.1:80").size(), 2U);
   dataplane_.active[{web_, one_}] = 0;
   after(milliseconds(100));
   after(milliseconds(100));
-  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{two_, 100}));
+  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{two_, 1}));
 }
 
 TEST_F(EngineTest, ServiceThatLeftRefusesNothingAndGoesWithItsLastConnection) {
@@ -97,7 +97,7 @@ TEST_F(EngineTest, AtTheDeadlineABackendLeavesTheServiceAndLingers) {
   dataplane_.active[{web_, one_}] = 1;
   deliver_only_two();
   after(milliseconds(60'000));
-  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{two_, 100}));
+  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{two_, 1}));
   const auto& backends = engine_->reconciler().desired().at(web_)->backends;
   ASSERT_EQ(backends.size(), 2U);
   EXPECT_EQ(backends[0].reason, Reason::Lingering);
@@ -130,7 +130,7 @@ TEST_F(EngineTest, DepartureSurvivesARestart) {
   deliver_only_two();
   start();
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{one_, 0}, ProgrammedBackend{two_, 100}));
+              ElementsAre(ProgrammedBackend{one_, 0}, ProgrammedBackend{two_, 1}));
 }
 
 TEST_F(EngineTest, WhatTheKernelHasStaysUntilAllSourcesHaveDelivered) {
@@ -163,7 +163,7 @@ TEST_F(EngineTest, GuardedLossIsHeldAndAcceptedAfterConfirm) {
   EXPECT_FALSE(engine_->slots()[0]->held());
   after(milliseconds(100));
   after(milliseconds(100));
-  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{one_, 100}));
+  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{one_, 1}));
 }
 
 TEST_F(EngineTest, ConflictAndThenTakeOver) {

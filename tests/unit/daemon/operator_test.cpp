@@ -46,7 +46,7 @@ TEST_F(OperatorTest, DrainAnswersOnlyAfterItIsProgrammedAndSettled) {
   EXPECT_EQ(drained->front().reason, Reason::Operator);
   EXPECT_THAT(dataplane_.calls, ElementsAre("upsert tcp://127.0.0.1:80", "settle"));
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 100}));
+              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 1}));
 }
 
 TEST_F(OperatorTest, DrainSurvivesARestart) {
@@ -54,7 +54,7 @@ TEST_F(OperatorTest, DrainSurvivesARestart) {
   ASSERT_TRUE(run_awaitable(control.drain(request("10.0.0.2"))));
   start();
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 100}));
+              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 1}));
 }
 
 TEST_F(OperatorTest, DrainOfSomethingUnknownIsAnError) {
@@ -95,7 +95,7 @@ TEST_F(OperatorTest, UndrainBringsItBack) {
   const auto back = run_awaitable(control.undrain({"10.0.0.2:9000", ""}));
   ASSERT_TRUE(back);
   EXPECT_EQ(back->front().state, BackendState::Active);
-  EXPECT_EQ(programmed("127.0.0.1:80").front().weight, 100U);
+  EXPECT_EQ(programmed("127.0.0.1:80").front().weight, 1U);
   EXPECT_FALSE(run_awaitable(control.undrain({"10.0.0.2:9000", ""})));
 }
 

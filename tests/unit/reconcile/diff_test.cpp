@@ -67,7 +67,7 @@ TEST(Diff, ConvergesAfterAFailureAtAnyIndex) {
       for (const auto& [k, s] : have) dataplane.plant(s);
       dataplane.failing_calls = {failing};
       EXPECT_FALSE(apply(plan, want, dataplane));
-      EXPECT_TRUE(apply(diff(want, to_applied(dataplane.read().value())), want, dataplane));
+      EXPECT_TRUE(apply(diff(want, dataplane.services()), want, dataplane));
       EXPECT_EQ(dataplane.services(), want);
     }
   }
@@ -80,6 +80,23 @@ TEST(Diff, GivesAddressesUpBeforeTheyAreTaken) {
   const AppliedState want{{v4, {v4, {ip("127.0.0.1")}, Balance::LeastConn, {}}},
                           {v6, {v6, {ip("::1")}, Balance::LeastConn, {}}}};
   EXPECT_EQ(diff(want, have), (Plan{.remove = {}, .release = {v4}, .upsert = {v6}}));
+}
+
+TEST(ToProgrammed, KeepsTheProportionsOfWeightsAlone) {
+  const DesiredService web =
+      service("127.0.0.1:80",
+              {backend("10.0.0.1:1", 50), backend("10.0.0.2:1", 100), backend("10.0.0.3:1", 0)});
+  const ProgrammedService programmed = to_programmed(web, {ip("127.0.0.1")});
+  EXPECT_EQ(programmed.backends,
+            (std::vector<ProgrammedBackend>{
+                {addr("10.0.0.1:1"), 1}, {addr("10.0.0.2:1"), 2}, {addr("10.0.0.3:1"), 0}}));
+  EXPECT_EQ(to_programmed(service("127.0.0.1:80"), {}).backends.size(), 0U);
+}
+
+TEST(ToProgrammed, LeavesOutWhatOnlyLingers) {
+  DesiredService web = service("127.0.0.1:80", {backend("10.0.0.1:1"), backend("10.0.0.2:1", 0)});
+  web.backends[1].reason = Reason::Lingering;
+  EXPECT_EQ(to_programmed(web, {}).backends.size(), 1U);
 }
 
 TEST(ChangedKeys, AreThoseThatDiffer) {

@@ -23,7 +23,7 @@ TEST_F(ReconcilerTest, ProgramsWhatIsWanted) {
   const ProgrammedService* web = dataplane_.service(key("127.0.0.1:80"));
   ASSERT_NE(web, nullptr);
   EXPECT_THAT(web->addresses, ElementsAre(ip("::1"), ip("127.0.0.1")));
-  EXPECT_THAT(web->backends, ElementsAre(ProgrammedBackend{addr("10.0.0.1:9000"), 7}));
+  EXPECT_THAT(web->backends, ElementsAre(ProgrammedBackend{addr("10.0.0.1:9000"), 1}));
 }
 
 TEST_F(ReconcilerTest, SecondStepHasNothingToDo) {
