@@ -88,6 +88,17 @@ struct lb_scan {
 };
 
 /*
+ * A 0 that the verifier takes for any number, made from a word that it does not know. Linux 6.1 walks
+ * the function of a bpf_loop once, with the values from before the loop, and removes each branch that
+ * these rule out, for all rounds. What such a function compares must therefore start unknown.
+ */
+static __always_inline __u64 lb_unknown_zero(__u64 unknown)
+{
+	asm volatile("%0 ^= %0" : "+r"(unknown));
+	return unknown;
+}
+
+/*
  * The score is the number of connections, then chance: a tie is broken by chance, so that idle backends
  * share, and never by position.
  */
@@ -111,7 +122,7 @@ static long lb_scan_step(__u32 i, struct lb_scan *scan)
 	if (!backend || (scan->tried && lb_was_tried(scan->tried, id)))
 		return 0;
 	score = lb_score(backend, (scan->random ^ i * 0x9e3779b1) * 0x85ebca6b);
-	if (!scan->id || score < scan->least) {
+	if (score < scan->least) {
 		scan->least = score;
 		scan->id = id;
 	}
@@ -120,7 +131,12 @@ static long lb_scan_step(__u32 i, struct lb_scan *scan)
 
 static __always_inline __u32 lb_scan_least(__u64 set, __u32 random, struct lb_tried *tried)
 {
-	struct lb_scan scan = { .base = LB_SET_BASE(set), .random = random, .tried = tried };
+	struct lb_scan scan = {
+		.least = ~lb_unknown_zero(set), /* above every score */
+		.base = LB_SET_BASE(set),
+		.random = random,
+		.tried = tried,
+	};
 
 	bpf_loop(LB_SET_COUNT(set), lb_scan_step, &scan, 0);
 	return scan.id;

@@ -57,6 +57,7 @@ Result<> Table::upsert(const ProgrammedService& service, Clock::time_point now) 
     at = {};
     at.key = to_abi(service.key);
   }
+  maps_.services[*entry.index].balance = static_cast<__u32>(service.balance);
   const std::set<IpAddress> wanted(service.addresses.begin(), service.addresses.end());
   entry.addresses.insert(wanted.begin(), wanted.end());  // write_lines looks at these
   LB_CHECK(write_lines(service, entry, draft));

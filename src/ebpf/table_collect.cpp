@@ -37,13 +37,17 @@ ObservedBackend Table::observe_line(std::uint32_t id, Line& line) {
   ObservedBackend out{.address = line.address, .listed = line.listed};
   if (line.service.protocol == Protocol::Tcp)
     out.active_connections = static_cast<std::uint64_t>(std::max<std::int64_t>(0, own_share(id)));
+  const lb_backend& at = maps_.backends[id];
+  if ((at.flags & LB_BACKEND_IN_USE) != 0) out.weight = at.weight;
   out.total_connections = read_counters(id, line, out.failed);
   return out;
 }
 
 ObservedService Table::observe_entry(const ServiceKey& key, Entry& entry) {
-  ObservedService out{
-      .key = key, .addresses = {entry.addresses.begin(), entry.addresses.end()}, .backends = {}};
+  ObservedService out;
+  out.key = key;
+  out.addresses.assign(entry.addresses.begin(), entry.addresses.end());
+  if (entry.index) out.balance = static_cast<Balance>(maps_.services[*entry.index].balance);
   for (const auto& [address, id] : entry.lines) {
     ObservedBackend backend = observe_line(id, lines_.at(id));
     for (const auto merged : entry.merged)

@@ -139,6 +139,22 @@ TEST_F(Tables, UnchangedServiceWritesNoSlots) {
   EXPECT_EQ(table_->maps().services[0].set[LB_FAMILY_V4], before);
 }
 
+TEST_F(Tables, RestartReadsBackWhatWasProgrammed) {
+  auto wanted = service(5000, {1, 2, 3}, Balance::SourceHash);
+  wanted.backends[0].weight = 300;
+  wanted.backends[1].weight = 100;
+  wanted.backends[2].weight = 0;
+  ASSERT_EQ(upsert(wanted), "");
+  restart();
+  const auto observed = table_->observe(wanted.key);
+  ASSERT_TRUE(observed);
+  EXPECT_EQ(observed->balance, Balance::SourceHash);
+  EXPECT_EQ(observed->addresses.size(), 2u);
+  std::vector<std::uint32_t> weights;
+  for (const auto& backend : observed->backends) weights.push_back(backend.weight);
+  EXPECT_EQ(weights, (std::vector<std::uint32_t>{3, 1, 0}));  // without their common divisor
+}
+
 TEST_F(Tables, FullLinesChangeNothing) {
   std::vector<int> many;
   for (int i = 1; i <= 20; ++i) many.push_back(i);
