@@ -8,7 +8,7 @@ namespace lb {
 std::unique_ptr<Source> make_source(asio::io_context& io, const SourceConfig& config,
                                     std::optional<Snapshot> saved, Clocks clocks) {
   if (const auto* file = std::get_if<FileSourceConfig>(&config.settings))
-    return std::make_unique<FileSource>(io, *file);
+    return std::make_unique<FileSource>(io, *file, std::move(saved));
   return std::make_unique<EtcdSource>(io, std::get<EtcdSourceConfig>(config.settings),
                                       std::move(saved), std::move(clocks));
 }
