@@ -147,7 +147,12 @@ void Server::run() {
         continue;
       }
       char buffer[4096];
-      if (::read(fd, buffer, sizeof buffer) <= 0) clients.erase(fd);
+      const ssize_t got = ::recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+      if (got > 0 || (got < 0 && errno == EAGAIN)) continue;
+      // Not by close() alone: a child between fork and exec still has the socket open, and the epoll
+      // would go on to report it under a number that is somebody else's by then.
+      ::epoll_ctl(poll.get(), EPOLL_CTL_DEL, fd, nullptr);
+      clients.erase(fd);
     }
   }
 }
