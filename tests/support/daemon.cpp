@@ -74,12 +74,16 @@ Daemon::Daemon(const Sandbox& sandbox)
       state_dir(sandbox.folder() + "/state"),
       cgroup(sandbox.cgroup()),
       bpffs(sandbox.bpffs()),
+      lbd_path(program("lbd")),
       folder_(sandbox.folder()) {}
 
 Command Daemon::command(std::string_view verb, const Command& more_flags) const {
-  Command out{
-      program("lbd"), std::string(verb), "--config", config_path(), "--runtime-dir", runtime_dir,
-      "--state-dir",  state_dir,         "--cgroup", cgroup,        "--bpffs",       bpffs};
+  Command out = prefix;
+  for (const std::string& word :
+       {lbd_path, std::string(verb), std::string("--config"), config_path(),
+        std::string("--runtime-dir"), runtime_dir, std::string("--state-dir"), state_dir,
+        std::string("--cgroup"), cgroup, std::string("--bpffs"), bpffs})
+    out.push_back(word);
   out.insert(out.end(), more_flags.begin(), more_flags.end());
   return out;
 }

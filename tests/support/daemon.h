@@ -62,6 +62,8 @@ class Daemon {
   [[nodiscard]] std::string socket() const { return runtime_dir + "/lbd.sock"; }
 
   std::string runtime_dir, state_dir, cgroup, bpffs;
+  Command prefix;        // "setpriv ...": what runs lbd
+  std::string lbd_path;  // as built
 
  private:
   std::string folder_;
