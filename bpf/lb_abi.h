@@ -54,7 +54,7 @@ struct lb_service {
 	__u64 set[LB_FAMILIES];
 	__u64 cursor;       /* round robin: next position, counted up by the hooks */
 	struct lb_addr key; /* its identity, for lbd after a restart; port 0: the entry is free */
-	__u32 balance;      /* lbd's enum Balance, for lbd after a restart; the hooks read the sets */
+	__u32 balance; /* lbd's enum Balance, for lbd after a restart; the hooks read the sets */
 	__u32 pad[2];
 };
 LB_STATIC_ASSERT(sizeof(struct lb_service) == 64);

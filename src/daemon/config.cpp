@@ -21,7 +21,7 @@ const Words<Scope> kScopes{{"host", Scope::Host}, {"all", Scope::All}};
 const Words<OnLocalListener> kOnLocalListener{{"refuse", OnLocalListener::Refuse},
                                               {"shadow", OnLocalListener::Shadow}};
 const Words<OnTimeout> kOnTimeout{{"keep", OnTimeout::Keep}, {"terminate", OnTimeout::Terminate}};
-const Words<EtcdApi> kEtcdApis{{"auto", EtcdApi::Auto}, {"v3", EtcdApi::V3}, {"v2", EtcdApi::V2}};
+const Words<EtcdApi> kEtcdApis{{"auto", EtcdApi::Auto}, {"v3", EtcdApi::V3}};
 
 void read_daemon(Section section, DaemonConfig& out) {
   section.path("state_dir", out.state_dir);
@@ -83,7 +83,10 @@ EtcdSourceConfig read_etcd_source(Section& section) {
                                                 "\"http://127.0.0.1:2379\"",
                                                 endpoint));
   }
-  section.word("api", out.api, kEtcdApis);
+  if (section.string_at("api") == "v2")
+    section.complain("api", "v2 is not in this version: use auto or v3");
+  else
+    section.word("api", out.api, kEtcdApis);
   section.require("prefixes", "one prefix for each service, such as [\"/conf/merlion/web\"]");
   section.texts("prefixes", out.prefixes);
   for (const std::string& prefix : out.prefixes)

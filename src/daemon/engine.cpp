@@ -131,11 +131,13 @@ void Engine::replan() {
     for (const Drain& drain : *ended)
       spdlog::info("drain target={} ended: the backend is gone", to_string(drain.target));
     merged_ = std::move(result);
+    merged_once_ = true;
     result = merge_all(now);
   }
   warnings_ = result.warnings;
   reconciler_.want(std::move(result.state));
   merged_ = std::move(result);
+  merged_once_ = true;
   if (leftovers_adopted_) reconciler_.all_sources_delivered();
   plan_watch(now);
   plan_next_deadline(now);
@@ -147,7 +149,7 @@ MergeResult Engine::merge_all(SysTime now) {
                 .departures = &departures_,
                 .conflicts = nullptr,  // the reconciler sees listeners later, and lays them over
                 .scope_all = settings_.scope_all,
-                .previous = &merged_,
+                .previous = merged_once_ ? &merged_ : nullptr,
                 .now = now});
 }
 

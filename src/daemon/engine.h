@@ -95,6 +95,7 @@ class Engine {
 
   View view_;
   MergeResult merged_;  // its state has gone to the reconciler; the memo stays for the next merge
+  bool merged_once_ = false;
   std::vector<std::string> warnings_;
   bool replan_ = true;
   bool leftovers_adopted_ = false;

@@ -12,8 +12,10 @@
 
 #include "base/spawn.h"
 #include "ebpf/events.h"
+#include "ebpf/kernel_objects.h"
 #include "ebpf/links.h"
 #include "ebpf/load.h"
+#include "ebpf/neighbours.h"
 #include "ebpf/table.h"
 #include "ebpf/walk.h"
 
@@ -122,7 +124,7 @@ Result<> EbpfDataplane::recount() {
 Result<> EbpfDataplane::repair() {
   spdlog::warn("dataplane=ebpf a hook was removed from {} or unpinned from {}, putting it back",
                options_.cgroup, options_.bpffs);
-  LB_TRY(links_, bpf::Links::attach(*skeleton_, options_.cgroup, options_.bpffs));
+  LB_CHECK(links_.repair(*skeleton_, options_.bpffs));
   ++repairs_;
   return recount();
 }

@@ -21,32 +21,25 @@ class Links {
   [[nodiscard]] static Result<Links> attach(lbd& skeleton, const std::string& cgroup,
                                             const std::string& bpffs);
 
-  // Looks whether all hooks are still in force and pinned; false: call attach() again and recount.
+  // Looks whether all hooks are still in force and pinned; false: repair() and recount.
   [[nodiscard]] bool intact() const;
+  // Puts back what somebody removed, and pins again what runs but was unpinned.
+  [[nodiscard]] Result<> repair(lbd& skeleton, const std::string& bpffs);
 
  private:
   struct Link {
-    std::string path;
+    std::string path;  // of the pinned link
+    std::string stub;  // of the pinned program, for tracepoints
     UniqueFd fd;
     std::uint32_t program_id = 0;
     int attach_type = 0;  // enum bpf_attach_type
     bool on_cgroup = false;
   };
+  [[nodiscard]] bool in_force(const Link& link) const;
   UniqueFd cgroup_;
   std::vector<Link> links_;
 };
 
-// An error that names the pin folder of another lbd whose programs run for sockets of this cgroup, or
-// of one below it. One lbd per cgroup subtree: two would steer each connection twice.
-[[nodiscard]] Result<> refuse_second_lbd(const std::string& cgroup, const std::string& bpffs);
-
-// Ids of the maps that the program behind a pinned hook uses; empty when there is none.
-[[nodiscard]] std::vector<std::uint32_t> maps_used_by_hook(const std::string& bpffs,
-                                                           const std::string& hook);
-
 [[nodiscard]] std::vector<std::string> hook_names_in_detach_order();
-
-// The root of the cgroup2 mount of this mount namespace, from /proc/self/mountinfo.
-[[nodiscard]] Result<std::string> find_cgroup2();
 
 }  // namespace lb::bpf

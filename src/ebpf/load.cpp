@@ -34,6 +34,8 @@ constexpr std::uint32_t kBpffsMagic = 0xcafe4a11;  // linux/magic.h
 const std::string kCommonFolder = fmt::format("common_v{}", LB_ABI_VERSION);
 const std::string kMapsPrefix = fmt::format("maps_v{}_", LB_ABI_VERSION);
 
+constexpr auto kCurrentMaps = "current_maps";  // a symbolic link
+
 struct NamedMap {
   const char* name;
   bpf_map* map;
@@ -97,8 +99,8 @@ void set_sizes(lbd& s, const Sizes& sizes) {
   bpf_map__set_max_entries(s.maps.service_ids, sizes.max_keys());
   bpf_map__set_max_entries(s.maps.services, sizes.max_services);
   bpf_map__set_max_entries(s.maps.slots, sizes.max_slots);
-  bpf_map__set_max_entries(s.maps.backends, sizes.max_backends);
-  bpf_map__set_max_entries(s.maps.cold, sizes.max_backends);
+  bpf_map__set_max_entries(s.maps.backends, sizes.lines());
+  bpf_map__set_max_entries(s.maps.cold, sizes.lines());
   bpf_map__set_max_entries(s.maps.address_ids, sizes.max_backends);
 }
 
@@ -159,25 +161,24 @@ std::vector<std::uint32_t> map_folders(const std::string& bpffs) {
   return out;
 }
 
-std::uint32_t pinned_map_id(const std::string& path) {
-  const UniqueFd fd(::bpf_obj_get(path.c_str()));
-  bpf_map_info info{};
-  std::uint32_t length = sizeof info;
-  if (!fd || ::bpf_obj_get_info_by_fd(fd.get(), &info, &length) != 0) return 0;
-  return info.id;
-}
-
-// After a crash in the middle of a move there are two; the one that connect4 uses is in force.
+// After a crash in the middle of a move there are two: the link says which one was in force.
 std::optional<std::uint32_t> current_maps(const std::string& bpffs) {
   const auto folders = map_folders(bpffs);
   if (folders.empty()) return std::nullopt;
-  const auto used = maps_used_by_hook(bpffs, "connect4");
+  std::error_code ec;
+  const std::string current = fs::read_symlink(bpffs + "/" + kCurrentMaps, ec);
   for (const auto n : folders)
-    if (std::find(used.begin(), used.end(),
-                  pinned_map_id(fmt::format("{}/{}{}/services", bpffs, kMapsPrefix, n))) !=
-        used.end())
-      return n;
+    if (current == fmt::format("{}{}", kMapsPrefix, n)) return n;
   return folders.back();
+}
+
+Result<> point_to(const std::string& bpffs, const std::string& maps_folder) {
+  const std::string link = bpffs + "/" + kCurrentMaps, fresh = link + "_new";
+  ::unlink(fresh.c_str());
+  if (::symlink(fs::path(maps_folder).filename().c_str(), fresh.c_str()) != 0 ||
+      ::rename(fresh.c_str(), link.c_str()) != 0)
+    return fail(errno, fmt::format("point {} to {}", link, maps_folder));
+  return {};
 }
 
 std::uint32_t pinned_entries(const std::string& path) {
@@ -190,7 +191,7 @@ std::uint32_t pinned_entries(const std::string& path) {
 
 Sizes pinned_sizes(const std::string& folder) {
   return {.max_services = pinned_entries(folder + "/services"),
-          .max_backends = pinned_entries(folder + "/backends"),
+          .max_backends = pinned_entries(folder + "/address_ids"),
           .max_slots = pinned_entries(folder + "/slots")};
 }
 
@@ -202,8 +203,8 @@ template <class Open>
 Result<Maps> open_maps(const Sizes& sizes, Open open) {
   LB_TRY(auto services, MappedArray<lb_service>::map(open("services"), sizes.max_services));
   LB_TRY(auto slots, MappedArray<std::uint64_t>::map(open("slots"), sizes.max_slots));
-  LB_TRY(auto backends, MappedArray<lb_backend>::map(open("backends"), sizes.max_backends));
-  LB_TRY(auto cold, MappedArray<lb_backend_cold>::map(open("cold"), sizes.max_backends));
+  LB_TRY(auto backends, MappedArray<lb_backend>::map(open("backends"), sizes.lines()));
+  LB_TRY(auto cold, MappedArray<lb_backend_cold>::map(open("cold"), sizes.lines()));
   LB_TRY(auto control, MappedArray<lb_control>::map(open("control"), 1));
   return Maps{AddressMap(open("service_ids"), "service_ids"),
               std::move(services),
@@ -307,6 +308,7 @@ Result<Loaded> load(const Options& options) {
 Result<> finish_move(const Options& options, Loaded& loaded) {
   if (loaded.former) add_what_came_since(loaded.former->copied, loaded.former->maps, loaded.maps);
   loaded.former.reset();
+  LB_CHECK(point_to(options.bpffs, loaded.maps_folder));
   for (const auto n : map_folders(options.bpffs)) {
     const std::string folder = fmt::format("{}/{}{}", options.bpffs, kMapsPrefix, n);
     std::error_code ec;

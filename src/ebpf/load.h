@@ -2,7 +2,9 @@
 //
 //   BPFFS/common_v1/    what has no size of its own: storages, program arrays, ring, control
 //   BPFFS/maps_v1_N/    the sized maps; N grows with each change of size
+//   BPFFS/current_maps  a symbolic link to the one of them that the hooks use
 //   BPFFS/links/        one link per hook
+//   BPFFS/stubs/        the programs of the tracepoints' links
 //
 // Folders of maps are filled under another name and renamed, so that a half-filled one is never met.
 #pragma once

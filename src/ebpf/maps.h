@@ -22,6 +22,7 @@ struct Sizes {
   std::uint32_t max_slots = 1048576;
 
   bool operator==(const Sizes&) const = default;
+  [[nodiscard]] std::uint32_t lines() const { return max_backends + 1; }  // id 0 is never used
   // A service needs a key per address: 127.0.0.1 has its alias, and 0.0.0.0 one per local address.
   [[nodiscard]] std::uint32_t max_keys() const { return max_services * 4; }
 };

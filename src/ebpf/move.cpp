@@ -48,7 +48,8 @@ Result<Copied> copy_state(const Maps& from, const Maps& to) {
     for (const auto set : from.services[i].set)
       slots = std::max<std::uint64_t>(slots, std::uint64_t{LB_SET_BASE(set)} + LB_SET_COUNT(set));
   LB_CHECK(check_fits("max_services", services, to.services.size()));
-  LB_CHECK(check_fits("max_backends", backends, to.backends.size()));
+  // Line 0 is never used.
+  LB_CHECK(check_fits("max_backends", backends > 0 ? backends - 1 : 0, to.backends.size() - 1));
   LB_CHECK(check_fits("max_slots", slots, to.slots.size()));
 
   // Free lines too: their generations must go on rising.

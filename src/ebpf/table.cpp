@@ -79,7 +79,7 @@ Result<> Table::draft_lines(const ProgrammedService& service, const Entry& entry
       id = free_lines_.front();
       free_lines_.pop_front();
     } else
-      return tl::unexpected(full("max_backends", maps_.backends.size(),
+      return tl::unexpected(full("max_backends", maps_.backends.size() - 1,
                                  fmt::format("the backends of {}", service.key.to_string())));
     draft.lines.push_back(id);
     draft.fresh.insert(id);

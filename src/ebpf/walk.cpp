@@ -78,7 +78,13 @@ Result<> walk_all_namespaces(const bpf_program* program) {
   Result<> outcome;
   std::thread mover([&] {
     for (const auto& ns : network_namespaces()) {
-      if (::setns(ns.get(), CLONE_NEWNET) != 0) continue;  // it has just gone
+      // Its sockets would look closed, were they not counted.
+      if (::setns(ns.get(), CLONE_NEWNET) != 0) {
+        outcome = fail(errno,
+                       "enter a network namespace to count its connections (scope = \"all\" "
+                       "needs CAP_SYS_ADMIN)");
+        return;
+      }
       if (auto walked = run_iterator(program); !walked) outcome = tl::unexpected(walked.error());
     }
   });

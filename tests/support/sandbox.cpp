@@ -20,7 +20,7 @@
 
 #include "base/unique_fd.h"
 #include "dataplane/ebpf_dataplane.h"
-#include "ebpf/links.h"
+#include "ebpf/kernel_objects.h"
 
 namespace lb::test {
 namespace {

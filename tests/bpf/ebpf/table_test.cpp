@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 class Tables : public testing::Test {
  protected:
-  static constexpr Sizes kSizes{.max_services = 8, .max_backends = 32, .max_slots = 2048};
+  static constexpr Sizes kSizes{.max_services = 8, .max_backends = 31, .max_slots = 2048};
 
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
@@ -25,9 +25,9 @@ class Tables : public testing::Test {
              {BPF_MAP_TYPE_HASH, "service_ids", 20, 4, kSizes.max_keys()},
              {BPF_MAP_TYPE_ARRAY, "services", 4, sizeof(lb_service), kSizes.max_services},
              {BPF_MAP_TYPE_ARRAY, "slots", 4, 8, kSizes.max_slots},
-             {BPF_MAP_TYPE_ARRAY, "backends", 4, sizeof(lb_backend), kSizes.max_backends},
-             {BPF_MAP_TYPE_ARRAY, "cold", 4, sizeof(lb_backend_cold), kSizes.max_backends},
-             {BPF_MAP_TYPE_HASH, "address_ids", 20, 4, kSizes.max_backends},
+             {BPF_MAP_TYPE_ARRAY, "backends", 4, sizeof(lb_backend), kSizes.lines()},
+             {BPF_MAP_TYPE_ARRAY, "cold", 4, sizeof(lb_backend_cold), kSizes.lines()},
+             {BPF_MAP_TYPE_HASH, "address_ids", 20, 4, kSizes.lines()},
              {BPF_MAP_TYPE_ARRAY, "control", 4, sizeof(lb_control), 1}}) {
       LIBBPF_OPTS(bpf_map_create_opts, options);
       if (type == BPF_MAP_TYPE_ARRAY) options.map_flags = BPF_F_MMAPABLE;
@@ -45,8 +45,8 @@ class Tables : public testing::Test {
         Maps{AddressMap(fd("service_ids"), "service_ids"),
              *MappedArray<lb_service>::map(fds_.at("services"), kSizes.max_services),
              *MappedArray<std::uint64_t>::map(fds_.at("slots"), kSizes.max_slots),
-             *MappedArray<lb_backend>::map(fds_.at("backends"), kSizes.max_backends),
-             *MappedArray<lb_backend_cold>::map(fds_.at("cold"), kSizes.max_backends),
+             *MappedArray<lb_backend>::map(fds_.at("backends"), kSizes.lines()),
+             *MappedArray<lb_backend_cold>::map(fds_.at("cold"), kSizes.lines()),
              AddressMap(fd("address_ids"), "address_ids"),
              *MappedArray<lb_control>::map(fds_.at("control"), 1)});
     ASSERT_TRUE(table_->restore(now_));
@@ -162,7 +162,7 @@ TEST_F(Tables, FullLinesChangeNothing) {
   const auto used = table_->used_slots();
   std::vector<int> more;
   for (int i = 101; i <= 112; ++i) more.push_back(i);
-  EXPECT_THAT(upsert(service(5001, more)), HasSubstr("max_backends = 32 is used up"));
+  EXPECT_THAT(upsert(service(5001, more)), HasSubstr("max_backends = 31 is used up"));
   EXPECT_EQ(seen(5001), Seen{"unknown"});
   more.pop_back();
   EXPECT_EQ(upsert(service(5001, more)), "");

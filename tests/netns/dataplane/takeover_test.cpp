@@ -1,16 +1,19 @@
 // Restarts, other sizes, gaps, neighbours: what happens to hooks, maps and counts.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <atomic>
 #include <filesystem>
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
 
-#include "ebpf/links.h"
+#include "ebpf/kernel_objects.h"
 #include "fixture.h"
 
 namespace lb::test {
@@ -144,7 +147,7 @@ TEST_F(TakeOver, RestartWithNothingChangedFindsEverything) {
 
 TEST_F(TakeOver, FullMapsNameTheirKeyAndKeepWhatIsProgrammed) {
   EbpfOptions tiny;
-  tiny.max_backends = 5;  // id 0 is never used
+  tiny.max_backends = 4;
   tiny.max_services = 2;
   tiny.max_slots = 1024;
   open(tiny);
@@ -159,7 +162,7 @@ TEST_F(TakeOver, FullMapsNameTheirKeyAndKeepWhatIsProgrammed) {
     return done ? std::string() : done.error().message();
   };
   EXPECT_THAT(upsert("127.0.0.1:5001", {"127.0.0.1:8001", "127.0.0.1:8002"}),
-              testing::HasSubstr("max_backends = 5 is used up"));
+              testing::HasSubstr("max_backends = 4 is used up"));
   EXPECT_EQ(upsert("127.0.0.1:5001", {"127.0.0.1:8001"}), "");
   EXPECT_THAT(upsert("127.0.0.1:5002", {}), testing::HasSubstr("raise [dataplane] max_services"));
   EXPECT_EQ(upsert("127.0.0.1:5001", {"127.0.0.1:8001"}, Balance::SourceHash), "");
@@ -206,8 +209,48 @@ TEST_F(TakeOver, SecondLbdOnTheSameSubtreeIsRefused) {
   second.cgroup = std::filesystem::path(sandbox_->cgroup()).parent_path();
   const auto above = open_ebpf_dataplane(io_, second);
   ASSERT_FALSE(above);
-  EXPECT_THAT(above.error().message(), testing::HasSubstr(sandbox_->bpffs()));
+  EXPECT_THAT(above.error().message(), testing::HasSubstr("another lbd (pinned in /sys/fs/bpf/"));
   EXPECT_FALSE(std::filesystem::exists(second.bpffs));
+}
+
+std::uint32_t link_id(const std::string& path) {
+  const UniqueFd fd(::bpf_obj_get(path.c_str()));
+  bpf_link_info info{};
+  std::uint32_t length = sizeof info;
+  return fd && ::bpf_obj_get_info_by_fd(fd.get(), &info, &length) == 0 ? info.id : 0;
+}
+
+void drop_sys_admin() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> data{};
+  ASSERT_EQ(::syscall(SYS_capget, &header, data.data()), 0);
+  for (auto* set : {&data[0].effective, &data[0].permitted}) *set &= ~(1u << CAP_SYS_ADMIN);
+  ASSERT_EQ(::syscall(SYS_capset, &header, data.data()), 0);
+}
+
+// Opening programs by id needs CAP_SYS_ADMIN, which lbd need not have.
+TEST_F(TakeOver, WorksWithoutSysAdmin) {
+  const auto state = sandbox_->bpffs() + "/links/state";
+  const auto before = link_id(state);
+  ASSERT_NE(before, 0u);
+  drop_sys_admin();
+  open();
+  EXPECT_EQ(link_id(state), before);
+  EXPECT_NE(ask(kService), "errno 111");
+  EbpfOptions second;
+  second.cgroup = sandbox_->cgroup();
+  second.bpffs = sandbox_->bpffs() + "-second";
+  const auto refused = open_ebpf_dataplane(io_, second);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr(sandbox_->bpffs()));
+}
+
+TEST_F(TakeOver, RemovedPinsArePutBackWithoutTouchingTheHook) {
+  const auto path = sandbox_->bpffs() + "/links/connect4";
+  const auto before = link_id(path);
+  std::filesystem::remove_all(sandbox_->bpffs() + "/links");
+  EXPECT_TRUE(eventually([&] { return dataplane_->collect() && link_id(path) != 0; }));
+  EXPECT_EQ(link_id(path), before);
 }
 
 TEST_F(TakeOver, ForeignProgramsOnTheSameCgroupKeepWorking) {
