@@ -100,7 +100,11 @@ TEST_F(Refusal, WithoutCapabilities) {
 
 TEST_F(Refusal, WithoutCgroup2) {
   // A mount namespace without it, and nobody names one.
-  Command command{"unshare",           "-m", "sh", "-c", "umount -l \"$0\" && exec \"$@\"",
+  Command command{"unshare",
+                  "-m",
+                  "sh",
+                  "-c",
+                  "umount -l \"$0\" && exec \"$@\"",
                   std::filesystem::path(sandbox_->cgroup()).parent_path()};
   for (const std::string& word : lbd_->command("run")) command.push_back(word);
   for (auto it = command.begin(); it != command.end(); ++it)
