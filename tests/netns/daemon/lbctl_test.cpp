@@ -36,6 +36,16 @@ TEST_F(Lbctl, ListHasTheDocumentedFields) {
   EXPECT_EQ(json_size(lbd_->json({"list", "nothing-like-it"}), "/services"), 0);
 }
 
+TEST_F(Lbctl, ListCountsFailedConnectsApart) {
+  serve_web({"127.0.0.1:7009"});
+  EXPECT_EQ(ask(kWeb), "errno 111");
+  EXPECT_EQ(ask(kWeb), "errno 111");
+  const std::string json = lbd_->json({"list"});
+  EXPECT_EQ(json_at(json, "/services/0/backends/0/failed_connections/refused"), "2");
+  EXPECT_EQ(json_at(json, "/services/0/backends/0/failed_connections/gave_up"), "0");
+  EXPECT_EQ(json_at(json, "/services/0/backends/0/active_connections"), "0");
+}
+
 TEST_F(Lbctl, StatusAndSourcesHaveTheDocumentedFields) {
   serve_web({kOne});
   ASSERT_EQ(lbd_->ctl({"drain", kOne}).code, 0);
@@ -103,6 +113,7 @@ TEST_F(Lbctl, ExitCodes) {
   const UniqueFd client = connect_to(kWeb);
   EXPECT_EQ(lbd_->ctl({"list"}).code, 0);
   EXPECT_EQ(lbd_->ctl({"drain", "nowhere"}).code, 1);
+  EXPECT_EQ(lbd_->ctl({"resync", "--accept", "nobody"}).code, 1);
   EXPECT_EQ(lbd_->ctl({"juggle"}).code, 2);
   EXPECT_EQ(lbd_->ctl({"explain", "here"}).code, 2);
   EXPECT_EQ(lbd_->ctl({}).code, 2);
