@@ -37,6 +37,14 @@ void explain_unprogrammed(Explanation& out, const Reconciler& reconciler, const 
     out.notes.push_back("it cannot be programmed, and is tried again: " + it->second.error);
 }
 
+// The policy in force: UDP has no connections that could be counted.
+std::string policy_of(const DesiredService& service) {
+  const std::string name(to_string(service.balance));
+  const bool counts = service.balance == Balance::LeastConn || service.balance == Balance::P2c;
+  if (!counts || service.key.protocol != Protocol::Udp) return name;
+  return fmt::format("weighted random, since UDP has no connections to count for {}", name);
+}
+
 void explain_balanced(Explanation& out) {
   const auto candidates = std::count_if(out.backends.begin(), out.backends.end(),
                                         [](const auto& b) { return b.candidate; });
@@ -44,7 +52,7 @@ void explain_balanced(Explanation& out) {
   if (candidates > 0) {
     out.outcome = Outcome::Balanced;
     out.text = fmt::format("a connect goes to one of {} backends of service {}, chosen by {}",
-                           candidates, service.name, to_string(service.balance));
+                           candidates, service.name, policy_of(service));
   } else {
     out.outcome = Outcome::Refused;
     out.text = fmt::format("a connect is refused (ECONNREFUSED): service {} has no usable backend",
