@@ -1,10 +1,11 @@
 // Services from a real etcd in Merlion's schema.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <iostream>
-#include <iterator>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <boost/asio/io_context.hpp>
@@ -189,6 +190,25 @@ TEST_F(EtcdServices, BrokenConfigurationKeepsTheLastGood) {
   EXPECT_THAT(ask_often(kWeb, 30), UnorderedElementsAre(Key("1"), Key("2"), Key("3")));
 }
 
+// CPU time in seconds: of everybody, and of one cgroup.
+struct CpuTimes {
+  double all = 0, ours = 0;
+};
+
+CpuTimes cpu_times(const std::string& cgroup) {
+  CpuTimes out;
+  std::istringstream stat(read_text("/proc/stat"));
+  std::string word;
+  double user = 0, nice = 0, system = 0;
+  stat >> word >> user >> nice >> system;
+  out.all = (user + nice + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  std::istringstream usage(read_text(cgroup + "/cpu.stat"));
+  double microseconds = 0;
+  usage >> word >> microseconds;
+  out.ours = microseconds / 1e6;
+  return out;
+}
+
 class EtcdLatency : public EtcdServices {
  protected:
   static std::string address(int i) { return fmt::format("127.0.0.1:{}", 7100 + i % 4); }
@@ -214,24 +234,35 @@ class EtcdLatency : public EtcdServices {
   std::vector<double> took_, puts_;
 };
 
-// A second round decides when the first was too slow: other work on the machine is not lbd's.
+// On a machine that does other things as well, a round says little: it is printed, and the next one
+// decides. When none was quiet, nothing is decided.
 TEST_F(EtcdLatency, PutReachesTheFirstConnectionWithin50Milliseconds) {
   constexpr int kChanges = 200;
+  constexpr double kQuiet = 0.3;  // CPUs that others use
   std::vector<std::unique_ptr<Server>> ring;
   for (int i = 0; i < 4; ++i)
     ring.push_back(std::make_unique<Server>(address(i), fmt::format("r{}", i)));
   add(name(0), address(0));
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(becomes("web", "ok"));
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 3; ++round) {
     took_.clear();
     puts_.clear();
+    const CpuTimes before = cpu_times(sandbox_->cgroup());
+    const auto begin = Clock::now();
     for (int i = 1; i <= kChanges; ++i) ASSERT_NO_FATAL_FAILURE(change(round * kChanges + i));
-    std::cout << fmt::format("{} changes, put to first connection: {}; of that etcd's answer: {}\n",
-                             kChanges, spread(took_), spread(puts_));
-    if (quantile(took_, 0.99) <= 50) break;
+    const CpuTimes after = cpu_times(sandbox_->cgroup());
+    const double others =
+        1000 * (after.all - before.all - (after.ours - before.ours)) / milliseconds_since(begin);
+    const double p99 = quantile(took_, 0.99);
+    std::cout << fmt::format(
+        "{} changes, put to first connection: {}; of that etcd's answer: {}; others used {:.2f} "
+        "CPUs\n",
+        kChanges, spread(took_), spread(puts_), others);
+    if (p99 <= 50) return;
+    if (others < kQuiet) FAIL() << "p99 is " << p99 << " ms";
   }
-  EXPECT_LE(quantile(took_, 0.99), 50);
+  std::cout << "not decided: the machine is busy\n";
 }
 
 }  // namespace
