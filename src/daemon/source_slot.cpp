@@ -1,5 +1,7 @@
 #include "daemon/source_slot.h"
 
+#include <algorithm>
+
 #include <spdlog/spdlog.h>
 
 namespace lb {
@@ -7,6 +9,7 @@ namespace {
 
 // Up to here a save is done after each change: some thousand backends.
 constexpr std::chrono::milliseconds kQuickSave{20};
+constexpr std::chrono::milliseconds kLongestWait{1'000};  // what a crash may make us forget
 
 std::size_t count_backends(const Snapshot& snapshot) {
   std::size_t count = 0;
@@ -78,7 +81,8 @@ Result<> SourceSlot::save(const SnapshotStore& store, SteadyTime now, bool at_on
   const auto begin = std::chrono::steady_clock::now();
   auto saved = store.save(name_, *guard_.accepted());
   const auto took = std::chrono::steady_clock::now() - begin;
-  save_not_before_ = took < kQuickSave ? now : now + 20 * took;
+  save_not_before_ =
+      took < kQuickSave ? now : now + std::min<std::chrono::milliseconds>(20 * took, kLongestWait);
   return saved;
 }
 

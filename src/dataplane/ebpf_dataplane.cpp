@@ -41,8 +41,10 @@ ConnectFailure::Kind kind_of(const lb_event& event) {
 
 class EbpfDataplane final : public Dataplane {
  public:
-  EbpfDataplane(EbpfOptions options, bpf::Skeleton skeleton, bpf::Links links, bpf::Maps maps)
+  EbpfDataplane(EbpfOptions options, UniqueFd lock, bpf::Skeleton skeleton, bpf::Links links,
+                bpf::Maps maps)
       : options_(std::move(options)),
+        lock_(std::move(lock)),
         skeleton_(std::move(skeleton)),
         links_(std::move(links)),
         table_(std::move(maps)) {}
@@ -73,12 +75,14 @@ class EbpfDataplane final : public Dataplane {
   Result<> end_retired_udp();
 
   EbpfOptions options_;
+  UniqueFd lock_;  // of the pin folder
   bpf::Skeleton skeleton_;
   bpf::Links links_;  // after skeleton_: let go of the hooks first (they stay pinned)
   bpf::Table table_;
   std::unique_ptr<bpf::EventRing> ring_;
   std::function<void(const ConnectFailure&)> handler_;
   std::uint64_t recounts_ = 0;
+  std::uint64_t missed_events_ = 0;  // when the last recount began
   std::uint64_t repairs_ = 0;
   Clock::time_point last_look_;
 };
@@ -113,10 +117,16 @@ Result<> EbpfDataplane::settle() {
 }
 
 Result<> EbpfDataplane::recount() {
-  LB_TRY(const std::uint64_t wrong,
-         bpf::recount(*skeleton_, table_.maps(), table_.counting_lines(), !options_.host_scope));
-  ++recounts_;
-  if (wrong > 0) spdlog::info("dataplane=ebpf recounted corrected={}", wrong);
+  // An event that is missed in the middle of a recount spoils it.
+  constexpr int kAttempts = 3;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    missed_events_ = links_.missed_events();
+    LB_TRY(const std::uint64_t wrong,
+           bpf::recount(*skeleton_, table_.maps(), table_.counting_lines(), !options_.host_scope));
+    ++recounts_;
+    if (wrong > 0) spdlog::info("dataplane=ebpf recounted corrected={}", wrong);
+    if (links_.missed_events() == missed_events_) break;
+  }
   return {};
 }
 
@@ -138,6 +148,7 @@ Result<> EbpfDataplane::collect() {
   if (now - last_look_ >= kLookEvery) {
     last_look_ = now;
     if (!links_.intact()) return repair();
+    if (links_.missed_events() != missed_events_) return recount();
   }
   return below_zero ? recount() : Result<>{};
 }
@@ -211,8 +222,9 @@ Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, Ebp
   LB_TRY(bpf::Loaded loaded, bpf::load(load_options));
   LB_TRY(bpf::Links links, bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs));
   LB_CHECK(bpf::finish_move(load_options, loaded));
-  auto out = std::make_unique<EbpfDataplane>(std::move(options), std::move(loaded.skeleton),
-                                             std::move(links), std::move(loaded.maps));
+  auto out = std::make_unique<EbpfDataplane>(std::move(options), std::move(loaded.lock),
+                                             std::move(loaded.skeleton), std::move(links),
+                                             std::move(loaded.maps));
   LB_CHECK(out->start(io));
   return out;
 }

@@ -110,6 +110,7 @@ Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std:
     Link link{.path = fmt::format("{}/links/{}", bpffs, hook.name),
               .stub = fmt::format("{}/stubs/{}", bpffs, hook.name),
               .fd = {},
+              .stub_fd = {},
               .program_id = program_id(hook.program),
               .attach_type = hook.attach_type,
               .on_cgroup = hook.calls == nullptr};
@@ -122,6 +123,7 @@ Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std:
                ::bpf_link_update(link.fd.get(), bpf_program__fd(hook.program), nullptr) != 0) {
       return fail(errno, fmt::format("update the link of {}", hook.name));
     }
+    if (hook.calls) link.stub_fd.reset(::bpf_obj_get(link.stub.c_str()));
     out.links_.push_back(std::move(link));
   }
   return out;
@@ -137,6 +139,15 @@ bool Links::intact() const {
   return std::all_of(links_.begin(), links_.end(), [this](const Link& link) {
     return ::access(link.path.c_str(), F_OK) == 0 && in_force(link);
   });
+}
+
+std::uint64_t Links::missed_events() const {
+  std::uint64_t sum = 0;
+  for (const Link& link : links_) {
+    bpf_prog_info info{};
+    if (link.stub_fd && program_info(link.stub_fd.get(), info)) sum += info.recursion_misses;
+  }
+  return sum;
 }
 
 Result<> Links::repair(lbd& skeleton, const std::string& bpffs) {

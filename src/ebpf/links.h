@@ -23,6 +23,10 @@ class Links {
 
   // Looks whether all hooks are still in force and pinned; false: repair() and recount.
   [[nodiscard]] bool intact() const;
+  // How many events the tracepoints have missed since they were attached: the kernel (6.2 and later)
+  // skips a program that is running on that CPU already, as when an interrupt closes a connection just
+  // while another one is counted. Each may leave a count wrong: recount when this has grown.
+  [[nodiscard]] std::uint64_t missed_events() const;
   // Puts back what somebody removed, and pins again what runs but was unpinned.
   [[nodiscard]] Result<> repair(lbd& skeleton, const std::string& bpffs);
 
@@ -31,6 +35,7 @@ class Links {
     std::string path;  // of the pinned link
     std::string stub;  // of the pinned program, for tracepoints
     UniqueFd fd;
+    UniqueFd stub_fd;
     std::uint32_t program_id = 0;
     int attach_type = 0;  // enum bpf_attach_type
     bool on_cgroup = false;

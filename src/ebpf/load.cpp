@@ -2,6 +2,8 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -93,6 +95,18 @@ Result<> check_bpffs(const std::string& folder) {
   if (::mkdir(folder.c_str(), 0750) != 0 && errno != EEXIST)
     return fail(errno, fmt::format("mkdir {}", folder));
   return {};
+}
+
+// Held as long as the programs are ours to write to; a dead owner never blocks.
+Result<UniqueFd> lock_folder(const std::string& folder) {
+  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(errno, fmt::format("open {}", folder));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
+    return fail(errno,
+                fmt::format("the pin folder {} belongs to an lbd that is running: stop it, or "
+                            "choose another with --bpffs (and another --cgroup)",
+                            folder));
+  return fd;
 }
 
 void set_sizes(lbd& s, const Sizes& sizes) {
@@ -273,6 +287,7 @@ Result<std::uint64_t> own_netns_cookie() {
 
 Result<Loaded> load(const Options& options) {
   LB_CHECK(check_bpffs(options.bpffs));
+  LB_TRY(UniqueFd lock, lock_folder(options.bpffs));
   LB_CHECK(refuse_other_versions(options.bpffs));
   LB_TRY(Skeleton skeleton, open_skeleton(options));
 
@@ -292,7 +307,7 @@ Result<Loaded> load(const Options& options) {
   if (!has_common) LB_CHECK(pin(common, common_maps(*skeleton)));
 
   LB_TRY(Maps maps, maps_of(*skeleton, options.sizes));
-  Loaded out{std::move(skeleton), std::move(maps), std::nullopt, ""};
+  Loaded out{std::move(lock), std::move(skeleton), std::move(maps), std::nullopt, ""};
   if (moves) {
     LB_TRY(Maps former, maps_in(options.bpffs, current_folder, before));
     LB_TRY(Copied copied, copy_state(former, out.maps));
@@ -306,7 +321,10 @@ Result<Loaded> load(const Options& options) {
 }
 
 Result<> finish_move(const Options& options, Loaded& loaded) {
-  if (loaded.former) add_what_came_since(loaded.former->copied, loaded.former->maps, loaded.maps);
+  if (loaded.former) {
+    LB_CHECK(wait_for_grace_period());  // until the former programs count no more
+    add_what_came_since(loaded.former->copied, loaded.former->maps, loaded.maps);
+  }
   loaded.former.reset();
   LB_CHECK(point_to(options.bpffs, loaded.maps_folder));
   for (const auto n : map_folders(options.bpffs)) {
@@ -321,6 +339,7 @@ Result<> finish_move(const Options& options, Loaded& loaded) {
 Result<> remove_pins(const std::string& bpffs) {
   std::error_code ec;
   if (!fs::exists(bpffs, ec)) return {};
+  LB_TRY(const UniqueFd lock, lock_folder(bpffs));
   // Connects first: what is steered must be counted, and seen under its service's address.
   for (const auto& name : hook_names_in_detach_order())
     fs::remove(fmt::format("{}/links/{}", bpffs, name), ec);

@@ -34,6 +34,7 @@ struct SkeletonDeleter {
 using Skeleton = std::unique_ptr<lbd, SkeletonDeleter>;
 
 struct Loaded {
+  UniqueFd lock;  // on the folder: keep it as long as the maps are written
   Skeleton skeleton;
   Maps maps;
   // The maps that were in force before, when the sizes have changed: to be dropped by finish_move()

@@ -69,9 +69,11 @@ Result<> AddressMap::for_each(
 }
 
 Result<> wait_for_grace_period() {
-  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) return {};
-  // Refused where CPUs run without ticks (nohz_full). Hooks run for microseconds, not seconds.
-  ::usleep(100'000);
+  // With one CPU the kernel returns at once, although a preempted program may still be running; and it
+  // refuses where CPUs run without ticks (nohz_full). Hooks run for microseconds, so that this is long.
+  constexpr useconds_t kLong = 100'000;
+  const bool alone = ::sysconf(_SC_NPROCESSORS_ONLN) == 1;
+  if (alone || ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) ::usleep(kLong);
   return {};
 }
 

@@ -72,8 +72,7 @@ TEST_F(Refusal, SecondLbdOnTheSameCgroup) {
   EXPECT_EQ(ask(kWeb), "1");
 }
 
-// Not refused yet: the second one takes the links over from the first, which goes on to write.
-TEST_F(Refusal, DISABLED_SecondLbdOnTheSamePinFolder) {
+TEST_F(Refusal, SecondLbdOnTheSamePinFolder) {
   ASSERT_TRUE(lbd_->start());
   Daemon second(*sandbox_);
   second.runtime_dir += "2";
