@@ -82,7 +82,7 @@ Result<> SourceSlot::save(const SnapshotStore& store, SteadyTime now, bool at_on
   auto saved = store.save(name_, *guard_.accepted());
   const auto took = std::chrono::steady_clock::now() - begin;
   save_not_before_ =
-      took < kQuickSave ? now : now + std::min<std::chrono::milliseconds>(20 * took, kLongestWait);
+      took < kQuickSave ? now : now + std::min<std::chrono::nanoseconds>(20 * took, kLongestWait);
   return saved;
 }
 
