@@ -3,6 +3,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -149,6 +151,9 @@ TEST_F(Paths, ScopeAllServesAndRecountsOtherNamespaces) {
   ASSERT_EQ(::pipe(go), 0);
   const pid_t child = ::fork();
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a failing test must not leave it behind
+    for (int fd = 3; fd < 1024; ++fd)    // among them the lock of the pin folder
+      if (fd != ready[1] && fd != go[0]) ::close(fd);
     char byte = 'n';
     ::unshare(CLONE_NEWNET);
     bring_up_loopback();
