@@ -84,7 +84,7 @@ struct HeldBack {
   std::string text;
 };
 
-// An order of an operator; it stays until undrained or until DESIGN section 6 ends it.
+// An order of an operator; it stays until undrained or until its backend is gone (docs/ARCHITECTURE.md, drains).
 struct DrainOrder {
   std::string target;   // as given: ADDR:PORT or a host
   std::string service;  // empty: in every service

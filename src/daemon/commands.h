@@ -9,7 +9,7 @@
 
 namespace lb {
 
-// Exit codes of DESIGN section 8.
+// Exit codes: docs/OPERATIONS.md.
 constexpr int kExitOk = 0;
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;

@@ -1,4 +1,4 @@
-// The configuration file as a value: DESIGN section 7, as far as this version has it. All that is wrong
+// The configuration file as a value: docs/OPERATIONS.md has the reference. All that is wrong
 // is reported at once, one line each: "FILE:LINE:COLUMN: KEY: what is wrong, what to write instead".
 #pragma once
 

@@ -13,7 +13,7 @@
 
 namespace lb {
 
-// DESIGN section 3. Conflict and Refused mean that the service is not programmed at all.
+// What each means: docs/OPERATIONS.md. Conflict and Refused mean that the service is not programmed at all.
 enum class Condition : std::uint8_t { Ok, FailOpen, LastResort, NoBackends, Conflict, Refused };
 
 struct DesiredBackend {

@@ -32,7 +32,7 @@ struct ServiceKey {
   auto operator<=>(const ServiceKey&) const = default;
 };
 
-// States and reasons of a backend: DESIGN section 3. What they mean for new connections is decided
+// States and reasons of a backend: docs/OPERATIONS.md. What they mean for new connections is decided
 // in state/eligibility.h and nowhere else.
 enum class BackendState : std::uint8_t { Active, Unknown, Draining, Down, Exited, Stale, Disabled };
 
@@ -80,7 +80,7 @@ struct Service {
 using ServicePtr = std::shared_ptr<const Service>;
 
 // Why something that was there is missing from a snapshot. Decided by the source for the whole
-// snapshot: is its absence evidence, or may it be an accident (DESIGN section 6)?
+// snapshot: is its absence evidence, or may it be an accident (src/state/guard.h)?
 enum class Absence : std::uint8_t {
   Believed,  // an edited file, a DELETE without lease, a complete linearizable range
   Guarded,   // must pass the wipe guard: expiry, changed cluster, older revision, empty root

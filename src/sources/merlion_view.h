@@ -1,5 +1,5 @@
 // What one Merlion prefix says, kept up to date by ranges and watch events, and judged by time.
-// Pure: every call is told what time it is. Rules: DESIGN section 6.
+// Pure: every call is told what time it is. Rules: docs/ARCHITECTURE.md.
 //
 // A value that turns bad keeps its last good one. Freshness is judged only while in sync: after
 // every resynchronisation, and after a step of the wall clock, what was active gets one full

@@ -1,4 +1,4 @@
-// The services file (DESIGN section 7) as values: text in, services or one precise error out.
+// The services file (docs/OPERATIONS.md) as values: text in, services or one precise error out.
 // Knows no file system.
 #pragma once
 

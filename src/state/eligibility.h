@@ -1,4 +1,4 @@
-// Which backends of a service get new connections: the table of DESIGN section 3, and nowhere else.
+// Which backends of a service get new connections: the table of docs/OPERATIONS.md, and nowhere else.
 #pragma once
 
 #include <string>

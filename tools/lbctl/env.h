@@ -13,7 +13,7 @@
 
 namespace lb::lbctl {
 
-// DESIGN section 8.
+// docs/OPERATIONS.md lists them for users.
 constexpr int kExitOk = 0;
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;

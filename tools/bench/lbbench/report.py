@@ -10,7 +10,7 @@ from .stats import paired_ratios, summary
 from .stack import find_program
 from .sandbox import BenchError
 
-# What DESIGN promises: CPU per connection in relation to direct.
+# What is promised: CPU per connection in relation to direct.
 BARS = {("connect", "lbd"): 1.04, ("miss", "miss"): 1.02}
 
 
