@@ -17,6 +17,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -81,6 +82,32 @@ std::string program_name(__u32 id) {
   return info.name;
 }
 
+// The answer to one request that concerns no socket: 0, or an errno.
+int ask_sock_diag(int fd, __u16 type, __u16 flags, int protocol) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 request;
+  } message{};
+  message.header = {.nlmsg_len = sizeof message,
+                    .nlmsg_type = type,
+                    .nlmsg_flags = static_cast<__u16>(NLM_F_REQUEST | flags),
+                    .nlmsg_seq = 1,
+                    .nlmsg_pid = 0};
+  message.request.sdiag_family = AF_INET;
+  message.request.sdiag_protocol = static_cast<__u8>(protocol);
+  // 0.0.0.0:0 to 0.0.0.0:0 with a cookie that the kernel, counting up from 1, never reaches; no state.
+  message.request.id.idiag_cookie[0] = 0xfffffffeU;
+  message.request.id.idiag_cookie[1] = 0xfffffffeU;
+  if (::send(fd, &message, sizeof message, 0) < 0) return errno;
+  struct {
+    nlmsghdr header;
+    nlmsgerr error;
+    std::array<char, 512> rest;
+  } reply{};
+  if (::recv(fd, &reply, sizeof reply, 0) < 0) return errno;
+  return reply.header.nlmsg_type == NLMSG_ERROR ? -reply.error.error : 0;
+}
+
 }  // namespace
 
 std::vector<HookProbe> probe_hooks() {
@@ -96,31 +123,15 @@ std::vector<HookProbe> probe_hooks() {
 Result<> probe_sock_destroy() {
   const UniqueFd fd(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!fd) return fail(errno, "open a sock_diag socket");
-  struct {
-    nlmsghdr header;
-    inet_diag_req_v2 request;
-  } message{};
-  message.header = {.nlmsg_len = sizeof message,
-                    .nlmsg_type = SOCK_DESTROY,
-                    .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
-                    .nlmsg_seq = 1,
-                    .nlmsg_pid = 0};
-  message.request.sdiag_family = AF_INET;
-  message.request.sdiag_protocol = IPPROTO_TCP;
-  // 0.0.0.0:0 to 0.0.0.0:0 with a cookie that the kernel, counting up from 1, never reaches.
-  message.request.id.idiag_cookie[0] = 0xfffffffeU;
-  message.request.id.idiag_cookie[1] = 0xfffffffeU;
-  if (::send(fd.get(), &message, sizeof message, 0) < 0) return fail(errno, "send SOCK_DESTROY");
-  struct {
-    nlmsghdr header;
-    nlmsgerr error;
-    std::array<char, 512> rest;
-  } reply{};
-  if (::recv(fd.get(), &reply, sizeof reply, 0) < 0) return fail(errno, "receive from sock_diag");
+  // A kernel without the module says ENOENT to everything; only a listing tells that apart.
+  for (const auto& [protocol, module] :
+       {std::pair{IPPROTO_TCP, "tcp_diag"}, std::pair{IPPROTO_UDP, "udp_diag"}})
+    if (const int err = ask_sock_diag(fd.get(), SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, protocol);
+        err != 0)
+      return fail(err, fmt::format("list sockets (kernel module {})", module));
+  const int err = ask_sock_diag(fd.get(), SOCK_DESTROY, NLM_F_ACK, IPPROTO_TCP);
   // ENOENT is the good answer: the kernel would have, and there was no such socket.
-  if (reply.header.nlmsg_type == NLMSG_ERROR && reply.error.error != 0 &&
-      reply.error.error != -ENOENT)
-    return fail(-reply.error.error, "destroy a socket");
+  if (err != 0 && err != ENOENT) return fail(err, "destroy a socket");
   return {};
 }
 
