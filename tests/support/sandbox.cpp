@@ -10,10 +10,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -49,7 +52,22 @@ std::string Sandbox::obstacle() {
   return {};
 }
 
+// A test that crashed could not clean up: its hooks would go on counting on this machine.
+static void sweep_dead_sandboxes() {
+  constexpr std::string_view kPrefix = "lbd-test-";
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator("/sys/fs/bpf", ec)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with(kPrefix)) continue;
+    const pid_t owner = std::atoi(name.c_str() + kPrefix.size());
+    if (owner <= 0 || ::kill(owner, 0) == 0 || errno != ESRCH) continue;
+    (void)detach_ebpf(entry.path());
+    ::rmdir(fmt::format("{}/{}", *bpf::find_cgroup2(), name).c_str());
+  }
+}
+
 Sandbox::Sandbox() {
+  sweep_dead_sandboxes();
   const std::string name = fmt::format("lbd-test-{}", ::getpid());
   cgroup_ = fmt::format("{}/{}", *bpf::find_cgroup2(), name);
   bpffs_ = fmt::format("/sys/fs/bpf/{}", name);
