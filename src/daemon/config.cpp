@@ -21,7 +21,8 @@ const Words<Scope> kScopes{{"host", Scope::Host}, {"all", Scope::All}};
 const Words<OnLocalListener> kOnLocalListener{{"refuse", OnLocalListener::Refuse},
                                               {"shadow", OnLocalListener::Shadow}};
 const Words<OnTimeout> kOnTimeout{{"keep", OnTimeout::Keep}, {"terminate", OnTimeout::Terminate}};
-const Words<EtcdApi> kEtcdApis{{"auto", EtcdApi::Auto}, {"v3", EtcdApi::V3}};
+const Words<etcd::Mode> kEtcdApis{
+    {"auto", etcd::Mode::Auto}, {"v3", etcd::Mode::V3}, {"v2", etcd::Mode::V2}};
 
 void read_daemon(Section section, DaemonConfig& out) {
   section.path("state_dir", out.state_dir);
@@ -75,18 +76,16 @@ FileSourceConfig read_file_source(Section& section) {
 
 EtcdSourceConfig read_etcd_source(Section& section) {
   EtcdSourceConfig out;
-  section.texts("endpoints", out.endpoints);
-  for (const std::string& endpoint : out.endpoints) {
+  etcd::Access& access = out.access;
+  section.texts("endpoints", access.endpoints);
+  for (const std::string& endpoint : access.endpoints) {
     const bool url = endpoint.starts_with("http://") || endpoint.starts_with("https://");
     if (!url || endpoint.ends_with("://"))
       section.complain("endpoints", fmt::format("'{}' is no URL: write for example "
                                                 "\"http://127.0.0.1:2379\"",
                                                 endpoint));
   }
-  if (section.string_at("api") == "v2")
-    section.complain("api", "v2 is not in this version: use auto or v3");
-  else
-    section.word("api", out.api, kEtcdApis);
+  section.word("api", access.mode, kEtcdApis);
   section.require("prefixes", "one prefix for each service, such as [\"/conf/merlion/web\"]");
   section.texts("prefixes", out.prefixes);
   for (const std::string& prefix : out.prefixes)
@@ -94,12 +93,12 @@ EtcdSourceConfig read_etcd_source(Section& section) {
       section.complain("prefixes", fmt::format("'{}' is no prefix of a service: write for example "
                                                "\"/conf/merlion/web\"",
                                                prefix));
-  section.path("ca", out.ca);
-  section.path("cert", out.cert);
-  section.path("key", out.key);
+  section.path("ca", access.tls.ca);
+  section.path("cert", access.tls.cert);
+  section.path("key", access.tls.key);
   section.together("cert", "key");
-  section.text("username", out.username);
-  section.path("password_file", out.password_file);
+  section.text("username", access.username);
+  section.path("password_file", access.password_file);
   section.together("username", "password_file");
   return out;
 }
@@ -250,7 +249,7 @@ std::string_view to_string(DataplaneMode mode) { return name_of(kModes, mode); }
 std::string default_source_name(const SourceConfig& source) {
   if (const auto* file = std::get_if<FileSourceConfig>(&source.settings))
     return "file:" + file->path;
-  const auto& endpoints = std::get<EtcdSourceConfig>(source.settings).endpoints;
+  const auto& endpoints = std::get<EtcdSourceConfig>(source.settings).access.endpoints;
   return "etcd:" + (endpoints.empty() ? std::string() : endpoints.front());
 }
 

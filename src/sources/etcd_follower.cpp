@@ -11,14 +11,30 @@
 namespace lb {
 namespace {
 
+using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto kCreatedTimeout = 5s;
 // A watch that lived shorter was no success: else a member that accepts and drops every watch would
 // be asked a hundred times a second.
 constexpr auto kStable = 10s;
+// A frozen member is silent for ever. Asked after this silence it has 3 s to answer: 8 s in all.
+constexpr auto kProbeAfter = 5s;
+// How often the other API is asked while the one that is followed has no keys.
+constexpr auto kLookElsewhere = 1s;
+// Bounds what a lost event can do. A large listing is made more seldom: at most 0.2 % of the time.
+constexpr auto kAuditEvery = 60s;
+constexpr int kAuditShare = 500;
+constexpr auto kAuditPatience = 3s;  // for the watch to deliver what the listing shows
 
 }  // namespace
+
+EtcdFollower::EtcdFollower(Shared shared, MerlionView view, std::optional<EtcdPosition> remembered)
+    : shared_(std::move(shared)),
+      view_(std::move(view)),
+      position_(remembered.value_or(EtcdPosition{})),
+      trusted_(remembered),
+      retry_(shared_.cluster.access().endpoints.size()),
+      random_(std::random_device{}()) {}
 
 asio::awaitable<void> EtcdFollower::run() {
   asio::steady_timer timer(shared_.io);
@@ -26,9 +42,11 @@ asio::awaitable<void> EtcdFollower::run() {
     const auto started = shared_.clocks.steady();
     auto result = co_await follow(endpoint());
     const bool was_watching = std::exchange(watching_, false);
-    view_.lost();
+    view_.lost(shared_.clocks.now());
     if (result) continue;
     if (result.error().code.value() == ECANCELED) co_return;
+    if (was_watching) failures_ = 0;
+    ++failures_;
     if (was_watching && shared_.clocks.steady() - started >= kStable) retry_.succeeded();
     error_ = result.error().message();
     shared_.changed();
@@ -40,99 +58,143 @@ asio::awaitable<void> EtcdFollower::run() {
 }
 
 asio::awaitable<Result<>> EtcdFollower::follow(std::string endpoint) {
+  auto found = co_await choose_api(endpoint);
+  if (!found) co_return tl::unexpected(found.error());
   auto asked = co_await sync(endpoint);
   if (!asked) co_return tl::unexpected(asked.error());
-  const std::string backends = view_.backend_range();
-  auto opened = co_await shared_.client.watch(endpoint, *asked);
-  if (!opened) co_return tl::unexpected(opened.error());
-  etcd::Watch watch = std::move(*opened);
-  auto created = co_await await_created(watch, *asked);
-  if (!created) co_return tl::unexpected(created.error());
+  auto watch = co_await api().watch(endpoint, position_.header.cluster, *asked);
+  if (!watch) co_return tl::unexpected(watch.error());
   watching_ = true;
+  failures_ = 0;
   error_.clear();
   shared_.changed();
-  // Already false when the prefix of the backends changed while the watch was being created.
-  while (view_.backend_range() == backends) {
-    auto messages = co_await watch.read();
-    if (!messages)
-      co_return fail(messages.error().code,
-                     fmt::format("{}: watch: {}", endpoint, messages.error().context));
-    const auto look = view_.next_look();
-    for (const auto& message : *messages)
-      if (auto taken = take(message); !taken) co_return taken;
-    if (view_.backend_range() != backends) break;  // news only with the new backends
-    // At once, without waiting for more: from put to first connection counts. A heartbeat that
-    // changes nothing wakes nobody.
-    if (view_.dirty() || view_.next_look() != look) shared_.changed();
-  }
-  co_return Result<>{};
+  auto ended = co_await read(**watch, endpoint, *found);
+  co_return ended;
+}
+
+asio::awaitable<Result<bool>> EtcdFollower::choose_api(std::string endpoint) {
+  const auto before = position_.header.cluster != 0 ? std::optional(position_.api) : std::nullopt;
+  auto choice = co_await shared_.cluster.choose(endpoint, view_.config_range(), before);
+  if (!choice) co_return tl::unexpected(choice.error());
+  position_.api = choice->version;
+  co_return choice->found;
+}
+
+bool EtcdFollower::trusts(const etcd::Header& header) const {
+  if (!trusted_ || trusted_->header.cluster == 0) return true;
+  return trusted_->api == position_.api && header.cluster == trusted_->header.cluster &&
+         header.revision >= trusted_->header.revision;
 }
 
 asio::awaitable<Result<std::vector<etcd::WatchRequest>>> EtcdFollower::sync(std::string endpoint) {
-  const etcd::Header before = position_;
-  const auto trusted = [before](const etcd::Header& h) {
-    return before.cluster == 0 || (h.cluster == before.cluster && h.revision >= before.revision);
-  };
-  auto config = co_await shared_.client.range(endpoint, view_.config_range());
+  const auto begin = shared_.clocks.steady();
+  auto config = co_await api().list(endpoint, view_.config_range());
   if (!config) co_return tl::unexpected(config.error());
   etcd::Header position = config->header;
-  view_.replace_config(config->kvs, trusted(config->header), shared_.clocks.now());
+  view_.replace_config(config->kvs, trusts(config->header), shared_.clocks.now());
+  mirror_.replace(view_.config_range(), *config);
   std::vector<etcd::WatchRequest> asked{{view_.config_range(), config->header.revision + 1}};
   const std::string range = view_.backend_range();
   if (!range.empty()) {
-    auto backends = co_await shared_.client.range(endpoint, range);
+    auto backends = co_await api().list(endpoint, range);
     if (!backends) co_return tl::unexpected(backends.error());
     if (backends->header.cluster != config->header.cluster)
-      co_return fail(fmt::format("{}: two clusters answer there", endpoint));
+      co_return fail(ESTALE, fmt::format("{}: two clusters answer there", endpoint));
     position.revision = std::max(position.revision, backends->header.revision);
-    view_.replace_backends(backends->kvs, trusted(backends->header), shared_.clocks.now());
+    view_.replace_backends(backends->kvs, trusts(backends->header), shared_.clocks.now());
+    mirror_.replace(range, *backends);
     asked.push_back({range, backends->header.revision + 1});
   }
-  position_ = position;  // only now: a half-done attempt must not vouch for the next one
+  position_.header = position;  // only now: a half-done attempt must not vouch for the next one
+  trusted_ = position_;
   has_synced_ = true;
+  plan_audit(begin);
   shared_.changed();
   co_return asked;
 }
 
-// A member that knows less than we do (restored, or another cluster behind the same address) accepts
-// a watch from a future revision and then says nothing: only its `created` shows it.
-asio::awaitable<Result<>> EtcdFollower::await_created(etcd::Watch& watch,
-                                                      std::vector<etcd::WatchRequest> asked) {
-  const auto deadline = std::chrono::steady_clock::now() + kCreatedTimeout;
-  for (std::size_t created = 0; created < asked.size();) {
-    auto messages = co_await watch.read(deadline);
-    if (!messages) co_return tl::unexpected(messages.error());
-    for (const auto& message : *messages) {
-      if (message.created && !message.canceled) {
-        const auto needed = asked[created++].start_revision - 1;
-        if (message.header.cluster != position_.cluster || message.header.revision < needed)
-          co_return fail(fmt::format("{}: answers for another or an older cluster",
-                                     shared_.endpoints[retry_.endpoint()]));
-        continue;
-      }
-      if (auto taken = take(message); !taken) co_return taken;
+asio::awaitable<Result<>> EtcdFollower::read(etcd::Watch& watch, std::string endpoint, bool found) {
+  const std::string backends = view_.backend_range();
+  next_probe_ = shared_.clocks.steady() + kProbeAfter;
+  // Ends when the prefix of the backends changes: what is below the new one has to be listed.
+  while (view_.backend_range() == backends) {
+    const auto patience = found ? steady_clock::duration(kProbeAfter) : kLookElsewhere;
+    auto batch = co_await watch.read(steady_clock::now() + patience);
+    if (batch) {
+      const auto look = view_.next_look();
+      take(*batch);
+      if (view_.backend_range() != backends) break;  // news only with the new backends
+      // At once, without waiting for more: from put to first connection counts. A heartbeat that
+      // changes nothing wakes nobody.
+      if (view_.dirty() || view_.next_look() != look) shared_.changed();
+      next_probe_ = shared_.clocks.steady() + kProbeAfter;
+    } else if (batch.error().code.value() != ETIMEDOUT) {
+      co_return tl::unexpected(batch.error());
     }
+    auto elsewhere = co_await check(endpoint, found);
+    if (!elsewhere) co_return tl::unexpected(elsewhere.error());
+    if (*elsewhere) co_return Result<>{};
   }
   co_return Result<>{};
 }
 
-Result<> EtcdFollower::take(const etcd::WatchMessage& message) {
-  if (message.compact_revision > 0)
-    return fail(fmt::format("{}: the watched revision was compacted", endpoint()));
-  if (message.canceled)
-    return fail(fmt::format("{}: etcd ended the watch: {}", endpoint(),
-                            message.reason.empty() ? "no reason given" : message.reason));
-  if (message.header.cluster != position_.cluster)
-    return fail(fmt::format("{}: another cluster answers there now", endpoint()));
-  const Moment now = shared_.clocks.now();
-  for (const auto& event : message.events) {
-    view_.apply(event, now);
-    position_.revision = std::max(position_.revision, event.kv.mod_revision);
+asio::awaitable<Result<bool>> EtcdFollower::check(std::string endpoint, bool found) {
+  const auto now = shared_.clocks.steady();
+  if (now >= next_probe_) {
+    next_probe_ = now + kProbeAfter;
+    auto alive = co_await api().probe(endpoint, view_.config_range());
+    if (!alive) co_return tl::unexpected(alive.error());
+    if (alive->cluster != position_.header.cluster)
+      co_return fail(ESTALE, fmt::format("{}: another cluster answers there now", endpoint));
   }
-  // Progress: nothing in these ranges up to there.
-  if (message.events.empty() && !message.created)
-    position_.revision = std::max(position_.revision, message.header.revision);
-  return {};
+  if (now >= next_audit_) {
+    auto audited = co_await audit(endpoint);
+    if (!audited) co_return tl::unexpected(audited.error());
+  }
+  if (found) co_return false;
+  auto choice = co_await shared_.cluster.choose(endpoint, view_.config_range(), std::nullopt);
+  if (!choice) co_return tl::unexpected(choice.error());
+  co_return choice->found && choice->version != position_.api;
+}
+
+void EtcdFollower::plan_audit(steady_clock::time_point began) {
+  const auto now = shared_.clocks.steady();
+  audit_pause_ = std::max<steady_clock::duration>(kAuditEvery, kAuditShare * (now - began));
+  next_audit_ = now + audit_pause_;
+}
+
+// Two steps, so that the watch has time to deliver what the listing saw before it.
+asio::awaitable<Result<>> EtcdFollower::audit(std::string endpoint) {
+  if (mirror_.auditing()) {
+    const std::string key = mirror_.end_audit();
+    if (!key.empty())
+      co_return fail(ESTALE, fmt::format("{}: the watch has missed a change of {}", endpoint, key));
+    next_audit_ = shared_.clocks.steady() + audit_pause_;
+    co_return Result<>{};
+  }
+  const std::string range = view_.backend_range();
+  if (range.empty()) {
+    next_audit_ = shared_.clocks.steady() + kAuditEvery;
+    co_return Result<>{};
+  }
+  const auto begin = shared_.clocks.steady();
+  auto listing = co_await api().list(endpoint, range);
+  if (!listing) co_return tl::unexpected(listing.error());
+  plan_audit(begin);
+  mirror_.audit_from(std::move(*listing), range);
+  next_audit_ = shared_.clocks.steady() + kAuditPatience;
+  co_return Result<>{};
+}
+
+void EtcdFollower::take(const etcd::Batch& batch) {
+  const Moment now = shared_.clocks.now();
+  auto& revision = position_.header.revision;
+  for (const auto& event : batch.events) {
+    for (const auto& one : mirror_.apply(event)) view_.apply(one, now);
+    revision = std::max(revision, event.kv.mod_revision);
+  }
+  revision = std::max(revision, batch.header.revision);
+  trusted_ = position_;
 }
 
 }  // namespace lb

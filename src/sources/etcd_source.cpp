@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <map>
 
 #include <fmt/format.h>
@@ -12,9 +11,9 @@
 #include <boost/asio/error.hpp>
 
 #include "base/event.h"
-#include "base/file.h"
 #include "base/spawn.h"
 #include "sources/etcd_follower.h"
+#include "sources/etcd_position.h"
 #include "sources/name_cache.h"
 
 namespace lb {
@@ -28,17 +27,6 @@ constexpr auto kLongestLook = 30s;
 // The first snapshot waits this long for DNS; then it comes without the names that are missing.
 constexpr auto kFirstNames = 3s;
 constexpr auto kCannotStart = 5s;
-
-etcd::Header parse_revision(std::string_view text) {
-  etcd::Header out;
-  const auto colon = text.find(':');
-  if (colon == std::string_view::npos) return out;
-  const char* end = text.data() + text.size();
-  const bool ok =
-      std::from_chars(text.data(), text.data() + colon, out.cluster).ec == std::errc{} &&
-      std::from_chars(text.data() + colon + 1, end, out.revision).ec == std::errc{};
-  return ok ? out : etcd::Header{};
-}
 
 ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string& prefix) {
   if (saved)
@@ -60,20 +48,13 @@ bool is_cancellation(const std::exception_ptr& error) {
 
 }  // namespace
 
-Result<EtcdApi> parse_etcd_api(std::string_view text) {
-  if (text == "auto") return EtcdApi::Auto;
-  if (text == "v3") return EtcdApi::V3;
-  if (text == "v2") return EtcdApi::V2;
-  return fail(fmt::format("'{}' is not an etcd API: use auto, v3 or v2", text));
-}
-
 // Shared with the followers' coroutines, which end some turns of the loop after the source.
 struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
   struct Part {
     EtcdFollower follower;
     MerlionView::Built built;
     asio::cancellation_signal cancel;
-    Part(EtcdFollower::Shared shared, MerlionView view, etcd::Header remembered)
+    Part(EtcdFollower::Shared shared, MerlionView view, std::optional<EtcdPosition> remembered)
         : follower(std::move(shared), std::move(view), remembered) {}
   };
 
@@ -84,7 +65,7 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
         clocks(std::move(k)),
         changed(io.get_executor()),
         names(io, [this] { names_changed(); }),
-        http(io) {}
+        cluster(io, config.access) {}
 
   Result<> start();
   void spawn_follower(Part& part);
@@ -102,8 +83,7 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
   Clocks clocks;
   Event changed;
   NameCache names;
-  HttpClient http;
-  std::optional<etcd::Client> client;
+  etcd::Cluster cluster;
   std::vector<std::unique_ptr<Part>> parts;  // in the order of the configuration
   bool started = false;
   bool cannot_start = false;
@@ -114,21 +94,15 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
 };
 
 Result<> EtcdSource::Impl::start() {
-  if (config.api == EtcdApi::V2) return fail(ENOTSUP, "etcd api v2");
-  if (config.endpoints.empty()) return fail(EINVAL, "etcd source without endpoints");
-  etcd::Access access{{config.ca, config.cert, config.key}, config.username, {}};
-  if (!config.password_file.empty()) {
-    LB_TRY(access.password, read_file(config.password_file, 4096));
-    while (access.password.ends_with('\n')) access.password.pop_back();
-  }
-  client.emplace(http, std::move(access));
-  const etcd::Header remembered = parse_revision(saved ? saved->revision : "");
+  if (config.access.endpoints.empty()) return fail(EINVAL, "etcd source without endpoints");
+  if (!config.access.password_file.empty()) LB_CHECK(etcd::read_password(config.access));
+  const auto remembered = parse_positions(saved ? saved->revision : "");
   for (const std::string& text : config.prefixes) {
     const std::string prefix = strip_trailing_slashes(text);
     MerlionView view(prefix, saved_service(saved, prefix));
-    EtcdFollower::Shared shared{io, *client, config.endpoints, clocks,
-                                [this] { changed.notify(); }};
-    parts.push_back(std::make_unique<Part>(std::move(shared), std::move(view), remembered));
+    EtcdFollower::Shared shared{io, cluster, clocks, [this] { changed.notify(); }};
+    parts.push_back(std::make_unique<Part>(std::move(shared), std::move(view),
+                                           position_of(remembered, prefix)));
   }
   if (saved)
     for (const ServicePtr& service : saved->services)
@@ -203,15 +177,14 @@ Snapshot EtcdSource::Impl::assemble() {
   };
   Snapshot out;
   out.as_of = now.wall;
-  etcd::Header position;
+  EtcdPositions positions;
   std::map<ServiceKey, ServicePtr> by_key;
   for (const auto& part : parts) {
     MerlionView& view = part->follower.view();
     if (view.dirty()) part->built = view.build(lookup);
     const auto& built = part->built;
     if (built.absence == Absence::Guarded || view.suspicious(now)) out.absence = Absence::Guarded;
-    position.cluster = part->follower.position().cluster;
-    position.revision = std::max(position.revision, part->follower.position().revision);
+    positions.emplace(view.prefix(), part->follower.position());
     out.warnings.insert(out.warnings.end(), built.warnings.begin(), built.warnings.end());
     if (!built.service) continue;
     const auto [it, fresh] = by_key.emplace(built.service->key, built.service);
@@ -221,7 +194,7 @@ Snapshot EtcdSource::Impl::assemble() {
                       view.prefix(), built.service->key.to_string(), it->second->origin));
   }
   for (auto& [key, service] : by_key) out.services.push_back(std::move(service));
-  out.revision = fmt::format("{}:{}", position.cluster, position.revision);
+  out.revision = format_positions(positions);
   return out;
 }
 
@@ -271,7 +244,9 @@ SourceStatus EtcdSource::status() const {
     const EtcdFollower& follower = part->follower;
     out.connected = out.connected && follower.watching();
     if (!follower.error().empty()) out.error = follower.error();
-    out.position = fmt::format("{} revision {}", follower.endpoint(), follower.position().revision);
+    const EtcdPosition& at = follower.position();
+    out.position = fmt::format("{} {} revision {}", follower.endpoint(),
+                               at.api == etcd::ApiVersion::V2 ? "v2" : "v3", at.header.revision);
   }
   return out;
 }

@@ -4,37 +4,26 @@
 // revision; whatever breaks is answered by another range, never by clearing.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "etcd/access.h"
 #include "sources/clocks.h"
 #include "sources/source.h"
 
 namespace lb {
 
-enum class EtcdApi : std::uint8_t { Auto, V3, V2 };
-
 struct EtcdSourceConfig {
-  std::vector<std::string> endpoints{"http://127.0.0.1:2379"};
-  EtcdApi api = EtcdApi::Auto;
+  etcd::Access access;
   std::vector<std::string> prefixes;  // "/conf/merlion/mysite.example.com"
-  std::string ca;
-  std::string cert;
-  std::string key;
-  std::string username;
-  std::string password_file;
 
   bool operator==(const EtcdSourceConfig&) const = default;
 };
-
-[[nodiscard]] Result<EtcdApi> parse_etcd_api(std::string_view text);  // "auto", "v3", "v2"
 
 class EtcdSource final : public Source {
  public:

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "sources/merlion_view.h"
-#include "sources/text.h"
 
 namespace lb {
 namespace {

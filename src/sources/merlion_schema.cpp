@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "sources/text.h"
+#include "base/text.h"
 
 namespace lb {
 namespace {

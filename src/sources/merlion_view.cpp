@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "sources/text.h"
+#include "base/text.h"
 
 namespace lb {
 namespace {
@@ -38,6 +38,8 @@ std::string MerlionView::key_name(std::string_view name, std::string_view key) c
   const std::string upstream = config_ ? config_->upstream_prefix : std::string();
   return fmt::format("{}/{}{}{}", upstream, printable(name), key.empty() ? "" : "/", key);
 }
+
+void MerlionView::lost(Moment) { in_sync_ = false; }
 
 void MerlionView::suspect(Moment now) { suspect_until_ = now.steady + kSuspicion; }
 

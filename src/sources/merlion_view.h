@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "etcd/v3_codec.h"
 #include "model/service.h"
 #include "sources/clocks.h"
-#include "sources/etcd_codec.h"
 #include "sources/merlion_schema.h"
 
 namespace lb {
@@ -47,7 +47,7 @@ class MerlionView {
   void replace_backends(const std::vector<etcd::KeyValue>& kvs, bool trusted, Moment now);
   void apply(const etcd::Event& event, Moment now);
   // The connection is gone: time stands still for freshness.
-  void lost() { in_sync_ = false; }
+  void lost(Moment now);
   // Judges every backend by the clock. Needed when next_look() has come, and now and then to notice
   // a step of the wall clock; everything else judges what it touches.
   void tick(Moment now);

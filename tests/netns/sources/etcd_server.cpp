@@ -16,7 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/spawn.h"
-#include "sources/text.h"
+#include "base/text.h"
 
 namespace lb {
 namespace {

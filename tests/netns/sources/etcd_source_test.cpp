@@ -34,7 +34,7 @@ class EtcdSourceTest : public testing::Test {
 
   EtcdSource& source(std::optional<Snapshot> saved = std::nullopt) {
     EtcdSourceConfig config;
-    config.endpoints = {etcd_.url()};
+    config.access.endpoints = {etcd_.url()};
     config.prefixes = {"/conf/site/"};
     source_ = std::make_unique<EtcdSource>(io_, config, std::move(saved));
     return *source_;

@@ -181,7 +181,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "lbd.toml:4:13: source.endpoints: '127.0.0.1:2379' is no URL: write for example "
                 "\"http://127.0.0.1:2379\""},
         Mistake{"etcd_api", "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\napi = \"4\"\n",
-                "lbd.toml:4:7: source.api: '4' is not known: use auto or v3"},
+                "lbd.toml:4:7: source.api: '4' is not known: use auto, v3 or v2"},
         Mistake{"etcd_cert_without_key",
                 "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\ncert = \"/c\"\n",
                 "lbd.toml:4:8: source.cert: needs key beside it"},

@@ -84,14 +84,14 @@ password_file = "/p"
   expected.drain = {5min, OnTimeout::Terminate};
   expected.guard = {10, 1, 250ms};
   EtcdSourceConfig etcd;
-  etcd.endpoints = {"https://etcd1:2379", "http://etcd2:2379"};
-  etcd.api = EtcdApi::V3;
+  etcd.access.endpoints = {"https://etcd1:2379", "http://etcd2:2379"};
+  etcd.access.mode = lb::etcd::Mode::V3;
   etcd.prefixes = {"/conf/merlion/a", "/conf/merlion/b"};
-  etcd.ca = "/ca";
-  etcd.cert = "/cert";
-  etcd.key = "/key";
-  etcd.username = "u";
-  etcd.password_file = "/p";
+  etcd.access.tls.ca = "/ca";
+  etcd.access.tls.cert = "/cert";
+  etcd.access.tls.key = "/key";
+  etcd.access.username = "u";
+  etcd.access.password_file = "/p";
   expected.sources = {{"merlion", PortRanges::parse("80,8000-9000").value(), etcd}};
   EXPECT_EQ(config, expected);
 }

@@ -152,7 +152,7 @@ TEST_F(MerlionViewTest, AnOutageMakesNothingStaleForOneFullFreshness) {
   add("a", "10.0.0.1:1", stamp());
   add("b", "10.0.0.2:1", stamp(1h));
   sync();
-  view_.lost();
+  view_.lost(now_);
   pass(1h);
   view_.tick(now_);
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 stale/not-seen"}));

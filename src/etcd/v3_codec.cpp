@@ -1,4 +1,4 @@
-#include "sources/etcd_codec.h"
+#include "etcd/v3_codec.h"
 
 #include <cerrno>
 #include <charconv>
@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "sources/text.h"
+#include "base/text.h"
 
 namespace lb::etcd {
 namespace {

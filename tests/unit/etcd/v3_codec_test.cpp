@@ -1,12 +1,12 @@
 // Answers are those that etcd 3.4.23 gave, shortened.
-#include "sources/etcd_codec.h"
+#include "etcd/v3_codec.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cerrno>
 
-#include "sources/text.h"
+#include "base/text.h"
 
 namespace lb::etcd {
 namespace {

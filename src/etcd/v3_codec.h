@@ -4,41 +4,19 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "etcd/types.h"
 
 namespace lb::etcd {
-
-struct KeyValue {
-  std::string key;
-  std::string value;
-  std::int64_t mod_revision = 0;
-  std::int64_t lease = 0;  // 0: none
-
-  bool operator==(const KeyValue&) const = default;
-};
-
-struct Header {
-  std::uint64_t cluster = 0;
-  std::int64_t revision = 0;  // 0: not told
-
-  bool operator==(const Header&) const = default;
-};
 
 struct RangeResponse {
   Header header;
   std::vector<KeyValue> kvs;
   bool more = false;
-};
-
-struct Event {
-  bool is_delete = false;
-  KeyValue kv;  // of a DELETE only key and mod_revision
-  std::optional<KeyValue> previous;
 };
 
 struct WatchMessage {
@@ -49,11 +27,6 @@ struct WatchMessage {
   std::int64_t compact_revision = 0;
   std::string reason;  // why it was canceled, or the error that ends the stream
   std::vector<Event> events;
-};
-
-struct WatchRequest {
-  std::string prefix;
-  std::int64_t start_revision = 0;
 };
 
 // The end of the range of all keys that start with `prefix`: its last byte plus one, 0xff carried.

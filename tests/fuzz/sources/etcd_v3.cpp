@@ -1,12 +1,12 @@
 // Any bytes as what etcd sends: as an answer, as the stream of a watch in two pieces, and what comes
 // out of it through a view.
-#include "sources/etcd_codec.h"
+#include "etcd/v3_codec.h"
 
 #include <cstdint>
 #include <cstdlib>
 
+#include "base/text.h"
 #include "sources/merlion_view.h"
-#include "sources/text.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "sources/text.h"
+#include "base/text.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "sources/etcd_retry.h"
+#include "etcd/retry.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,1 @@
+#include "etcd/v2_codec.h"
