@@ -1,0 +1,231 @@
+#include "etcd/v2_watch.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include "base/event.h"
+
+// Why not `stream=true`: together with waitIndex etcd sends the first event of its history and, having
+// found one, never enters the stream among those it tells of new ones.
+//
+// What X-Etcd-Index says: etcd looks through its history from waitIndex on and takes its current index
+// under one lock, and from then on tells the poll of what comes. A poll that was answered with index I
+// and ended without an event has seen everything up to I. While it is open it cannot become stale,
+// however far other keys advance etcd's window of 1,000 events: therefore idle polls are left alone.
+namespace lb::etcd::v2 {
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+constexpr auto kHeaderTimeout = 5s;
+// How long a poll outlives its watch at most; its connection does not.
+constexpr auto kLookAround = 1s;
+constexpr std::size_t kMaxEvent = std::size_t{16} << 20;
+// Nobody reads: stop before memory does.
+constexpr std::size_t kMaxWaiting = 100'000;
+
+// What the reader and its polls share. A poll is a coroutine of its own, because etcd holds only 1,000
+// events: the next poll must not wait until the reader has time.
+struct Shared {
+  Shared(const asio::any_io_executor& executor, WatchTarget t, std::vector<WatchRequest> r)
+      : target(std::move(t)),
+        requests(std::move(r)),
+        streams(requests.size()),
+        changed(executor),
+        confirmed(requests.size()) {}
+
+  // Each returns the index to go on from.
+  asio::awaitable<Result<std::int64_t>> poll(std::size_t which, std::int64_t from);
+  asio::awaitable<Result<std::string>> body(std::size_t which);
+  Result<Header> check(const HttpStream& stream, std::int64_t from) const;
+  Result<std::int64_t> take(const std::string& prefix, std::string_view body, Header header);
+  void end(Error error);
+  [[nodiscard]] std::string where(const std::string& prefix) const {
+    return fmt::format("{}: watch of {}", target.endpoint, prefix);
+  }
+
+  WatchTarget target;
+  std::vector<WatchRequest> requests;
+  std::vector<std::optional<HttpStream>> streams;  // of each poll that has been answered
+  lb::Event changed;                               // for the reader
+  std::vector<bool> confirmed;
+  Batch ready;
+  bool has_ready = false;
+  bool closed = false;  // the watch has gone; nothing of `target` may be used any more
+  std::optional<Error> ended;
+};
+
+void Shared::end(Error error) {
+  if (!ended) ended = std::move(error);
+  changed.notify();
+}
+
+Result<Header> Shared::check(const HttpStream& stream, std::int64_t from) const {
+  LB_TRY(Header header, parse_header(answer_of(stream.status(), stream.headers(), "")));
+  if (header.cluster != target.cluster) return fail(ESTALE, "another cluster answers there now");
+  // A poll of the future would be silent for ever.
+  if (header.revision < from - 1)
+    return fail(ESTALE, fmt::format("etcd is at index {} and was at {}: an older or emptied store",
+                                    header.revision, from - 1));
+  return header;
+}
+
+// Until the watch is closed (then ECANCELED) or the body ends.
+asio::awaitable<Result<std::string>> Shared::body(std::size_t which) {
+  std::string out;
+  while (!closed) {
+    auto bytes = co_await streams[which]->read_some(steady_clock::now() + kLookAround);
+    if (!bytes && bytes.error().code.value() == ETIMEDOUT) continue;
+    if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
+    if (bytes->empty()) co_return out;
+    out += *bytes;
+    if (out.size() > kMaxEvent) co_return fail(EMSGSIZE, "an event of more than 16 MiB");
+  }
+  co_return fail(ECANCELED, "the watch was closed");
+}
+
+Result<std::int64_t> Shared::take(const std::string& prefix, std::string_view body, Header header) {
+  if (body.find_first_not_of(" \r\n") == std::string_view::npos) return header.revision + 1;
+  LB_TRY(WatchEvent told, parse_watch_event(body, prefix));
+  ready.header.cluster = header.cluster;
+  ready.header.revision = std::max({ready.header.revision, header.revision, told.index});
+  if (told.event) ready.events.push_back(std::move(*told.event));
+  if (ready.events.size() > kMaxWaiting) return fail(ENOBUFS, "events that nobody reads");
+  has_ready = true;
+  changed.notify();
+  return told.index + 1;
+}
+
+asio::awaitable<Result<std::int64_t>> Shared::poll(std::size_t which, std::int64_t from) {
+  const std::string prefix = requests[which].prefix;
+  auto path = directory_path(prefix);
+  if (!path) co_return tl::unexpected(path.error());
+  auto request = target.get(
+      *path, fmt::format("wait=true&recursive=true&waitIndex={}", std::max(from, std::int64_t{1})));
+  if (!request) co_return tl::unexpected(request.error());
+  request->timeout = kHeaderTimeout;
+  auto opened = co_await target.http.open(std::move(*request));
+  if (closed) co_return fail(ECANCELED, "the watch was closed");
+  if (!opened) co_return tl::unexpected(opened.error());
+  streams[which].emplace(std::move(*opened));
+  const HttpStream& stream = *streams[which];
+  const bool good = stream.status() == 200;
+  Header header;
+  if (good) {
+    auto checked = check(stream, from);
+    if (!checked) co_return tl::unexpected(checked.error());
+    header = *checked;
+    if (!confirmed[which]) changed.notify();
+    confirmed[which] = true;
+  }
+  auto all = co_await body(which);
+  if (!all) co_return tl::unexpected(all.error());
+  if (closed) co_return fail(ECANCELED, "the watch was closed");
+  if (!good)
+    co_return tl::unexpected(
+        failure(answer_of(streams[which]->status(), streams[which]->headers(), *all)));
+  co_return take(prefix, *all, header);
+}
+
+asio::awaitable<void> poll_on(std::shared_ptr<Shared> shared, std::size_t which) {
+  std::int64_t from = shared->requests[which].start_revision;
+  while (!shared->closed) {
+    auto next = co_await shared->poll(which, from);
+    shared->streams[which].reset();
+    if (!next) {
+      Error error = std::move(next.error());
+      error.context = shared->where(shared->requests[which].prefix) + ": " + error.context;
+      shared->end(std::move(error));
+      co_return;
+    }
+    // Without an event: whoever is between does not like long polls. Not as fast as it can refuse.
+    if (*next == from) {
+      asio::steady_timer pause(co_await asio::this_coro::executor, kLookAround);
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    from = *next;
+  }
+}
+
+class V2Watch final : public Watch {
+ public:
+  explicit V2Watch(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
+  ~V2Watch() override {
+    shared_->closed = true;
+    shared_->streams = std::vector<std::optional<HttpStream>>(shared_->requests.size());
+  }
+  V2Watch(const V2Watch&) = delete;
+  V2Watch& operator=(const V2Watch&) = delete;
+
+  asio::awaitable<Result<>> await_confirmed();
+  asio::awaitable<Result<Batch>> read(steady_clock::time_point deadline) override;
+
+ private:
+  std::shared_ptr<Shared> shared_;
+};
+
+asio::awaitable<Result<>> V2Watch::await_confirmed() {
+  const std::shared_ptr<Shared> shared = shared_;
+  const auto all = [&shared] {
+    return std::find(shared->confirmed.begin(), shared->confirmed.end(), false) ==
+           shared->confirmed.end();
+  };
+  while (!all() && !shared->ended) {
+    const auto woken = co_await shared->changed.wait();
+    if (woken == lb::Event::Woken::Cancelled) co_return fail(ECANCELED, "watch");
+  }
+  if (!all()) co_return tl::unexpected(*shared->ended);
+  co_return Result<>{};
+}
+
+asio::awaitable<Result<Batch>> V2Watch::read(steady_clock::time_point deadline) {
+  const std::shared_ptr<Shared> shared = shared_;
+  while (!shared->has_ready) {
+    if (shared->ended) co_return tl::unexpected(*shared->ended);
+    const auto woken = co_await shared->changed.wait(deadline);
+    if (woken == lb::Event::Woken::Cancelled) co_return fail(ECANCELED, "watch");
+    if (woken == lb::Event::Woken::Deadline)
+      co_return fail(ETIMEDOUT, shared->target.endpoint + ": no event");
+  }
+  shared->has_ready = false;
+  Batch out = std::exchange(shared->ready, {});
+  std::stable_sort(out.events.begin(), out.events.end(),
+                   [](const etcd::Event& a, const etcd::Event& b) {
+                     return a.kv.mod_revision < b.kv.mod_revision;
+                   });
+  co_return out;
+}
+
+}  // namespace
+
+Answer answer_of(int status, const std::map<std::string, std::string>& headers,
+                 std::string_view body) {
+  const auto header = [&headers](const char* name) {
+    const auto it = headers.find(name);
+    return it == headers.end() ? std::string_view() : std::string_view(it->second);
+  };
+  return {status, header("x-etcd-cluster-id"), header("x-etcd-index"), body};
+}
+
+asio::awaitable<Result<std::unique_ptr<Watch>>> open_watch(WatchTarget target,
+                                                           std::vector<WatchRequest> requests) {
+  const auto executor = co_await asio::this_coro::executor;
+  const auto shared = std::make_shared<Shared>(executor, std::move(target), std::move(requests));
+  auto watch = std::make_unique<V2Watch>(shared);
+  for (std::size_t i = 0; i < shared->requests.size(); ++i)
+    asio::co_spawn(executor, poll_on(shared, i), [shared](const std::exception_ptr& error) {
+      if (error) shared->end({std::make_error_code(std::errc::io_error), "watch: exception"});
+    });
+  auto confirmed = co_await watch->await_confirmed();
+  if (!confirmed) co_return tl::unexpected(std::move(confirmed.error()));
+  co_return watch;
+}
+
+}  // namespace lb::etcd::v2
