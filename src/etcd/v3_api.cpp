@@ -1,181 +1,170 @@
 #include "etcd/v3_api.h"
 
 #include <cerrno>
+#include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "etcd/v3_codec.h"
+#include "etcd/v3_watch.h"
 
 namespace lb::etcd {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kRangeTimeout = 5s;
-constexpr auto kHeaderTimeout = 5s;  // etcd sends no header at all to a request it does not like
-constexpr std::size_t kMaxMessage = std::size_t{64} << 20;
+// A page of small keys is some 300 kB of JSON, which is read without holding up anything else.
+constexpr int kPage = 2000;
+constexpr int kListings = 3;  // the history may be compacted while pages are read
+constexpr auto kProbeTimeout = 3s;
 
-class V3Watch final : public Watch {
- public:
-  V3Watch(HttpStream stream, std::string endpoint, std::uint64_t cluster)
-      : stream_(std::move(stream)),
-        endpoint_(std::move(endpoint)),
-        cluster_(cluster),
-        lines_(kMaxMessage) {}
-
-  asio::awaitable<Result<>> await_created(std::vector<WatchRequest> asked);
-  asio::awaitable<Result<Batch>> read(std::chrono::steady_clock::time_point deadline) override;
-
- private:
-  asio::awaitable<Result<std::vector<WatchMessage>>> messages(
-      std::chrono::steady_clock::time_point deadline);
-  Result<> take(WatchMessage message);
-
-  HttpStream stream_;
-  std::string endpoint_;
-  std::uint64_t cluster_;
-  LineSplitter lines_;
-  Batch ready_;
-  bool has_ready_ = false;
-};
-
-asio::awaitable<Result<std::vector<WatchMessage>>> V3Watch::messages(
-    std::chrono::steady_clock::time_point deadline) {
-  std::vector<WatchMessage> out;
-  while (out.empty()) {
-    auto bytes = co_await stream_.read_some(deadline);
-    if (!bytes) co_return tl::unexpected(bytes.error());
-    if (bytes->empty()) co_return fail(ECONNRESET, endpoint_ + ": etcd ended the watch");
-    auto lines = lines_.feed(*bytes);
-    if (!lines) co_return tl::unexpected(lines.error());
-    for (const std::string& line : *lines) {
-      auto message = parse_watch_message(line);
-      if (!message) co_return tl::unexpected(message.error());
-      out.push_back(std::move(*message));
-    }
-  }
-  co_return out;
+RangeQuery below(const std::string& prefix) {
+  RangeQuery query;
+  query.key = prefix_begin(prefix);
+  query.end = prefix_end(prefix);
+  return query;
 }
 
-Result<> V3Watch::take(WatchMessage message) {
-  if (message.compact_revision > 0)
-    return fail(ESTALE, fmt::format("{}: the watched revision was compacted", endpoint_));
-  if (message.canceled)
-    return fail(EREMOTEIO,
-                fmt::format("{}: etcd ended the watch: {}", endpoint_,
-                            message.reason.empty() ? "no reason given" : message.reason));
-  if (message.header.cluster != cluster_)
-    return fail(ESTALE, fmt::format("{}: another cluster answers there now", endpoint_));
-  ready_.header = message.header;
-  for (auto& event : message.events) ready_.events.push_back(std::move(event));
-  if (!message.created) has_ready_ = true;
+Result<> done(const Result<Header>& answer) {
+  if (!answer) return tl::unexpected(answer.error());
   return {};
-}
-
-// A member that knows less than we do (restored, or another cluster behind the same address) accepts
-// a watch from a future revision and then says nothing: only its `created` shows it.
-asio::awaitable<Result<>> V3Watch::await_created(std::vector<WatchRequest> asked) {
-  const auto deadline = std::chrono::steady_clock::now() + kHeaderTimeout;
-  for (std::size_t created = 0; created < asked.size();) {
-    auto some = co_await messages(deadline);
-    if (!some) co_return tl::unexpected(some.error());
-    for (auto& message : *some) {
-      if (message.created && !message.canceled) {
-        const auto needed = asked[created++].start_revision - 1;
-        if (message.header.cluster != cluster_ || message.header.revision < needed)
-          co_return fail(ESTALE, endpoint_ + ": answers for another or an older cluster");
-        continue;
-      }
-      if (auto taken = take(std::move(message)); !taken) co_return taken;
-    }
-  }
-  co_return Result<>{};
-}
-
-asio::awaitable<Result<Batch>> V3Watch::read(std::chrono::steady_clock::time_point deadline) {
-  while (!has_ready_) {
-    auto some = co_await messages(deadline);
-    if (!some) co_return tl::unexpected(some.error());
-    for (auto& message : *some)
-      if (auto taken = take(std::move(message)); !taken) co_return tl::unexpected(taken.error());
-  }
-  has_ready_ = false;
-  co_return std::exchange(ready_, {});
 }
 
 }  // namespace
 
-HttpRequest V3Api::post(const std::string& endpoint, const char* path, std::string body) const {
-  HttpRequest request;
-  request.method = "POST";
-  request.url = endpoint + path;
-  request.body = std::move(body);
-  // A member that lost its leader answers 503 at once, instead of never.
-  request.headers = {"Grpc-Metadata-Hasleader: true", "Content-Type: application/json"};
-  request.tls = access_.tls;
-  request.timeout = kRangeTimeout;
-  return request;
+template <class T>
+asio::awaitable<Result<T>> V3Api::ask(V3Gateway::Call call, Result<T> (*parse)(std::string_view)) {
+  auto body = co_await gateway_.ask(call);
+  if (!body) co_return tl::unexpected(std::move(body.error()));
+  auto parsed = parse(*body);
+  if (parsed) co_return parsed;
+  if (parsed.error().code.value() == EBADMSG) gateway_.forget(call.endpoint);
+  co_return V3Gateway::failed(call, std::move(parsed.error()));
+}
+
+asio::awaitable<Result<RangeResponse>> V3Api::range(std::string endpoint, std::string what,
+                                                    RangeQuery query) {
+  V3Gateway::Call call{std::move(endpoint), "/kv/range", range_request(query), std::move(what)};
+  if (query.count_only) call.timeout = kProbeTimeout;
+  auto answer = co_await ask(std::move(call), &parse_range);
+  co_return answer;
+}
+
+// All pages show the state at the revision of the first.
+asio::awaitable<Result<Listing>> V3Api::list_pages(std::string endpoint, std::string prefix,
+                                                   bool* compacted) {
+  Listing out;
+  RangeQuery query = below(prefix);
+  query.limit = kPage;
+  for (bool more = true; more;) {
+    auto page = co_await range(endpoint, "range of " + prefix, query);
+    if (!page) {
+      *compacted = query.revision != 0 && page.error().code.value() == ESTALE;
+      co_return tl::unexpected(std::move(page.error()));
+    }
+    if (query.revision == 0) out.header = page->header;
+    if (page->header.cluster != out.header.cluster)
+      co_return fail(ESTALE,
+                     fmt::format("{}: range of {}: two clusters answer there", endpoint, prefix));
+    more = page->more && !page->kvs.empty();
+    if (more) query.key = page->kvs.back().key + '\0';
+    query.revision = out.header.revision;
+    std::move(page->kvs.begin(), page->kvs.end(), std::back_inserter(out.kvs));
+  }
+  co_return out;
 }
 
 asio::awaitable<Result<Listing>> V3Api::list(std::string endpoint, std::string prefix) {
-  auto response = co_await http_.request(post(endpoint, "/v3/kv/range", range_request(prefix)));
-  if (!response) co_return tl::unexpected(response.error());
-  auto parsed = parse_range(response->status, response->body);
-  if (!parsed)
-    co_return fail(parsed.error().code,
-                   fmt::format("{}: range of {}: {}", endpoint, prefix, parsed.error().context));
-  co_return Listing{parsed->header, std::move(parsed->kvs)};
+  for (int left = kListings;;) {
+    bool compacted = false;
+    auto listing = co_await list_pages(endpoint, prefix, &compacted);
+    if (listing || !compacted || --left == 0) co_return listing;
+  }
 }
 
 asio::awaitable<Result<bool>> V3Api::has_keys(std::string endpoint, std::string prefix) {
-  auto listed = co_await list(std::move(endpoint), std::move(prefix));
-  if (!listed) co_return tl::unexpected(listed.error());
-  co_return !listed->kvs.empty();
+  RangeQuery query = below(prefix);
+  query.limit = 1;
+  query.keys_only = true;
+  auto answer = co_await range(std::move(endpoint), "range of " + prefix, std::move(query));
+  if (!answer) co_return tl::unexpected(std::move(answer.error()));
+  co_return !answer->kvs.empty();
+}
+
+asio::awaitable<Result<Header>> V3Api::probe(std::string endpoint, std::string key) {
+  const std::string what = "probe of " + key;
+  RangeQuery query;
+  query.key = prefix_begin(key);
+  query.limit = 1;
+  query.count_only = true;
+  auto answer = co_await range(std::move(endpoint), what, std::move(query));
+  if (!answer) co_return tl::unexpected(std::move(answer.error()));
+  co_return answer->header;
 }
 
 asio::awaitable<Result<std::unique_ptr<Watch>>> V3Api::watch(std::string endpoint,
                                                              std::uint64_t cluster,
                                                              std::vector<WatchRequest> requests) {
-  auto stream = co_await http_.open(post(endpoint, "/v3/watch", watch_request(requests)));
-  if (!stream) co_return tl::unexpected(stream.error());
-  if (stream->status() != 200) {
-    const int status = stream->status();
-    const auto body = co_await stream->read_some(std::chrono::steady_clock::now() + 1s);
-    co_return fail(EREMOTEIO,
-                   fmt::format("{}: watch: {}", endpoint, error_text(status, body.value_or(""))));
-  }
-  auto watch = std::make_unique<V3Watch>(std::move(*stream), endpoint, cluster);
-  auto created = co_await watch->await_created(std::move(requests));
-  if (!created) co_return tl::unexpected(created.error());
-  co_return watch;
+  return open_v3_watch(http_, gateway_, std::move(endpoint), cluster, std::move(requests));
 }
 
-asio::awaitable<Result<Header>> V3Api::probe(std::string endpoint, std::string key) {
-  auto listed = co_await list(std::move(endpoint), std::move(key));
-  if (!listed) co_return tl::unexpected(listed.error());
-  co_return listed->header;
+asio::awaitable<Result<>> V3Api::put(std::string endpoint, std::string key, std::string value,
+                                     Lease lease) {
+  V3Gateway::Call call{std::move(endpoint), "/kv/put", put_request(key, value, lease.id),
+                       "put " + key};
+  auto answer = co_await ask(std::move(call), &parse_header);
+  co_return done(answer);
 }
 
-asio::awaitable<Result<>> V3Api::put(std::string, std::string, std::string, Lease) {
-  co_return fail(ENOTSUP, "put");
+asio::awaitable<Result<bool>> V3Api::create(std::string endpoint, std::string key,
+                                            std::string value, Lease lease) {
+  V3Gateway::Call call{std::move(endpoint), "/kv/txn", create_request(key, value, lease.id),
+                       "create " + key};
+  auto answer = co_await ask(std::move(call), &parse_created);
+  co_return answer;
 }
-asio::awaitable<Result<bool>> V3Api::create(std::string, std::string, std::string, Lease) {
-  co_return fail(ENOTSUP, "create");
+
+asio::awaitable<Result<>> V3Api::remove(std::string endpoint, std::string key) {
+  V3Gateway::Call call{std::move(endpoint), "/kv/deleterange", remove_request(key),
+                       "remove " + key};
+  auto answer = co_await ask(std::move(call), &parse_header);
+  co_return done(answer);
 }
-asio::awaitable<Result<>> V3Api::remove(std::string, std::string) {
-  co_return fail(ENOTSUP, "remove");
+
+asio::awaitable<Result<>> V3Api::remove_prefix(std::string endpoint, std::string prefix) {
+  // It would be everything that anybody has in this etcd.
+  if (prefix.empty()) co_return fail(EINVAL, endpoint + ": remove all below an empty prefix");
+  V3Gateway::Call call{std::move(endpoint), "/kv/deleterange",
+                       remove_request(prefix, prefix_end(prefix)), "remove all below " + prefix};
+  auto answer = co_await ask(std::move(call), &parse_header);
+  co_return done(answer);
 }
-asio::awaitable<Result<>> V3Api::remove_prefix(std::string, std::string) {
-  co_return fail(ENOTSUP, "remove_prefix");
+
+asio::awaitable<Result<Lease>> V3Api::grant(std::string endpoint, std::chrono::seconds ttl) {
+  V3Gateway::Call call{std::move(endpoint), "/lease/grant", grant_request(ttl),
+                       fmt::format("grant a lease of {} s", ttl.count())};
+  auto answer = co_await ask(std::move(call), &parse_grant);
+  co_return answer;
 }
-asio::awaitable<Result<Lease>> V3Api::grant(std::string, std::chrono::seconds) {
-  co_return fail(ENOTSUP, "grant");
+
+// The keys live and die with the lease: there is nothing to be done for each of them.
+asio::awaitable<Result<>> V3Api::keep_alive(std::string endpoint, Lease lease,
+                                            std::vector<std::string>) {
+  V3Gateway::Call call{std::move(endpoint), "/lease/keepalive", lease_request(lease.id),
+                       fmt::format("keep lease {:x} alive", lease.id)};
+  auto answer = co_await ask(std::move(call), &parse_keep_alive);
+  co_return done(answer);
 }
-asio::awaitable<Result<>> V3Api::keep_alive(std::string, Lease, std::vector<std::string>) {
-  co_return fail(ENOTSUP, "keep_alive");
-}
-asio::awaitable<Result<>> V3Api::revoke(std::string, Lease, std::vector<std::string>) {
-  co_return fail(ENOTSUP, "revoke");
+
+asio::awaitable<Result<>> V3Api::revoke(std::string endpoint, Lease lease,
+                                        std::vector<std::string>) {
+  // Every version has it there; 3.4 and later have it at /lease/revoke, too.
+  V3Gateway::Call call{std::move(endpoint), "/kv/lease/revoke", lease_request(lease.id),
+                       fmt::format("revoke lease {:x}", lease.id)};
+  auto answer = co_await ask(std::move(call), &parse_header);
+  if (!answer && answer.error().code.value() == ENOENT) co_return Result<>{};  // it has ended
+  co_return done(answer);
 }
 
 }  // namespace lb::etcd

@@ -6,13 +6,14 @@
 
 #include "etcd/access.h"
 #include "etcd/api.h"
+#include "etcd/v3_gateway.h"
 #include "http/client.h"
 
 namespace lb::etcd {
 
 class V3Api final : public Api {
  public:
-  V3Api(HttpClient& http, const Access& access) : http_(http), access_(access) {}
+  V3Api(HttpClient& http, const Access& access) : http_(http), gateway_(http, access) {}
 
   [[nodiscard]] ApiVersion version() const override { return ApiVersion::V3; }
   asio::awaitable<Result<Listing>> list(std::string endpoint, std::string prefix) override;
@@ -33,11 +34,15 @@ class V3Api final : public Api {
                                    std::vector<std::string> keys) override;
 
  private:
-  [[nodiscard]] HttpRequest post(const std::string& endpoint, const char* path,
-                                 std::string body) const;
+  template <class T>
+  asio::awaitable<Result<T>> ask(V3Gateway::Call call, Result<T> (*parse)(std::string_view));
+  asio::awaitable<Result<RangeResponse>> range(std::string endpoint, std::string what,
+                                               RangeQuery query);
+  asio::awaitable<Result<Listing>> list_pages(std::string endpoint, std::string prefix,
+                                              bool* compacted);
 
   HttpClient& http_;
-  const Access& access_;
+  V3Gateway gateway_;
 };
 
 }  // namespace lb::etcd

@@ -18,20 +18,63 @@ TEST(EtcdCodec, EndsAPrefixAtItsLastBytePlusOne) {
   EXPECT_EQ(prefix_end(""), std::string(1, '\0'));
 }
 
+TEST(EtcdCodec, AsksForAllKeysFromTheLowestOn) {
+  EXPECT_EQ(prefix_begin(""), std::string(1, '\0'));
+  EXPECT_EQ(prefix_begin("/svc/"), "/svc/");
+}
+
 TEST(EtcdCodec, AsksForARangeInBase64) {
-  EXPECT_EQ(range_request("/svc/"), R"({"key":"L3N2Yy8=","range_end":"L3N2YzA="})");
+  EXPECT_EQ(range_request({.key = "/svc/", .end = "/svc0"}),
+            R"({"key":"L3N2Yy8=","range_end":"L3N2YzA="})");
+  EXPECT_EQ(range_request({.key = "/svc/", .count_only = true}),
+            R"({"count_only":true,"key":"L3N2Yy8="})");
+  EXPECT_EQ(range_request({.key = "/svc/", .revision = 7, .limit = 2, .keys_only = true}),
+            R"({"key":"L3N2Yy8=","keys_only":true,"limit":"2","revision":"7"})");
 }
 
 TEST(EtcdCodec, AsksForSeveralWatchesLineByLine) {
-  const std::string body = watch_request({{"/svc/", 4}, {"/a/", 7}});
+  const std::string body = watch_request({{"/svc/", 4}, {"/a/", 7}}, true);
   EXPECT_EQ(std::count(body.begin(), body.end(), '\n'), 2);
-  EXPECT_NE(body.find(R"("start_revision":"4")"), std::string::npos);
-  EXPECT_NE(body.find(R"("prev_kv":true)"), std::string::npos);
-  EXPECT_NE(body.find(R"("progress_notify":true)"), std::string::npos);
+  for (const char* part : {R"("start_revision":"4")", R"("start_revision":"7")",
+                           R"("prev_kv":true)", R"("progress_notify":true)", R"("fragment":true)"})
+    EXPECT_NE(body.find(part), std::string::npos) << part;
+  EXPECT_EQ(watch_request({{"/svc/", 4}}, false).find("fragment"), std::string::npos);
+}
+
+TEST(EtcdCodec, WritesWhatChangesKeysAndLeases) {
+  EXPECT_EQ(put_request("/svc/", "v2", 0), R"({"key":"L3N2Yy8=","value":"djI="})");
+  EXPECT_EQ(put_request("/svc/", "", 77), R"({"key":"L3N2Yy8=","lease":"77","value":""})");
+  EXPECT_EQ(create_request("/svc/", "v2", 77),
+            R"({"compare":[{"key":"L3N2Yy8=","result":"EQUAL","target":"VERSION","version":"0"}],)"
+            R"("success":[{"request_put":{"key":"L3N2Yy8=","lease":"77","value":"djI="}}]})");
+  EXPECT_EQ(remove_request("/svc/"), R"({"key":"L3N2Yy8="})");
+  EXPECT_EQ(remove_request("/svc/", "/svc0"), R"({"key":"L3N2Yy8=","range_end":"L3N2YzA="})");
+  EXPECT_EQ(grant_request(std::chrono::seconds(3)), R"({"TTL":"3"})");
+  EXPECT_EQ(lease_request(2324035526767551767), R"({"ID":"2324035526767551767"})");
+  EXPECT_EQ(authenticate_request("lbd", "a\"b"), R"({"name":"lbd","password":"a\"b"})");
+  EXPECT_NE(authenticate_request("lbd", "\xff"), "");
+}
+
+TEST(EtcdCodec, FindsTheGatewayOfEachVersion) {
+  const auto of = [](const std::string& version) {
+    return parse_version(R"({"etcdserver":")" + version + R"(","etcdcluster":"3.0.0"})");
+  };
+  for (const char* version : {"3.0.17", "3.1.0", "3.2.32"})
+    EXPECT_EQ(of(version).value(), (Gateway{"/v3alpha", false})) << version;
+  EXPECT_EQ(of("3.3.27").value(), (Gateway{"/v3beta", false}));
+  for (const char* version : {"3.4.23", "3.5.0-alpha.0", "3.6.1", "3.10.2", "4.0.0"})
+    EXPECT_EQ(of(version).value(), (Gateway{"/v3", true})) << version;
+  EXPECT_EQ(of("2.3.8").error().code.value(), ENOTSUP);
+  EXPECT_EQ(parse_version("etcd 0.4.9").error().code.value(), ENOTSUP);
+  for (const char* body : {"", "<html>", "{}", "[]", R"({"etcdserver":"new"})",
+                           R"({"etcdserver":"3"})", R"({"etcdserver":3.4})"}) {
+    EXPECT_EQ(parse_version(body).error().code.value(), EBADMSG) << body;
+    EXPECT_NE(parse_version(body).error().context.find("is this etcd?"), std::string::npos);
+  }
 }
 
 TEST(EtcdCodec, ReadsARange) {
-  const auto range = parse_range(200, R"({"header":{"cluster_id":"14841639068965178418",
+  const auto range = parse_range(R"({"header":{"cluster_id":"14841639068965178418",
     "member_id":"3319814642761637952","revision":"3","raft_term":"2"},"kvs":[{"key":"L3N2Yy9h",
     "create_revision":"2","mod_revision":"2","version":"1","value":"MTI3LjAuMC4xOjgwMDE="},
     {"key":"L3N2Yy9i","mod_revision":3,"lease":"2324035526767551767"}],"count":"2"})");
@@ -44,106 +87,152 @@ TEST(EtcdCodec, ReadsARange) {
 }
 
 TEST(EtcdCodec, ReadsAnEmptyRange) {
-  const auto range = parse_range(200, R"({"header":{"cluster_id":"1","revision":"5"}})");
+  const auto range = parse_range(R"({"header":{"cluster_id":"1","revision":"5"}})");
   ASSERT_TRUE(range);
   EXPECT_TRUE(range->kvs.empty());
 }
 
-struct ErrorCase {
+TEST(EtcdCodec, ReadsAnswersToWrites) {
+  const std::string header =
+      R"("header":{"cluster_id":"324952591200643719","member_id":"3319814642761637952",
+      "revision":"6","raft_term":"2"})";
+  EXPECT_EQ(parse_header("{" + header + "}").value(), (Header{324952591200643719U, 6}));
+  EXPECT_EQ(parse_header("{" + header + R"(,"deleted":"1"})").value().revision, 6);
+  EXPECT_TRUE(parse_created("{" + header + R"(,"succeeded":true,"responses":[{"response_put":
+      {"header":{"revision":"6"}}}]})")
+                  .value());
+  EXPECT_FALSE(parse_created("{" + header + "}").value());
+  const auto lease = parse_grant("{" + header + R"(,"ID":"2324035526767551767","TTL":"3"})");
+  EXPECT_EQ(lease.value().id, 2324035526767551767);
+  EXPECT_EQ(lease->ttl, std::chrono::seconds(3));
+  EXPECT_EQ(parse_grant("{" + header + "}").error().code.value(), EBADMSG);
+  EXPECT_TRUE(parse_keep_alive(R"({"result":{)" + header + R"(,"ID":"7","TTL":"3"}})" + "\n"));
+  EXPECT_EQ(parse_keep_alive(R"({"result":{)" + header + R"(,"ID":"7"}})").error().code.value(),
+            ENOENT);
+  EXPECT_EQ(parse_keep_alive(R"({"error":{"grpc_code":14,"message":"etcdserver: no leader"}})")
+                .error()
+                .message()
+                .find("etcdserver: no leader"),
+            0U);
+  EXPECT_EQ(parse_token("{" + header + R"(,"token":"yEKcBJHOBuRecUkg.15"})").value(),
+            "yEKcBJHOBuRecUkg.15");
+}
+
+// What becomes a line of a header must not become two, and a token is never shown.
+TEST(EtcdCodec, RefusesATokenThatFitsIntoNoHeader) {
+  const auto token = parse_token(R"({"token":"secret\r\nHost: evil"})");
+  EXPECT_EQ(token.error().code.value(), EBADMSG);
+  EXPECT_EQ(token.error().message().find("secret"), std::string::npos);
+}
+
+TEST(EtcdCodec, TakesNothingElseForAnAnswer) {
+  const std::string cut = R"({"header":{"cluster_id":"1","revision":"3"},"kvs":[{"key":"L3N2)";
+  for (const std::string& body :
+       {std::string(), std::string("<html>"), std::string("[]"), std::string("7"),
+        std::string("{}"), std::string(R"({"hello":"world"})"), cut, std::string(R"({"header":7})"),
+        std::string(R"({"header":{"cluster_id":"x"}})")}) {
+    EXPECT_EQ(parse_range(body).error().code.value(), EBADMSG) << body;
+    EXPECT_EQ(parse_header(body).error().code.value(), EBADMSG) << body;
+    EXPECT_EQ(parse_created(body).error().code.value(), EBADMSG) << body;
+    EXPECT_EQ(parse_grant(body).error().code.value(), EBADMSG) << body;
+    EXPECT_EQ(parse_keep_alive(body).error().code.value(), EBADMSG) << body;
+    EXPECT_EQ(parse_token(body).error().code.value(), EBADMSG) << body;
+    EXPECT_NE(parse_range(body).error().context.find("is this etcd?"), std::string::npos) << body;
+  }
+  for (const char* kvs : {R"([{"key":"?"}])", R"([{"key":7}])", "[{}]", "[7]", "7"})
+    EXPECT_EQ(parse_range(std::string(R"({"header":{"cluster_id":"1","revision":"1"},"kvs":)") +
+                          kvs + "}")
+                  .error()
+                  .code.value(),
+              EBADMSG)
+        << kvs;
+}
+
+struct RefusalCase {
   const char* name;
   int status;
   const char* body;
+  int code;
   const char* text;
+  bool token = false;
 };
-class EtcdErrors : public testing::TestWithParam<ErrorCase> {};
+class EtcdRefusals : public testing::TestWithParam<RefusalCase> {};
 
-TEST_P(EtcdErrors, SayWhatEtcdSaid) {
-  const auto range = parse_range(GetParam().status, GetParam().body);
-  ASSERT_FALSE(range);
-  EXPECT_NE(range.error().message().find(GetParam().text), std::string::npos)
-      << range.error().message();
+TEST_P(EtcdRefusals, SayWhatEtcdSaid) {
+  const auto& c = GetParam();
+  const auto [error, token] = parse_refusal(c.status, c.body);
+  EXPECT_EQ(error.code.value(), c.code) << error.message();
+  EXPECT_EQ(token, c.token);
+  EXPECT_NE(error.context.find(c.text), std::string::npos) << error.context;
 }
 INSTANTIATE_TEST_SUITE_P(
-    Cases, EtcdErrors,
+    Cases, EtcdRefusals,
     testing::Values(
-        ErrorCase{
-            "v34", 503,
+        RefusalCase{
+            "no_leader", 503,
             R"({"error":"etcdserver: no leader","message":"etcdserver: no leader","code":14})",
-            "HTTP status 503: etcdserver: no leader"},
-        ErrorCase{"v36", 400, R"({"code":11,"message":"compacted","details":[]})",
-                  "400: compacted"},
-        ErrorCase{"v32", 400, R"({"error":"old","code":3})", "400: old"},
-        ErrorCase{"object", 500, R"({"error":{"message":"inner"}})", "500: inner"},
-        ErrorCase{"html", 502, "<html>\r\n<b>Bad Gateway</b>", "<html>\\x0d\\x0a<b>Bad"},
-        ErrorCase{"empty", 404, "", "HTTP status 404"},
-        ErrorCase{"html_200", 200, "<html>", "answer of a range"},
-        ErrorCase{"cut", 200, R"({"header":{"cluster_id":"1","rev)", "answer of a range"},
-        ErrorCase{"foreign", 200, R"({"hello":"world"})", "no revision"},
-        ErrorCase{"array", 200, "[]", "no revision"},
-        ErrorCase{"number", 200, R"({"header":{"cluster_id":"1","revision":"x"}})", "not a number"},
-        ErrorCase{"base64", 200, R"({"header":{"revision":"1"},"kvs":[{"key":"?"}]})", "base64"},
-        ErrorCase{"types", 200, R"({"header":{"revision":"1"},"kvs":[{"key":7}]})", "answer of"}),
+            EREMOTEIO, "HTTP status 503: etcdserver: no leader"},
+        RefusalCase{"leader_changed", 503, R"({"error":"etcdserver: leader changed","code":14})",
+                    EREMOTEIO, "503: etcdserver: leader changed"},
+        RefusalCase{"no_quorum_range", 503,
+                    R"({"error":"etcdserver: request timed out","code":14})", ETIMEDOUT,
+                    "request timed out"},
+        RefusalCase{"no_quorum_put", 500,
+                    R"({"error":"context deadline exceeded","message":"context deadline exceeded",
+                    "code":2})",
+                    ETIMEDOUT, "context deadline exceeded"},
+        RefusalCase{
+            "compacted", 400,
+            R"({"error":"etcdserver: mvcc: required revision has been compacted","code":11})",
+            ESTALE, "has been compacted"},
+        RefusalCase{"future", 400,
+                    R"({"message":"etcdserver: mvcc: required revision is a future revision",
+                    "code":11})",
+                    ESTALE, "future revision"},
+        RefusalCase{
+            "v36", 400,
+            R"({"code":11,"message":"etcdserver: mvcc: required revision has been compacted",
+                    "details":[]})",
+            ESTALE, "compacted"},
+        RefusalCase{"v32", 400, R"({"error":"etcdserver: key is not provided","code":3})",
+                    EREMOTEIO, "400: etcdserver: key is not provided"},
+        RefusalCase{"wrong_password", 400,
+                    R"({"error":"etcdserver: authentication failed, invalid user ID or password",
+                    "message":"etcdserver: authentication failed, invalid user ID or password",
+                    "code":3})",
+                    EACCES, "invalid user ID or password"},
+        RefusalCase{"no_token", 400, R"({"error":"etcdserver: user name is empty","code":3})",
+                    EACCES, "user name is empty", true},
+        RefusalCase{"old_token", 401, R"({"error":"etcdserver: invalid auth token","code":16})",
+                    EACCES, "invalid auth token", true},
+        RefusalCase{"old_permissions", 400,
+                    R"({"error":"etcdserver: revision of auth store is old","code":3})", EACCES,
+                    "is old", true},
+        RefusalCase{"denied", 403, R"({"error":"etcdserver: permission denied","code":7})", EACCES,
+                    "permission denied"},
+        RefusalCase{"common_name", 400,
+                    "CommonName of client sending a request against gateway will be ignored and "
+                    "not used as expected\n",
+                    EACCES, "whose subject has no CN"},
+        RefusalCase{"no_lease", 404,
+                    R"({"error":"etcdserver: requested lease not found","code":5})", ENOENT,
+                    "requested lease not found"},
+        RefusalCase{"no_gateway", 404, "404 page not found\n", ENOTSUP, "404 page not found"},
+        RefusalCase{"no_gateway_v36", 404, R"({"code":5,"message":"Not Found","details":[]})",
+                    ENOTSUP, "404: Not Found"},
+        RefusalCase{"too_many_operations", 400,
+                    R"({"error":"etcdserver: too many operations in txn request","code":3})",
+                    EREMOTEIO, "too many operations"},
+        RefusalCase{"object", 500, R"({"error":{"message":"inner"}})", EREMOTEIO, "500: inner"},
+        RefusalCase{"html", 502, "<html>\r\n<b>Bad Gateway</b>", EBADMSG,
+                    "502: <html>\\x0d\\x0a<b>Bad Gateway</b>; is this etcd?"},
+        RefusalCase{"redirect", 301, "", EBADMSG, "is this etcd?"},
+        RefusalCase{"empty", 500, "", EREMOTEIO, "HTTP status 500"},
+        RefusalCase{"proxy_timeout", 504, "upstream", ETIMEDOUT, "504: upstream"},
+        RefusalCase{"plain_http", 400, "Client sent an HTTP request to an HTTPS server.\n",
+                    EREMOTEIO, "must be an https:// URL"},
+        RefusalCase{"odd_code", 400, R"({"error":"x","code":"3"})", EREMOTEIO, "400: x"}),
     [](const auto& test) { return test.param.name; });
-
-TEST(EtcdCodec, ReadsCreatedProgressAndEvents) {
-  const auto created = parse_watch_message(
-      R"({"result":{"header":{"cluster_id":"9","revision":"3"},"created":true,"watch_id":"1"}})");
-  EXPECT_TRUE(created.value().created);
-  EXPECT_EQ(created.value().watch_id, 1);
-  const auto put = parse_watch_message(
-      R"({"result":{"header":{"cluster_id":"9","revision":"4"},"events":[{"kv":{"key":"L3N2Yy9h",
-      "create_revision":"2","mod_revision":"4","version":"2","value":"djI="}}]}})");
-  ASSERT_EQ(put.value().events.size(), 1U);
-  EXPECT_FALSE(put->events[0].is_delete);
-  EXPECT_EQ(put->events[0].kv.value, "v2");
-  EXPECT_FALSE(put->events[0].previous);
-  const auto gone = parse_watch_message(
-      R"({"result":{"header":{"revision":"5"},"events":[{"type":"DELETE","kv":{"key":"L3N2Yy9i",
-      "mod_revision":"5"},"prev_kv":{"key":"L3N2Yy9i","mod_revision":"3","lease":"77"}}]}})");
-  ASSERT_EQ(gone.value().events.size(), 1U);
-  EXPECT_TRUE(gone->events[0].is_delete);
-  EXPECT_EQ(gone->events[0].previous.value().lease, 77);
-  const auto progress = parse_watch_message(R"({"result":{"header":{"revision":"10"}}})");
-  EXPECT_EQ(progress.value().header.revision, 10);
-  EXPECT_FALSE(progress->created);
-}
-
-TEST(EtcdCodec, ReadsHowWatchesEnd) {
-  const auto compacted = parse_watch_message(
-      R"({"result":{"header":{"cluster_id":"9"},"canceled":true,"compact_revision":"4"}})");
-  EXPECT_TRUE(compacted.value().canceled);
-  EXPECT_EQ(compacted->compact_revision, 4);
-  const auto denied = parse_watch_message(
-      R"({"result":{"watch_id":"-1","created":true,"canceled":true,"cancel_reason":"denied"}})");
-  EXPECT_TRUE(denied.value().created && denied->canceled);
-  EXPECT_EQ(denied->reason, "denied");
-  const auto error = parse_watch_message(
-      R"({"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader"}})");
-  EXPECT_TRUE(error.value().canceled);
-  EXPECT_EQ(error->reason, "etcdserver: no leader");
-  EXPECT_TRUE(parse_watch_message("{}").value().canceled);
-  for (const char* bad :
-       {"", "<html>", R"({"result":{"events":[{}]}})", R"({"result":{"events":7}})"})
-    EXPECT_FALSE(parse_watch_message(bad)) << bad;
-}
-
-TEST(LineSplitter, CutsLinesHoweverTheyArrive) {
-  const std::string text = "{\"a\":1}\n\n{\"b\":2}\n{\"c\"";
-  for (std::size_t step = 1; step <= text.size(); ++step) {
-    LineSplitter splitter(100);
-    std::vector<std::string> lines;
-    for (std::size_t at = 0; at < text.size(); at += step)
-      if (const auto fed = splitter.feed(std::string_view(text).substr(at, step)); fed)
-        lines.insert(lines.end(), fed->begin(), fed->end());
-    EXPECT_EQ(lines, (std::vector<std::string>{"{\"a\":1}", "{\"b\":2}"})) << step;
-  }
-}
-
-TEST(LineSplitter, RefusesALineWithoutEnd) {
-  LineSplitter splitter(10);
-  EXPECT_TRUE(splitter.feed("0123456789"));
-  EXPECT_EQ(splitter.feed("0").error().code.value(), EMSGSIZE);
-}
 
 }  // namespace
 }  // namespace lb::etcd
