@@ -28,6 +28,15 @@ void log_change(std::string& last, std::string error) {
   last = std::move(error);
 }
 
+const DesiredBackend* find_departed(const DesiredService& service, const Address& address) {
+  const auto found = std::lower_bound(
+      service.backends.begin(), service.backends.end(), address,
+      [](const DesiredBackend& b, const Address& a) { return b.backend.address < a; });
+  const bool departed =
+      found != service.backends.end() && found->backend.address == address && found->departed;
+  return departed ? &*found : nullptr;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::string& state_dir,
@@ -53,9 +62,9 @@ Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSetting
       settings_(settings),
       clocks_(std::move(clocks)),
       slots_(std::move(slots)),
-      store_(state_dir + "/sources"),
       drains_(std::move(drains)),
       departures_(std::move(departures)),
+      saver_(state_dir + "/sources", departures_),
       reconciler_(dataplane, std::move(options)),
       drain_watch_(dataplane) {}
 
@@ -86,7 +95,8 @@ bool Engine::turn(std::size_t limit) {
   // Only here, when all is applied: a count of 0 means something only for what has weight 0.
   if (!watched_.empty() && next_look_ <= now) look_after_drains(now);
   if (replan_) return true;
-  save(now, false);
+  // After applying, so that the kernel need not wait for the disk.
+  saver_.save(slots_, now);
   return false;
 }
 
@@ -185,9 +195,8 @@ void Engine::plan_watch(SysTime now) {
     WatchedBackend watched{key.first, key.second, false};
     if (const auto service = reconciler_.desired().find(key.first);
         service != reconciler_.desired().end())
-      for (const DesiredBackend& b : service->second->backends)
-        if (b.departed && b.backend.address == key.second)
-          watched.terminate = terminates(*service->second, b, now);
+      if (const DesiredBackend* b = find_departed(*service->second, key.second))
+        watched.terminate = terminates(*service->second, *b, now);
     watched_.push_back(watched);
   }
   const bool some_end =
@@ -199,6 +208,7 @@ void Engine::plan_watch(SysTime now) {
         if (b.reason == Reason::Operator && !b.departed && terminates(*service, b, now))
           watched_.push_back({key, b.backend.address, true});
   std::sort(watched_.begin(), watched_.end());
+  drain_watch_.keep_only(watched_);
 }
 
 void Engine::plan_next_deadline(SysTime now) {
@@ -224,25 +234,14 @@ void Engine::look_after_drains(SteadyTime now) {
   }
 }
 
-// After applying, so that the kernel need not wait for the disk. Departures go first: a snapshot that
-// lacks a backend whose departure was not saved would forget its connections after a crash.
-void Engine::save(SteadyTime now, bool at_once) {
-  std::string error;
-  if (auto saved = departures_.save(); !saved) error = saved.error().message();
-  for (const auto& slot : slots_)
-    if (auto saved = slot->save(store_, now, at_once); !saved) error = saved.error().message();
-  log_change(save_error_, std::move(error));
-}
-
 SteadyTime Engine::next_wakeup() const {
   if (replan_) return SteadyTime::min();
   SteadyTime next = std::min(reconciler_.next_wakeup(), next_collect_);
   if (!watched_.empty()) next = std::min(next, next_look_);
   if (deadline_) next = std::min(next, clocks_.steady() + (*deadline_ - clocks_.wall()));
-  for (const auto& slot : slots_) {
+  if (const auto at = saver_.next_save(slots_)) next = std::min(next, *at);
+  for (const auto& slot : slots_)
     if (const auto at = slot->next_recheck()) next = std::min(next, *at);
-    if (const auto at = slot->next_save()) next = std::min(next, *at);
-  }
   return next;
 }
 

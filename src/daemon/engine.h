@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/saver.h"
 #include "daemon/source_slot.h"
 #include "dataplane/dataplane.h"
 #include "reconcile/drain_watch.h"
@@ -17,7 +18,6 @@
 #include "state/departures.h"
 #include "state/drains.h"
 #include "state/merge.h"
-#include "state/store.h"
 
 namespace lb {
 
@@ -27,8 +27,6 @@ struct EngineSettings {
   bool terminate_on_timeout = false;
   bool scope_all = false;
 };
-
-using SourceSlots = std::vector<std::shared_ptr<SourceSlot>>;  // in the order of the configuration
 
 class Engine {
  public:
@@ -50,9 +48,10 @@ class Engine {
 
   // Everything now and whole, for the operator who waits for it.
   void apply_all();
-  [[nodiscard]] Result<> settle() { return dataplane_.settle(); }
-  // Writes what was delivered and not yet saved, before the end.
-  void save_all() { save(clocks_.steady(), true); }
+  // Departures and snapshots are saved there from now on, instead of within turn().
+  void save_in(Saver::Background background) { saver_.use(std::move(background)); }
+  // Saves what is not saved yet, within the call; the background has run dry.
+  void save_all() { saver_.save_all(slots_); }
   // After changes of drains, or when a guard was overruled.
   void replan_soon() { replan_ = true; }
 
@@ -80,16 +79,15 @@ class Engine {
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
                                 SysTime now) const;
   void look_after_drains(SteadyTime now);
-  void save(SteadyTime now, bool at_once);
   StepResult step(std::size_t limit);
 
   Dataplane& dataplane_;
   EngineSettings settings_;
   Clocks clocks_;
   SourceSlots slots_;
-  SnapshotStore store_;
   Drains drains_;
   Departures departures_;
+  Saver saver_;
   Reconciler reconciler_;
   DrainWatch drain_watch_;
 
@@ -103,7 +101,7 @@ class Engine {
   std::vector<WatchedBackend> watched_;  // sorted
   SteadyTime next_look_{};
   SteadyTime next_collect_{};
-  std::string save_error_, drain_error_;  // the last, while it lasts
+  std::string drain_error_;  // the last, while it lasts
 };
 
 }  // namespace lb

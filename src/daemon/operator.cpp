@@ -3,10 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/event.h"
 #include "daemon/views.h"
 
 namespace lb {
@@ -24,6 +28,23 @@ Result<Drain> to_drain(const DrainTarget& what) {
   LB_TRY(drain.target, Drain::parse_target(what.target));
   if (!what.service.empty()) drain.service = what.service;
   return drain;
+}
+
+// Dataplane::settle() to wait for. What it answers into lives as long as either side.
+asio::awaitable<Result<>> settled(Dataplane& dataplane) {
+  struct Answer {
+    Event told;
+    Result<> result;
+  };
+  const auto answer =
+      std::make_shared<Answer>(Answer{Event(co_await asio::this_coro::executor), {}});
+  dataplane.settle([answer](Result<> result) {
+    answer->result = std::move(result);
+    answer->told.notify();
+  });
+  const Event::Woken woken = co_await answer->told.wait();
+  if (woken != Event::Woken::Notified) co_return fail(ECANCELED, "wait for the grace period");
+  co_return answer->result;
 }
 
 }  // namespace
@@ -103,7 +124,10 @@ Result<std::vector<SourceView>> Operator::sources() {
 }
 
 asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::drain(DrainRequest request) {
-  co_return drain_now(request);
+  LB_CO_TRY(const Drain order, drain_now(request));
+  const Result<> done = co_await settled(engine_.dataplane());
+  if (!done) co_return tl::unexpected(done.error());
+  co_return covered_by(order);
 }
 
 asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::undrain(DrainTarget what) {
@@ -114,7 +138,7 @@ asio::awaitable<Result<Accepted>> Operator::accept(std::string source) {
   co_return accept_now(source);
 }
 
-Result<std::vector<DrainedBackend>> Operator::drain_now(const DrainRequest& request) {
+Result<Drain> Operator::drain_now(const DrainRequest& request) {
   LB_TRY(Drain order, to_drain(request.what));
   if (!covers_any(order, engine_.reconciler().desired()))
     return fail(ENOENT, fmt::format("no backend or host {}{}", request.what.target,
@@ -131,8 +155,7 @@ Result<std::vector<DrainedBackend>> Operator::drain_now(const DrainRequest& requ
   changed_();
   LB_TRY(auto backends, covered_by(order));
   LB_CHECK(check_programmed(backends));
-  LB_CHECK(engine_.settle());
-  return covered_by(order);
+  return order;
 }
 
 // The order is saved and tried again, but whoever waits for it must not believe that it holds.

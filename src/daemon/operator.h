@@ -37,9 +37,8 @@ class Operator final : public Control {
   asio::awaitable<Result<Accepted>> accept(std::string source) override;
 
  private:
-  // The work of drain(), undrain() and accept(): nothing in it suspends, since the kernel answers
-  // within the call.
-  [[nodiscard]] Result<std::vector<DrainedBackend>> drain_now(const DrainRequest& request);
+  // The work of drain(), undrain() and accept() up to where the kernel has it; nothing in it suspends.
+  [[nodiscard]] Result<Drain> drain_now(const DrainRequest& request);
   [[nodiscard]] Result<std::vector<DrainedBackend>> undrain_now(const DrainTarget& what);
   [[nodiscard]] Result<Accepted> accept_now(const std::string& source);
 

@@ -7,10 +7,6 @@
 namespace lb {
 namespace {
 
-// Up to here a save is done after each change: some thousand backends.
-constexpr std::chrono::milliseconds kQuickSave{20};
-constexpr std::chrono::milliseconds kLongestWait{1'000};  // what a crash may make us forget
-
 std::size_t count_backends(const Snapshot& snapshot) {
   std::size_t count = 0;
   for (const ServicePtr& service : snapshot.services) count += service->backends.size();
@@ -75,19 +71,12 @@ void SourceSlot::set_guard(GuardOptions options) {
   guard_ = std::move(fresh);
 }
 
-Result<> SourceSlot::save(const SnapshotStore& store, SteadyTime now, bool at_once) {
-  if (!unsaved_ || !guard_.accepted() || (!at_once && now < save_not_before_)) return {};
-  unsaved_ = false;  // also after an error: the next change tries again
-  const auto begin = std::chrono::steady_clock::now();
-  auto saved = store.save(name_, *guard_.accepted());
-  const auto took = std::chrono::steady_clock::now() - begin;
-  save_not_before_ =
-      took < kQuickSave ? now : now + std::min<std::chrono::nanoseconds>(20 * took, kLongestWait);
-  return saved;
-}
-
-std::optional<SteadyTime> SourceSlot::next_save() const {
-  return unsaved_ ? std::optional(save_not_before_) : std::nullopt;
+std::function<Result<>()> SourceSlot::unsaved(const SnapshotStore& store) {
+  if (!has_unsaved()) return {};
+  unsaved_ = false;
+  // Cheap: a snapshot shares its services.
+  return
+      [store, name = name_, snapshot = *guard_.accepted()] { return store.save(name, snapshot); };
 }
 
 std::optional<SteadyTime> SourceSlot::next_recheck() const {

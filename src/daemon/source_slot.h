@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,10 +38,11 @@ class SourceSlot {
   std::size_t accept();
   void set_guard(GuardOptions options);
 
-  // Writes the snapshot that is in force, if it was not yet. Large ones take turns with the rest:
-  // after a save that took long, the next one waits twenty times as long.
-  [[nodiscard]] Result<> save(const SnapshotStore& store, SteadyTime now, bool at_once);
-  [[nodiscard]] std::optional<SteadyTime> next_save() const;
+  // Writes the snapshot that is in force, in whatever thread; empty: that was handed out already. If
+  // it fails, say so, and it is handed out again.
+  [[nodiscard]] std::function<Result<>()> unsaved(const SnapshotStore& store);
+  void save_failed() { unsaved_ = true; }
+  [[nodiscard]] bool has_unsaved() const { return unsaved_ && guard_.accepted(); }
   [[nodiscard]] std::optional<SteadyTime> next_recheck() const;
 
   [[nodiscard]] SourceInput input() const;
@@ -67,7 +69,6 @@ class SourceSlot {
   std::string error_;       // the last failure while it lasts
   std::vector<std::string> warnings_;
   bool unsaved_ = false;
-  SteadyTime save_not_before_{};
 };
 
 }  // namespace lb

@@ -40,9 +40,11 @@ class Dataplane {
   [[nodiscard]] virtual Result<> upsert(const ProgrammedService& service) = 0;
   [[nodiscard]] virtual Result<> remove(const ServiceKey& key) = 0;
 
-  // Returns when no hook can be using anything that was replaced before the call (RCU grace period,
-  // some 10 ms): a backend that got weight 0 before it is chosen no more.
-  [[nodiscard]] virtual Result<> settle() = 0;
+  // Calls `done` when no hook can be using anything that was replaced before this call (RCU grace
+  // period, 10 ms and more): a backend that got weight 0 before it is chosen no more. From the loop,
+  // or at once where there is nothing to wait for.
+  using Settled = std::function<void(Result<>)>;
+  virtual void settle(Settled done) = 0;
 
   // Frees what is unused by now (backends without connections that left their service). Cheap; call
   // it about once a second.

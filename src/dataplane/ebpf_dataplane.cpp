@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/spawn.h"
+#include "base/worker.h"
 #include "ebpf/events.h"
 #include "ebpf/kernel_objects.h"
 #include "ebpf/links.h"
@@ -41,13 +42,14 @@ ConnectFailure::Kind kind_of(const lb_event& event) {
 
 class EbpfDataplane final : public Dataplane {
  public:
-  EbpfDataplane(EbpfOptions options, UniqueFd lock, bpf::Skeleton skeleton, bpf::Links links,
-                bpf::Maps maps)
+  EbpfDataplane(asio::io_context& io, EbpfOptions options, UniqueFd lock, bpf::Skeleton skeleton,
+                bpf::Links links, bpf::Maps maps)
       : options_(std::move(options)),
         lock_(std::move(lock)),
         skeleton_(std::move(skeleton)),
         links_(std::move(links)),
-        table_(std::move(maps)) {}
+        table_(std::move(maps)),
+        grace_(io, "lbd-grace") {}
 
   Result<> start(asio::io_context& io);
 
@@ -57,7 +59,7 @@ class EbpfDataplane final : public Dataplane {
     return table_.upsert(service, Clock::now());
   }
   Result<> remove(const ServiceKey& key) override { return table_.remove(key, Clock::now()); }
-  Result<> settle() override;
+  void settle(Settled done) override;
   Result<> collect() override;
   Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
@@ -85,6 +87,7 @@ class EbpfDataplane final : public Dataplane {
   std::uint64_t missed_events_ = 0;  // when the last recount began
   std::uint64_t repairs_ = 0;
   Clock::time_point last_look_;
+  Worker grace_;
 };
 
 Result<> EbpfDataplane::start(asio::io_context& io) {
@@ -109,11 +112,12 @@ Result<ObservedService> EbpfDataplane::read(const ServiceKey& key) {
   return *std::move(observed);
 }
 
-Result<> EbpfDataplane::settle() {
-  const auto began = Clock::now();
-  LB_CHECK(bpf::wait_for_grace_period());
-  table_.grace_passed(began);
-  return {};
+void EbpfDataplane::settle(Settled done) {
+  grace_.run(bpf::wait_for_grace_period,
+             [this, began = Clock::now(), done = std::move(done)](Result<> waited) {
+               if (waited) table_.grace_passed(began);
+               done(std::move(waited));
+             });
 }
 
 Result<> EbpfDataplane::recount() {
@@ -222,7 +226,7 @@ Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, Ebp
   LB_TRY(bpf::Loaded loaded, bpf::load(load_options));
   LB_TRY(bpf::Links links, bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs));
   LB_CHECK(bpf::finish_move(load_options, loaded));
-  auto out = std::make_unique<EbpfDataplane>(std::move(options), std::move(loaded.lock),
+  auto out = std::make_unique<EbpfDataplane>(io, std::move(options), std::move(loaded.lock),
                                              std::move(loaded.skeleton), std::move(links),
                                              std::move(loaded.maps));
   LB_CHECK(out->start(io));

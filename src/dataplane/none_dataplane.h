@@ -14,7 +14,7 @@ class NoneDataplane : public Dataplane {
   [[nodiscard]] Result<ObservedService> read(const ServiceKey& key) override;
   [[nodiscard]] Result<> upsert(const ProgrammedService& service) override;
   [[nodiscard]] Result<> remove(const ServiceKey& key) override;
-  [[nodiscard]] Result<> settle() override { return {}; }
+  void settle(Settled done) override { done({}); }
   [[nodiscard]] Result<> collect() override { return {}; }
   [[nodiscard]] Result<std::uint64_t> count_udp(const ServiceKey&, const Address&) override {
     return 0;

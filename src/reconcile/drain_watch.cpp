@@ -1,14 +1,19 @@
 #include "reconcile/drain_watch.h"
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 namespace lb {
 namespace {
 
 std::uint64_t active_in(const ObservedService& service, const Address& backend) {
-  for (const ObservedBackend& b : service.backends)
-    if (b.address == backend) return b.active_connections.value_or(0);
-  return 0;
+  const auto found =
+      std::lower_bound(service.backends.begin(), service.backends.end(), backend,
+                       [](const ObservedBackend& b, const Address& a) { return b.address < a; });
+  return found != service.backends.end() && found->address == backend
+             ? found->active_connections.value_or(0)
+             : 0;
 }
 
 }  // namespace
@@ -42,13 +47,38 @@ DrainWatch::Look DrainWatch::look(std::span<const WatchedBackend> watched) {
     for (const ServiceKey key = it->service; it != watched.end() && it->service == key; ++it)
       if (service) look_at(*it, *service, look, empty);
   }
-  if (!std::includes(settled_.begin(), settled_.end(), empty.begin(), empty.end()))
-    if (auto settled = dataplane_.settle(); !settled) {
-      look.errors.push_back(std::move(settled).error());
-      empty.clear();
-    }
-  settled_ = std::move(empty);
+  settled_.clear();  // who was in it has finished, or had connections again
+  std::erase_if(settling_, [&](const Id& id) { return !empty.contains(id); });
+  settle(std::move(empty));
+  if (settle_error_) look.errors.push_back(*std::exchange(settle_error_, std::nullopt));
   return look;
+}
+
+// One at a time: what is found meanwhile goes with the next.
+void DrainWatch::settle(std::set<Id> empty) {
+  if (busy_ || empty.empty()) return;
+  settling_ = std::move(empty);
+  busy_ = true;
+  dataplane_.settle([this](Result<> settled) {
+    busy_ = false;
+    if (settled)
+      settled_.merge(settling_);
+    else
+      settle_error_ = std::move(settled).error();
+    settling_.clear();
+  });
+}
+
+void DrainWatch::keep_only(std::span<const WatchedBackend> watched) {
+  const auto left = [&](const Id& id) {
+    const auto at = std::lower_bound(
+        watched.begin(), watched.end(), id, [](const WatchedBackend& w, const Id& i) {
+          return std::tie(w.service, w.backend) < std::tie(i.first, i.second);
+        });
+    return at == watched.end() || at->service != id.first || at->backend != id.second;
+  };
+  std::erase_if(settling_, left);
+  std::erase_if(settled_, left);
 }
 
 void DrainWatch::look_at(const WatchedBackend& watched,

@@ -39,6 +39,8 @@ class DrainWatch {
   };
   // One look at all of them; `watched` is sorted, and has been programmed with weight 0.
   [[nodiscard]] Look look(std::span<const WatchedBackend> watched);
+  // What is watched no more begins anew when it comes back.
+  void keep_only(std::span<const WatchedBackend> watched);
 
   // Connections to it now; nullopt when the dataplane does not know the service.
   [[nodiscard]] Result<std::optional<std::uint64_t>> connections(const Id& id);
@@ -50,10 +52,14 @@ class DrainWatch {
   void look_at(const WatchedBackend& watched, const std::optional<ObservedService>& service,
                Look& look, std::set<Id>& empty);
 
+  void settle(std::set<Id> empty);
+
   Dataplane& dataplane_;
   // Had no connection at a look. A connect that chose such a backend just before may not be counted
-  // yet: only when the dataplane has settled after that look, a second 0 is final.
-  std::set<Id> settled_;
+  // yet: only when the dataplane has settled after that look, a further 0 is final.
+  std::set<Id> settling_, settled_;
+  bool busy_ = false;  // the dataplane settles for settling_, or for what was in it
+  std::optional<Error> settle_error_;
 };
 
 }  // namespace lb

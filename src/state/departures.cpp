@@ -47,6 +47,13 @@ Result<std::pair<Departures::Key, Departure>> departure_from(const json& value) 
   return std::pair{Departures::Key{key, out.backend.address}, std::move(out)};
 }
 
+Result<> write(const std::string& path, const Departures::Map& departures) {
+  json list = json::array();
+  for (const auto& [key, departure] : departures) list.push_back(to_json(key, departure));
+  return write_file_atomically(
+      path, encode_json({{"version", kVersion}, {"departures", std::move(list)}}));
+}
+
 }  // namespace
 
 Result<Departures> Departures::open(std::string path, std::chrono::milliseconds timeout,
@@ -190,14 +197,10 @@ const Departure* Departures::find(const ServiceKey& key, const Address& backend)
   return found == departures_.end() ? nullptr : &found->second;
 }
 
-Result<> Departures::save() {
-  if (!dirty_ || path_.empty()) return {};
-  json list = json::array();
-  for (const auto& [key, departure] : departures_) list.push_back(to_json(key, departure));
-  LB_CHECK(write_file_atomically(
-      path_, encode_json({{"version", kVersion}, {"departures", std::move(list)}})));
+std::function<Result<>()> Departures::unsaved() {
+  if (!has_unsaved()) return {};
   dirty_ = false;
-  return {};
+  return [path = path_, departures = departures_] { return write(path, departures); };
 }
 
 }  // namespace lb

@@ -1,9 +1,10 @@
 // Backends and whole services that left their source but may still have connections. They keep their
 // identity until the connections are gone. Saved with wall times, because a restart must not start
-// their deadlines anew. Pure but for open() and save().
+// their deadlines anew. Pure but for open() and what unsaved() returns.
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -63,8 +64,11 @@ class Departures {
   [[nodiscard]] const Map& all() const { return departures_; }
   [[nodiscard]] const Departure* find(const ServiceKey& key, const Address& backend) const;
 
-  // Writes the file if anything changed since the last time.
-  [[nodiscard]] Result<> save();
+  // Writes what has changed since the last call, in whatever thread; empty: nothing has. If it fails,
+  // say so, and it is handed out again.
+  [[nodiscard]] std::function<Result<>()> unsaved();
+  void save_failed() { dirty_ = true; }
+  [[nodiscard]] bool has_unsaved() const { return dirty_ && !path_.empty(); }
   void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
  private:

@@ -24,10 +24,12 @@ class FakeDataplane : public NoneDataplane {
   std::map<Id, std::uint64_t> active;      // connections, TCP and UDP
   std::map<Id, std::uint64_t> survivors;   // how many a terminate() leaves
   bool failing_reads = false;
+  bool slow_to_settle = false;  // then the test calls what is in `unsettled`
 
   // --- what the test looks at
   std::size_t writes = 0;
   std::vector<std::string> calls;  // "upsert tcp://127.0.0.1:80", "remove ...", "settle"
+  std::vector<Settled> unsettled;
   std::function<void(const ConnectFailure&)> on_failure;
 
   [[nodiscard]] const std::map<ServiceKey, ProgrammedService>& services() const {
@@ -61,9 +63,12 @@ class FakeDataplane : public NoneDataplane {
     LB_CHECK(write("remove", key));
     return NoneDataplane::remove(key);
   }
-  [[nodiscard]] Result<> settle() override {
+  void settle(Settled done) override {
     calls.emplace_back("settle");
-    return {};
+    if (slow_to_settle)
+      unsettled.push_back(std::move(done));
+    else
+      done({});
   }
   [[nodiscard]] Result<std::uint64_t> count_udp(const ServiceKey& key,
                                                 const Address& backend) override {

@@ -149,7 +149,7 @@ TEST_F(Choice, DrainedBackendIsChosenNoMoreOnceSettled) {
   });
   for (int round = 0; round < 20; ++round) {
     publish(kService, backends({0, 1}));
-    ASSERT_TRUE(dataplane_->settle());
+    settle();
     const int chosen = total(kService, "127.0.0.1:7001");
     std::this_thread::sleep_for(std::chrono::milliseconds(20));  // load must not reach it meanwhile
     EXPECT_EQ(total(kService, "127.0.0.1:7001"), chosen);

@@ -1,6 +1,8 @@
 // The real hooks in a sandbox, programmed directly: no daemon, no source.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -78,6 +80,17 @@ class DataplaneNetns : public testing::Test {
   int total(std::string_view service, std::string_view backend) {
     const auto observed = observe(service, backend);
     return observed ? static_cast<int>(observed->total_connections) : -1;
+  }
+
+  // Runs the loop until nothing that was replaced before is in use any more.
+  void settle() {
+    bool settled = false;
+    dataplane_->settle([&](const Result<>& done) { settled = done.has_value(); });
+    io_.restart();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!settled && std::chrono::steady_clock::now() < deadline)
+      io_.run_one_for(std::chrono::milliseconds(10));
+    ASSERT_TRUE(settled);
   }
 
   // Failure events that arrived so far.

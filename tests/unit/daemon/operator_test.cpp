@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
 
 #include "engine_fixture.h"
 #include "support/run_awaitable.h"
@@ -47,6 +50,42 @@ TEST_F(OperatorTest, DrainAnswersOnlyAfterItIsProgrammedAndSettled) {
   EXPECT_THAT(dataplane_.calls, ElementsAre("upsert tcp://127.0.0.1:80", "settle"));
   EXPECT_THAT(programmed("127.0.0.1:80"),
               ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 1}));
+}
+
+TEST_F(OperatorTest, DrainDoesNotAnswerWhileTheDataplaneSettles) {
+  dataplane_.slow_to_settle = true;
+  Operator control = make();
+  asio::io_context io{1};
+  Result<std::vector<DrainedBackend>> drained = fail("no answer yet");
+  asio::co_spawn(io, control.drain(request("10.0.0.2:9000")),
+                 [&](const std::exception_ptr&, auto answer) { drained = std::move(answer); });
+  io.poll();
+  EXPECT_FALSE(drained);
+  ASSERT_EQ(dataplane_.unsettled.size(), 1U);
+  dataplane_.active[{web_, two_}] = 1;  // it had chosen the backend just before
+  dataplane_.unsettled.at(0)({});
+  io.poll();
+  ASSERT_TRUE(drained);
+  EXPECT_EQ(drained->front().connections, 1U);
+}
+
+TEST_F(OperatorTest, DrainWhoseClientIsGoneHoldsAllTheSame) {
+  dataplane_.slow_to_settle = true;
+  Operator control = make();
+  asio::io_context io{1};
+  asio::cancellation_signal gone;
+  std::string error;
+  asio::co_spawn(
+      io, control.drain(request("10.0.0.2:9000")),
+      asio::bind_cancellation_slot(gone.slot(), [&](const std::exception_ptr&, auto answer) {
+        error = answer ? "none" : answer.error().message();
+      }));
+  io.poll();
+  gone.emit(asio::cancellation_type::terminal);
+  io.poll();
+  EXPECT_THAT(error, HasSubstr("grace period"));
+  dataplane_.unsettled.at(0)({});
+  EXPECT_EQ(engine_->drains().all().size(), 1U);
 }
 
 TEST_F(OperatorTest, DrainSurvivesARestart) {

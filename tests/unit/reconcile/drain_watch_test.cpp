@@ -49,6 +49,43 @@ TEST_F(DrainWatchTest, ConnectionSeenAfterTheFirstZeroKeepsIt) {
   EXPECT_THAT(look(web_).finished, ElementsAre(DrainWatch::Id{web_, one_}));
 }
 
+TEST_F(DrainWatchTest, FinishesNothingWhileTheDataplaneSettles) {
+  dataplane_.slow_to_settle = true;
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(look(web_).finished, IsEmpty());
+  EXPECT_THAT(dataplane_.calls, ElementsAre("settle")) << "one at a time";
+  dataplane_.unsettled.at(0)({});
+  EXPECT_THAT(look(web_).finished, ElementsAre(DrainWatch::Id{web_, one_}));
+}
+
+TEST_F(DrainWatchTest, ConnectionSeenWhileTheDataplaneSettlesKeepsIt) {
+  dataplane_.slow_to_settle = true;
+  (void)look(web_);
+  dataplane_.active[{web_, one_}] = 1;
+  (void)look(web_);
+  dataplane_.unsettled.at(0)({});
+  dataplane_.active[{web_, one_}] = 0;
+  EXPECT_THAT(look(web_).finished, IsEmpty());
+  dataplane_.unsettled.at(1)({});
+  EXPECT_THAT(look(web_).finished, ElementsAre(DrainWatch::Id{web_, one_}));
+}
+
+TEST_F(DrainWatchTest, BackendThatCameBackInBetweenBeginsAnew) {
+  (void)look(web_);
+  watch_.keep_only({});  // in use again, and chosen perhaps
+  EXPECT_THAT(look(web_).finished, IsEmpty());
+  EXPECT_THAT(look(web_).finished, ElementsAre(DrainWatch::Id{web_, one_}));
+}
+
+TEST_F(DrainWatchTest, FailureToSettleIsReportedAndFinishesNothing) {
+  dataplane_.slow_to_settle = true;
+  (void)look(web_);
+  dataplane_.unsettled.at(0)(fail(EPERM, "settle"));
+  const auto result = look(web_);
+  EXPECT_THAT(result.finished, IsEmpty());
+  EXPECT_EQ(result.errors.size(), 1U);
+  EXPECT_EQ(dataplane_.unsettled.size(), 2U) << "tried again";
+}
+
 TEST_F(DrainWatchTest, WaitsForConnectedUdpSockets) {
   dataplane_.active[{dns_, one_}] = 2;
   (void)look(dns_);

@@ -1,0 +1,145 @@
+#include "daemon/saver.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "base/file.h"
+#include "support/snapshot_builder.h"
+#include "support/temp_folder.h"
+
+namespace lb {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using namespace std::chrono_literals;
+
+// Jobs run when the test says so, and so do the news of their ends.
+class SaverTest : public testing::Test {
+ protected:
+  SaverTest() {
+    spdlog::set_level(spdlog::level::off);
+    slots_.push_back(std::make_shared<SourceSlot>("files", "file", PortRanges(), GuardOptions()));
+    saver_.use([this](auto job, auto done) {
+      waiting_.emplace_back([this, job = std::move(job), done = std::move(done)] {
+        ends_.emplace_back([result = job(), done] { done(result); });
+      });
+    });
+  }
+
+  void deliver(std::string_view backend) {
+    slots_[0]->deliver(snapshot({offered("127.0.0.1:80", {listed(backend)})}), now_);
+  }
+  void depart(std::string_view backend) {
+    departures_.adopt(ServiceKey::parse("127.0.0.1:80").value(), listed(backend).address,
+                      SysTime{});
+  }
+  void save() { saver_.save(slots_, now_); }
+  static void run(std::deque<std::function<void()>>& queue) {
+    for (; !queue.empty(); queue.pop_front()) queue.front()();
+  }
+  void finish() {
+    run(waiting_);
+    run(ends_);
+  }
+  std::string saved() { return read_file(folder_.file("sources/files.json")).value_or(""); }
+  std::string departed() { return read_file(folder_.file("departures.json")).value_or(""); }
+
+  TempFolder folder_;
+  Departures departures_{60s, folder_.file("departures.json")};
+  SourceSlots slots_;
+  SteadyTime now_{1'000h};
+  Saver saver_{folder_.file("sources"), departures_};
+  std::deque<std::function<void()>> waiting_, ends_;
+};
+
+TEST_F(SaverTest, WritesBesideTheLoop) {
+  deliver("10.0.0.1:1");
+  depart("10.0.0.9:9");
+  save();
+  EXPECT_THAT(saved() + departed(), IsEmpty());
+  finish();
+  EXPECT_THAT(saved(), HasSubstr("10.0.0.1:1"));
+  EXPECT_THAT(departed(), HasSubstr("10.0.0.9:9"));
+  save();
+  EXPECT_THAT(waiting_, IsEmpty()) << "all is saved";
+}
+
+TEST_F(SaverTest, SavesOneAtATimeAndOfManyChangesTheLast) {
+  for (const auto* backend : {"10.0.0.1:1", "10.0.0.2:2", "10.0.0.3:3"}) {
+    deliver(backend);
+    save();
+  }
+  EXPECT_EQ(waiting_.size(), 1U);
+  EXPECT_FALSE(saver_.next_save(slots_)) << "not before the one that runs has ended";
+  finish();
+  EXPECT_THAT(saved(), HasSubstr("10.0.0.1:1"));
+  ASSERT_TRUE(saver_.next_save(slots_));
+  now_ += 1s;  // however slow the disk of this machine was
+  save();
+  EXPECT_EQ(waiting_.size(), 1U);
+  finish();
+  EXPECT_THAT(saved(), HasSubstr("10.0.0.3:3"));
+}
+
+TEST_F(SaverTest, SnapshotIsNotSavedBeforeTheDeparturesItCauses) {
+  std::filesystem::create_directory(folder_.file("departures.json"));  // in the way
+  deliver("10.0.0.1:1");
+  depart("10.0.0.9:9");
+  save();
+  finish();
+  EXPECT_THAT(departed() + saved(), IsEmpty());
+}
+
+TEST_F(SaverTest, FailureIsTriedAgainASecondLater) {
+  folder_.write("sources", "no folder");
+  deliver("10.0.0.1:1");
+  depart("10.0.0.9:9");
+  save();
+  finish();
+  EXPECT_THAT(departed(), Not(IsEmpty()));
+  const auto next = saver_.next_save(slots_);
+  ASSERT_TRUE(next);
+  EXPECT_GE(*next, now_ + 1s);
+  save();
+  EXPECT_THAT(waiting_, IsEmpty());
+  std::filesystem::remove(folder_.file("sources"));
+  now_ = *next;
+  save();
+  finish();
+  EXPECT_THAT(saved(), HasSubstr("10.0.0.1:1"));
+}
+
+TEST_F(SaverTest, AtTheEndEverythingIsSavedWithinTheCall) {
+  deliver("10.0.0.1:1");
+  save();
+  run(waiting_);  // but nobody has told
+  deliver("10.0.0.2:2");
+  depart("10.0.0.9:9");
+  saver_.save_all(slots_);
+  EXPECT_THAT(saved(), HasSubstr("10.0.0.2:2"));
+  EXPECT_THAT(departed(), HasSubstr("10.0.0.9:9"));
+  run(ends_);
+  EXPECT_FALSE(saver_.next_save(slots_));
+}
+
+TEST_F(SaverTest, WhatFailedUnnoticedIsSavedAtTheEndToo) {
+  folder_.write("sources", "no folder");
+  deliver("10.0.0.1:1");
+  save();
+  run(waiting_);
+  std::filesystem::remove(folder_.file("sources"));
+  saver_.save_all(slots_);
+  EXPECT_THAT(saved(), HasSubstr("10.0.0.1:1"));
+}
+
+}  // namespace
+}  // namespace lb
