@@ -54,6 +54,10 @@ std::vector<std::uint64_t> sequence_slots(std::span<const Candidate> candidates)
   std::vector<std::uint32_t> weights;
   for (const auto& candidate : candidates) weights.push_back(candidate.weight);
   weights = reduce_weights(weights);
+  // What would come out anyway, without n x n steps: equal weights take turns.
+  if (!weights.empty() &&
+      std::all_of(weights.begin(), weights.end(), [](auto w) { return w == 1; }))
+    return plain_slots(candidates);
   const std::uint64_t limit = std::max<std::uint64_t>(kLongest, candidates.size());
   auto sum = std::accumulate(weights.begin(), weights.end(), std::uint64_t{0});
   if (sum > limit) {

@@ -62,7 +62,7 @@ Result<> Table::upsert(const ProgrammedService& service, Clock::time_point now) 
   entry.addresses.insert(wanted.begin(), wanted.end());  // write_lines looks at these
   LB_CHECK(write_lines(service, entry, draft));
   switch_sets(entry, draft, now);
-  retire_absent(service, entry, now);
+  retire_absent(draft, entry, now);
   return switch_keys(service.key, entry, wanted);
 }
 
@@ -229,13 +229,12 @@ void Table::switch_sets(Entry& entry, const Draft& draft, Clock::time_point now)
     if (draft.weights[i] == 0) set_flags(draft.lines[i], 0, LB_BACKEND_IN_USE);
 }
 
-void Table::retire_absent(const ProgrammedService& service, Entry& entry, Clock::time_point now) {
-  for (const auto& [address, id] : entry.lines) {
-    const bool wanted = std::any_of(
-        service.backends.begin(), service.backends.end(),
-        [&address = address](const auto& backend) { return backend.address == address; });
-    if (!wanted && lines_.at(id).listed) retire_line(id, now);
-  }
+void Table::retire_absent(const Draft& draft, const Entry& entry, Clock::time_point now) {
+  std::vector<std::uint32_t> wanted = draft.lines;
+  std::sort(wanted.begin(), wanted.end());
+  for (const auto& [address, id] : entry.lines)
+    if (!std::binary_search(wanted.begin(), wanted.end(), id) && lines_.at(id).listed)
+      retire_line(id, now);
 }
 
 void Table::retire_line(std::uint32_t id, Clock::time_point now) {

@@ -59,8 +59,8 @@ class Table {
   // No hook uses what was replaced at or before `began`.
   void grace_passed(Clock::time_point began);
 
-  // Frees retired lines without connections; call about once a second. Every kFullCollect it also looks
-  // at every count. True: one was seen below 0, which only a gap in the counting can cause.
+  // Frees retired lines without connections; call about once a second. Within kFullCollect it also
+  // looks at every count, at some in each call. True: one was seen below 0, which only a gap in the counting can cause.
   [[nodiscard]] Result<bool> collect(Clock::time_point now);
   // UDP lines that collect() would free; their sockets are to be destroyed first.
   [[nodiscard]] std::vector<std::uint32_t> retired_udp(Clock::time_point now) const;
@@ -120,7 +120,7 @@ class Table {
   void abandon(const Draft& draft);
   Result<> write_lines(const ProgrammedService& service, Entry& entry, const Draft& draft);
   void switch_sets(Entry& entry, const Draft& draft, Clock::time_point now);
-  void retire_absent(const ProgrammedService& service, Entry& entry, Clock::time_point now);
+  void retire_absent(const Draft& draft, const Entry& entry, Clock::time_point now);
   Result<> switch_keys(const ServiceKey& key, Entry& entry, std::set<IpAddress> wanted);
   bool plan_in_force(const Entry& entry, std::uint32_t family, const SlotPlan& plan) const;
   Result<> write_new_line(std::uint32_t id, const ProgrammedService& service,
@@ -135,7 +135,7 @@ class Table {
   Result<> free_line(std::uint32_t id);
   bool promote_member(std::uint32_t owner_id, Clock::time_point now);
   [[nodiscard]] std::int64_t own_share(std::uint32_t id) const;
-  bool look_at_all();
+  bool look_at_some(Clock::time_point now);
   // Returns how often it was chosen; the failures go to `failed`.
   std::uint64_t read_counters(std::uint32_t id, Line& line, FailedConnects& failed);
   ObservedBackend observe_line(std::uint32_t id, Line& line);
@@ -151,8 +151,9 @@ class Table {
   std::map<ServiceKey, Entry> entries_;
   std::map<std::uint32_t, Line> lines_;
   std::set<std::uint32_t> retired_;  // lines that are not listed
-  Clock::time_point last_full_collect_;
-  std::map<Address, Owned> owned_;                                                // TCP addresses
+  Clock::time_point looked_;
+  std::uint32_t looked_up_to_ = 0;  // the last line that look_at_some() has seen
+  std::map<Address, Owned> owned_;  // TCP addresses
   std::map<lb_addr, ServiceKey, bool (*)(const lb_addr&, const lb_addr&)> keys_;  // service_ids
   std::deque<std::uint32_t> free_lines_;  // oldest first, so that an id rests before reuse
   std::uint32_t next_line_ = 1;           // ids from here on were never used

@@ -17,7 +17,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -96,15 +95,24 @@ Result<> walk_all_namespaces(const bpf_program* program) {
 // stands still; a reading between two halves of one event is off by one. The most frequent of several
 // readings is the difference.
 std::int32_t steady_difference(const Maps& maps, std::uint32_t id) {
-  std::map<std::int32_t, int> votes;
-  for (int i = 0; i < 15; ++i) {
+  std::array<std::int32_t, 15> readings;
+  for (auto& reading : readings) {
     const auto active = std::atomic_ref(maps.backends[id].active).load();
     const auto recounted = std::atomic_ref(maps.cold[id].recounted).load();
-    ++votes[static_cast<std::int32_t>(active - recounted)];
+    reading = static_cast<std::int32_t>(active - recounted);
   }
-  return std::max_element(votes.begin(), votes.end(),
-                          [](const auto& a, const auto& b) { return a.second < b.second; })
-      ->first;
+  std::sort(readings.begin(), readings.end());
+  std::int32_t best = readings[0];
+  std::ptrdiff_t votes = 0;
+  for (auto it = readings.begin(); it != readings.end();) {
+    const auto next = std::upper_bound(it, readings.end(), *it);
+    if (next - it > votes) {
+      best = *it;
+      votes = next - it;
+    }
+    it = next;
+  }
+  return best;
 }
 
 struct DestroyRequest {
