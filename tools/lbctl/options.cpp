@@ -1,5 +1,7 @@
 #include "tools/lbctl/options.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -12,8 +14,11 @@
 namespace lb::lbctl {
 namespace {
 
-constexpr std::array<std::string_view, 4> kOptionsWithValue{"--socket", "--service", "--timeout",
-                                                            "--accept"};
+constexpr std::array<std::string_view, 19> kOptionsWithValue{
+    "--socket",   "--service", "--timeout",       "--accept",        "--etcd",
+    "--api",      "--ca",      "--cert",          "--key",           "--username",
+    "--prefix",   "--name",    "--password-file", "--drain-timeout", "--address",
+    "--interval", "--check",   "--ready-timeout", "--state"};
 
 // CLI11 hands an option of the program up from behind the noun, but none of a command down from
 // before it. With the noun first, options may stand anywhere.
@@ -30,6 +35,20 @@ std::vector<std::string> noun_first(std::span<const std::string> args) {
         kOptionsWithValue.end())
       ++i;
   }
+  return out;
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
+// What stands behind the first "--" is the command that `register` runs, and none of our options.
+std::vector<std::string> cut_command(std::vector<std::string>& args) {
+  const auto dashes = std::find(args.begin(), args.end(), "--");
+  if (dashes == args.end()) return {};
+  std::vector<std::string> out(dashes + 1, args.end());
+  args.erase(dashes, args.end());
   return out;
 }
 
@@ -50,12 +69,24 @@ class Parser {
         "'lbctl COMMAND --help' shows an example.");
     add_reading();
     add_writing();
+    CLI::App* sub = command("register",
+                            "keep a backend in etcd while the COMMAND behind -- runs, and drain it "
+                            "before that is stopped",
+                            "register --prefix /services/web --address 10.0.0.1:8023 -- python3 -m "
+                            "http.server 8023");
+    register_.add_to(*sub);
   }
 
   tl::expected<Options, int> parse(Env& env, std::span<const std::string> args) {
     std::vector<std::string> reversed = noun_first(args);
     if (!reversed.empty() && reversed[0].rfind('-', 0) != 0 && !knows(reversed[0])) {
       env.err << fmt::format("lbctl: no command '{}'; there is {}\n", reversed[0], commands());
+      return tl::unexpected(kExitUsage);
+    }
+    const bool has_command = std::find(args.begin(), args.end(), "--") != args.end();
+    if (!reversed.empty() && reversed[0] == "register") command_ = cut_command(reversed);
+    if (has_command && reversed[0] == "register" && command_.empty()) {
+      env.err << "lbctl: no command behind --\n";
       return tl::unexpected(kExitUsage);
     }
     std::reverse(reversed.begin(), reversed.end());  // CLI11 pops from the back
@@ -141,6 +172,9 @@ class Parser {
       if (!options_.wait && !options_.terminate)
         return fail("--timeout bounds --wait or --terminate: give one of them");
     }
+    if (options_.command == "register") {
+      LB_TRY(options_.registration, register_.check(command_, host_name()));
+    }
     if (options_.command == "explain") LB_CHECK(ServiceKey::parse(options_.subject));
     return {};
   }
@@ -148,6 +182,8 @@ class Parser {
   CLI::App app_{"Shows and steers a running lbd."};
   Options options_;
   std::string timeout_;
+  RegisterFlags register_;
+  std::vector<std::string> command_;  // COMMAND of register
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tools/lbctl/env.h"
+#include "tools/lbctl/register_options.h"
 
 namespace lb::lbctl {
 
@@ -19,6 +20,7 @@ struct Options {
   bool wait = false;
   bool terminate = false;
   std::optional<std::chrono::milliseconds> timeout;
+  RegisterOptions registration;  // of "register"
 };
 
 // The error is the exit code; help, version and complaints are written already.

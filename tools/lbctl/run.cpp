@@ -3,6 +3,7 @@
 
 #include "tools/lbctl/doctor.h"
 #include "tools/lbctl/drain.h"
+#include "tools/lbctl/register.h"
 #include "tools/lbctl/show.h"
 
 namespace lb::lbctl {
@@ -36,6 +37,8 @@ int dispatch(Env& env, const Options& options) {
   if (options.command == "drain") return drain(env, options);
   if (options.command == "undrain") return undrain(env, options);
   if (options.command == "resync") return resync(env, options);
+  if (options.command == "register")
+    return register_backend(env, options.registration, options.json);
   if (options.command == "doctor") return doctor(env, options);
   return read(env, options);
 }
