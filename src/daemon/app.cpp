@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <random>
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -12,8 +14,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "base/spawn.h"
 #include "daemon/logging.h"
@@ -27,16 +27,14 @@ using std::chrono::milliseconds;
 
 // After this many writes others get their turn: some 10 ms.
 constexpr std::size_t kBatch = 256;
-// A plan in progress is finished at SIGTERM, but systemd and people must not be
-// kept waiting.
+// A plan in progress is finished at SIGTERM, but systemd and people must not be kept waiting.
 constexpr std::chrono::seconds kLongestFinish{2};
 // For answers that are on their way to lbctl.
 constexpr milliseconds kGoodbye{50};
 
-EngineSettings settings_of(const Config &config) {
+EngineSettings settings_of(const Config& config) {
   return {.drain_timeout = config.drain.timeout,
-          .terminate_on_timeout =
-              config.drain.on_timeout == OnTimeout::Terminate,
+          .terminate_on_timeout = config.drain.on_timeout == OnTimeout::Terminate,
           .scope_all = config.dataplane.scope == Scope::All};
 }
 
@@ -45,24 +43,26 @@ asio::awaitable<bool> is_cancelled() {
   co_return state.cancelled() != asio::cancellation_type::none;
 }
 
-Result<FolderLock> lock_folder(const std::string &folder,
-                               std::string_view flag) {
+Result<FolderLock> lock_folder(const std::string& folder, std::string_view flag) {
   LB_CHECK(make_folder(folder));
   auto taken = FolderLock::take(folder);
   if (!taken && taken.error().code == std::errc::resource_unavailable_try_again)
-    return fail(fmt::format("{}: stop it, or use another folder with {}",
-                            taken.error().context, flag));
+    return fail(
+        fmt::format("{}: stop it, or use another folder with {}", taken.error().context, flag));
   return taken;
 }
 
-} // namespace
+}  // namespace
 
-App::App(asio::io_context &io, Config config, AppParts parts)
-    : io_(io), config_(std::move(config)), parts_(std::move(parts)),
-      disk_(io, "lbd-disk"), wake_(io.get_executor()), signals_(io) {}
+App::App(asio::io_context& io, Config config, AppParts parts)
+    : io_(io),
+      config_(std::move(config)),
+      parts_(std::move(parts)),
+      disk_(io, "lbd-disk"),
+      wake_(io.get_executor()),
+      signals_(io) {}
 
-Result<std::unique_ptr<App>> App::open(asio::io_context &io, Config config,
-                                       std::string config_name,
+Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std::string config_name,
                                        AppParts parts) {
   std::unique_ptr<App> app(new App(io, std::move(config), std::move(parts)));
   LB_CHECK(app->take_locks());
@@ -80,101 +80,89 @@ Result<std::unique_ptr<App>> App::open(asio::io_context &io, Config config,
                   .host_scope = app->config_.dataplane.scope == Scope::Host},
       [self = app.get()] { self->wake(); }, app->parts_.read_listeners);
   LB_TRY(app->api_,
-         ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock",
-                         *app->operator_));
+         ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock", *app->operator_));
   return app;
 }
 
 Result<> App::take_locks() {
-  const DaemonConfig &d = config_.daemon;
+  const DaemonConfig& d = config_.daemon;
   LB_TRY(FolderLock state, lock_folder(d.state_dir, "--state-dir"));
   locks_.push_back(std::move(state));
   std::error_code ec;
   LB_CHECK(make_folder(d.runtime_dir));
   if (std::filesystem::equivalent(d.state_dir, d.runtime_dir, ec))
-    return {}; // flock excludes us, too
+    return {};  // flock excludes us, too
   LB_TRY(FolderLock runtime, lock_folder(d.runtime_dir, "--runtime-dir"));
   locks_.push_back(std::move(runtime));
   return {};
 }
 
-Result<> App::open_engine(const SnapshotStore &store) {
+Result<> App::open_engine(const SnapshotStore& store) {
   SourceSlots slots;
-  for (const SourceConfig &source : config_.sources)
-    slots.push_back(make_slot(source, store));
+  for (const SourceConfig& source : config_.sources) slots.push_back(make_slot(source, store));
   LB_TRY(dataplane_, parts_.open_dataplane(io_, config_.dataplane));
-  dataplane_->on_connect_failure([](const ConnectFailure &f) {
-    spdlog::debug("connect failed service={} backend={} errno={}",
-                  f.service.to_string(), f.backend.to_string(), f.error);
+  dataplane_->on_connect_failure([](const ConnectFailure& f) {
+    spdlog::debug("connect failed service={} backend={} errno={}", f.service.to_string(),
+                  f.backend.to_string(), f.error);
   });
-  LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir,
-                               settings_of(config_), reconciler_options(),
-                               parts_.clocks, std::move(slots)));
+  LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, settings_of(config_),
+                               reconciler_options(), parts_.clocks, std::move(slots)));
   engine_->save_in([this](Worker::Job job, Worker::Done done) {
     disk_.run(std::move(job), [this, done = std::move(done)](Result<> saved) {
       done(std::move(saved));
-      wake_.notify(); // what has changed meanwhile is next
+      wake_.notify();  // what has changed meanwhile is next
     });
   });
   return {};
 }
 
 ReconcilerOptions App::reconciler_options() {
-  return {.shadow =
-              config_.dataplane.on_local_listener == OnLocalListener::Shadow,
+  return {.shadow = config_.dataplane.on_local_listener == OnLocalListener::Shadow,
           .read_listeners =
               [this] {
                 auto listeners = parts_.read_listeners();
-                if (listeners)
-                  process_names_.keep_only(*listeners);
+                if (listeners) process_names_.keep_only(*listeners);
                 return listeners;
               },
-          .name_process =
-              [this](std::uint64_t inode) { return process_names_.of(inode); },
+          .name_process = [this](std::uint64_t inode) { return process_names_.of(inode); },
           .random =
               [engine = std::minstd_rand(std::random_device{}())]() mutable {
                 return static_cast<std::uint32_t>(engine());
               }};
 }
 
-std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig &source,
-                                           const SnapshotStore &store) {
-  auto slot = std::make_shared<SourceSlot>(source.name, type_of(source),
-                                           source.ports, config_.guard);
+std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const SnapshotStore& store) {
+  auto slot =
+      std::make_shared<SourceSlot>(source.name, type_of(source), source.ports, config_.guard);
   if (auto loaded = slot->load(store); !loaded)
     spdlog::error("source={} saved snapshot is not used: {}", source.name,
                   loaded.error().message());
   std::optional<Snapshot> saved;
-  if (slot->snapshot())
-    saved = *slot->snapshot();
-  slot->source =
-      parts_.make_source(io_, source, std::move(saved), parts_.clocks);
+  if (slot->snapshot()) saved = *slot->snapshot();
+  slot->source = parts_.make_source(io_, source, std::move(saved), parts_.clocks);
   return slot;
 }
 
 void App::start() {
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP})
-    signals_.add(signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal);
   spawn(io_, "engine", [this] { return engine_loop(); });
   spawn(io_, "addresses", [this] { return address_loop(); });
   spawn(io_, "signals", [this] { return signal_loop(); });
-  for (const auto &slot : engine_->slots())
-    start_source(slot);
+  for (const auto& slot : engine_->slots()) start_source(slot);
   if (auto told = notify_service_manager("READY=1"); !told)
     spdlog::warn("{}", told.error().message());
-  spdlog::info("ready version={} dataplane={} sources={}", LB_VERSION,
-               dataplane_->info().mode, engine_->slots().size());
+  spdlog::info("ready version={} dataplane={} sources={}", LB_VERSION, dataplane_->info().mode,
+               engine_->slots().size());
 }
 
 // spawn() that can be cancelled alone, for sources that a reload takes away.
-void App::start_source(const std::shared_ptr<SourceSlot> &slot) {
-  asio::co_spawn(
-      io_, source_loop(slot),
-      asio::bind_cancellation_slot(
-          slot->stop.slot(), [this, slot](const std::exception_ptr &error) {
-            if (error)
-              root_ended(io_, "source " + slot->name(), error);
-          }));
+void App::start_source(const std::shared_ptr<SourceSlot>& slot) {
+  asio::co_spawn(io_, source_loop(slot),
+                 asio::bind_cancellation_slot(slot->stop.slot(),
+                                              [this, slot](const std::exception_ptr& error) {
+                                                if (error)
+                                                  root_ended(io_, "source " + slot->name(), error);
+                                              }));
 }
 
 asio::awaitable<void> App::source_loop(std::shared_ptr<SourceSlot> slot) {
@@ -182,49 +170,40 @@ asio::awaitable<void> App::source_loop(std::shared_ptr<SourceSlot> slot) {
   for (;;) {
     const Result<Snapshot> snapshot = co_await slot->source->next();
     bool cancelled = co_await is_cancelled();
-    if (cancelled)
-      co_return;
+    if (cancelled) co_return;
     engine_->deliver(*slot, snapshot);
     wake_.notify();
     // A source that fails at once must not keep the loop from everybody else.
     co_await asio::post(asio::use_awaitable);
     cancelled = co_await is_cancelled();
-    if (cancelled)
-      co_return;
+    if (cancelled) co_return;
   }
 }
 
 asio::awaitable<void> App::engine_loop() {
   for (;;) {
-    while (engine_->turn(kBatch))
-      co_await asio::post(asio::use_awaitable);
+    while (engine_->turn(kBatch)) co_await asio::post(asio::use_awaitable);
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
-    if (woken == Event::Woken::Cancelled)
-      co_return;
+    if (woken == Event::Woken::Cancelled) co_return;
   }
 }
 
 asio::awaitable<void> App::address_loop() {
-  const Result<> ended =
-      co_await addresses_->watch([this](std::vector<IpAddress> addresses) {
-        engine_->set_local_addresses(std::move(addresses));
-        wake_.notify();
-      });
+  const Result<> ended = co_await addresses_->watch([this](std::vector<IpAddress> addresses) {
+    engine_->set_local_addresses(std::move(addresses));
+    wake_.notify();
+  });
   if (!ended)
-    spdlog::error(
-        "services on wildcard addresses no longer follow the host: {}",
-        ended.error().message());
+    spdlog::error("services on wildcard addresses no longer follow the host: {}",
+                  ended.error().message());
 }
 
 asio::awaitable<void> App::signal_loop() {
   for (;;) {
-    const auto [error, signal] =
-        co_await signals_.async_wait(asio::as_tuple(asio::use_awaitable));
-    if (error)
-      co_return;
-    if (signal != SIGHUP)
-      break;
+    const auto [error, signal] = co_await signals_.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (error) co_return;
+    if (signal != SIGHUP) break;
     reload();
   }
   stop();
@@ -238,21 +217,16 @@ void App::stop() {
   spdlog::info("stopping");
   if (auto told = notify_service_manager("STOPPING=1"); !told)
     spdlog::warn("{}", told.error().message());
-  for (const auto &slot : engine_->slots())
-    slot->stop.emit(asio::cancellation_type::terminal);
-  if (api_)
-    api_->stop();
-  const auto deadline =
-      std::chrono::steady_clock::now() + kLongestFinish - kGoodbye;
+  for (const auto& slot : engine_->slots()) slot->stop.emit(asio::cancellation_type::terminal);
+  if (api_) api_->stop();
+  const auto deadline = std::chrono::steady_clock::now() + kLongestFinish - kGoodbye;
   while (engine_->turn(kBatch) && std::chrono::steady_clock::now() < deadline) {
   }
 }
 
-Result<>
-App::finish(const std::function<Result<>(const DataplaneConfig &)> &detach) {
+Result<> App::finish(const std::function<Result<>(const DataplaneConfig&)>& detach) {
   save_all();
-  if (!config_.dataplane.detach_on_exit)
-    return {};
+  if (!config_.dataplane.detach_on_exit) return {};
   api_.reset();
   operator_.reset();
   engine_.reset();
@@ -276,15 +250,12 @@ void App::reload() {
 }
 
 // What cannot change while we run stays as it was, and is named.
-void App::keep_what_cannot_change(Config &config) const {
-  for (const auto &[name, differs] :
-       {std::pair("[daemon] state_dir",
-                  config.daemon.state_dir != config_.daemon.state_dir),
-        std::pair("[daemon] runtime_dir",
-                  config.daemon.runtime_dir != config_.daemon.runtime_dir),
+void App::keep_what_cannot_change(Config& config) const {
+  for (const auto& [name, differs] :
+       {std::pair("[daemon] state_dir", config.daemon.state_dir != config_.daemon.state_dir),
+        std::pair("[daemon] runtime_dir", config.daemon.runtime_dir != config_.daemon.runtime_dir),
         std::pair("[dataplane]", config.dataplane != config_.dataplane)})
-    if (differs)
-      spdlog::warn("reload: {} changes only at the next start", name);
+    if (differs) spdlog::warn("reload: {} changes only at the next start", name);
   config.daemon.state_dir = config_.daemon.state_dir;
   config.daemon.runtime_dir = config_.daemon.runtime_dir;
   config.dataplane = config_.dataplane;
@@ -292,35 +263,30 @@ void App::keep_what_cannot_change(Config &config) const {
 
 void App::apply_config(Config config) {
   keep_what_cannot_change(config);
-  save_all(); // a source with new settings starts from what its predecessor
-              // knew
+  save_all();  // a source with new settings starts from what its predecessor knew
   const SourceSlots before = engine_->slots();
   const Config old = std::exchange(config_, std::move(config));
   setup_logging(config_.daemon);
   const SnapshotStore store(config_.daemon.state_dir + "/sources");
   SourceSlots slots;
   SourceSlots fresh;
-  for (const SourceConfig &source : config_.sources) {
+  for (const SourceConfig& source : config_.sources) {
     const auto same = std::find(old.sources.begin(), old.sources.end(), source);
     if (same != old.sources.end()) {
-      slots.push_back(
-          before[static_cast<std::size_t>(same - old.sources.begin())]);
-      if (old.guard != config_.guard)
-        slots.back()->set_guard(config_.guard);
+      slots.push_back(before[static_cast<std::size_t>(same - old.sources.begin())]);
+      if (old.guard != config_.guard) slots.back()->set_guard(config_.guard);
     } else {
       slots.push_back(make_slot(source, store));
       fresh.push_back(slots.back());
     }
   }
-  for (const auto &slot : before)
+  for (const auto& slot : before)
     if (std::find(slots.begin(), slots.end(), slot) == slots.end())
       slot->stop.emit(asio::cancellation_type::terminal);
   engine_->configure(settings_of(config_), std::move(slots));
-  for (const auto &slot : fresh)
-    start_source(slot);
-  spdlog::info("reloaded sources={} new={}", engine_->slots().size(),
-               fresh.size());
+  for (const auto& slot : fresh) start_source(slot);
+  spdlog::info("reloaded sources={} new={}", engine_->slots().size(), fresh.size());
   wake_.notify();
 }
 
-} // namespace lb
+}  // namespace lb

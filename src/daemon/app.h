@@ -1,6 +1,5 @@
-// The composition root: owns everything that runs, on one io_context and one
-// thread. Puts timers, signals and coroutines around the engine, and decides
-// nothing itself.
+// The composition root: owns everything that runs, on one io_context and one thread. Puts timers,
+// signals and coroutines around the engine, and decides nothing itself.
 #pragma once
 
 #include <csignal>
@@ -27,59 +26,49 @@ namespace lb {
 
 // What a test replaces. The defaults are in commands.cpp.
 struct AppParts {
-  std::function<Result<std::unique_ptr<Dataplane>>(asio::io_context &,
-                                                   const DataplaneConfig &)>
+  std::function<Result<std::unique_ptr<Dataplane>>(asio::io_context&, const DataplaneConfig&)>
       open_dataplane;
-  std::function<std::unique_ptr<Source>(asio::io_context &,
-                                        const SourceConfig &,
+  std::function<std::unique_ptr<Source>(asio::io_context&, const SourceConfig&,
                                         std::optional<Snapshot>, Clocks)>
       make_source;
-  std::function<Result<std::vector<Listener>>()> read_listeners =
-      lb::read_listeners;
-  // How SIGHUP gets the new configuration, with the flags of the command line
-  // laid over it.
+  std::function<Result<std::vector<Listener>>()> read_listeners = lb::read_listeners;
+  // How SIGHUP gets the new configuration, with the flags of the command line laid over it.
   std::function<Result<Config>()> reload;
   Clocks clocks;
 };
 
 class App {
-public:
-  // In this order: locks, saved state, dataplane, first plan applied, then the
-  // API. Nothing serves or says ready before the kernel has what is known so
-  // far. `io` outlives the app.
-  [[nodiscard]] static Result<std::unique_ptr<App>>
-  open(asio::io_context &io, Config config, std::string config_name,
-       AppParts parts);
+ public:
+  // In this order: locks, saved state, dataplane, first plan applied, then the API. Nothing serves or
+  // says ready before the kernel has what is known so far. `io` outlives the app.
+  [[nodiscard]] static Result<std::unique_ptr<App>> open(asio::io_context& io, Config config,
+                                                         std::string config_name, AppParts parts);
 
-  // Starts the coroutines; io.run() does the rest and returns after SIGTERM or
-  // SIGINT.
+  // Starts the coroutines; io.run() does the rest and returns after SIGTERM or SIGINT.
   void start();
   // `stopped` is called when SIGTERM or SIGINT has ended everything in order.
-  void on_stopped(std::function<void()> stopped) {
-    stopped_ = std::move(stopped);
-  }
+  void on_stopped(std::function<void()> stopped) { stopped_ = std::move(stopped); }
   // After io.run(): saves, and detaches if the configuration says so.
-  [[nodiscard]] Result<>
-  finish(const std::function<Result<>(const DataplaneConfig &)> &detach);
+  [[nodiscard]] Result<> finish(const std::function<Result<>(const DataplaneConfig&)>& detach);
 
-  [[nodiscard]] Control &control() { return *operator_; }
-  [[nodiscard]] Engine &engine() { return *engine_; }
+  [[nodiscard]] Control& control() { return *operator_; }
+  [[nodiscard]] Engine& engine() { return *engine_; }
   void reload();
   void stop();
   // Another turn soon, as after a delivery.
   void wake() { wake_.notify(); }
 
-private:
-  App(asio::io_context &io, Config config, AppParts parts);
+ private:
+  App(asio::io_context& io, Config config, AppParts parts);
 
   [[nodiscard]] Result<> take_locks();
-  [[nodiscard]] Result<> open_engine(const SnapshotStore &store);
-  [[nodiscard]] std::shared_ptr<SourceSlot>
-  make_slot(const SourceConfig &source, const SnapshotStore &store);
+  [[nodiscard]] Result<> open_engine(const SnapshotStore& store);
+  [[nodiscard]] std::shared_ptr<SourceSlot> make_slot(const SourceConfig& source,
+                                                      const SnapshotStore& store);
   [[nodiscard]] ReconcilerOptions reconciler_options();
-  void start_source(const std::shared_ptr<SourceSlot> &slot);
+  void start_source(const std::shared_ptr<SourceSlot>& slot);
   void save_all();
-  void keep_what_cannot_change(Config &config) const;
+  void keep_what_cannot_change(Config& config) const;
   void apply_config(Config config);
 
   asio::awaitable<void> engine_loop();
@@ -87,9 +76,9 @@ private:
   asio::awaitable<void> address_loop();
   asio::awaitable<void> signal_loop();
 
-  // Destroyed from the bottom up: the API before the engine, the engine before
-  // its dataplane, and the locks last of all.
-  asio::io_context &io_;
+  // Destroyed from the bottom up: the API before the engine, the engine before its dataplane, and the
+  // locks last of all.
+  asio::io_context& io_;
   Config config_;
   AppParts parts_;
   std::vector<FolderLock> locks_;
@@ -97,8 +86,7 @@ private:
   std::unique_ptr<Dataplane> dataplane_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Operator> operator_;
-  Worker disk_; // after the engine: when it is gone, nobody tells the engine
-                // what was saved
+  Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;
   asio::signal_set signals_;
   std::optional<LocalAddresses> addresses_;
@@ -106,4 +94,4 @@ private:
   std::function<void()> stopped_ = [] {};
 };
 
-} // namespace lb
+}  // namespace lb
