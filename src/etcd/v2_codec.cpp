@@ -289,8 +289,9 @@ Result<std::optional<bool>> parse_presence(const Answer& answer, std::string_vie
   LB_TRY(const std::optional<json> node, parse_node(answer));
   LB_CHECK(parse_header(answer));
   try {
-    if (!node || !is_directory(*node)) return std::optional(false);
+    if (!node) return std::optional(false);
     if (!flatten(*node, prefix).empty()) return std::optional(true);
+    if (!is_directory(*node)) return std::optional(false);
     const auto nodes = node->find("nodes");
     if (nodes == node->end() || nodes->empty()) return std::optional(false);
     return std::optional<bool>();
