@@ -1,8 +1,13 @@
 #include "etcd/mirror.h"
 
+#include <functional>
 #include <utility>
 
 namespace lb::etcd {
+
+Mirror::Known Mirror::known(const KeyValue& kv) {
+  return {kv.mod_revision, kv.lease, std::hash<std::string>{}(kv.value)};
+}
 
 void Mirror::erase_below(const std::string& prefix) {
   const auto first = keys_.lower_bound(prefix);
@@ -14,13 +19,13 @@ void Mirror::erase_below(const std::string& prefix) {
 void Mirror::replace(const std::string& prefix, const Listing& listing) {
   erase_below(prefix);
   audited_prefix_.clear();
-  for (const KeyValue& kv : listing.kvs) keys_[kv.key] = {kv.mod_revision, kv.lease};
+  for (const KeyValue& kv : listing.kvs) keys_[kv.key] = known(kv);
 }
 
 std::vector<Event> Mirror::apply(const Event& event) {
   std::vector<Event> out;
   if (!event.is_delete) {
-    keys_[event.kv.key] = {event.kv.mod_revision, event.kv.lease};
+    keys_[event.kv.key] = known(event.kv);
     out.push_back(event);
   } else if (!event.is_directory) {
     keys_.erase(event.kv.key);
@@ -51,12 +56,16 @@ std::string Mirror::end_audit() {
   const std::string prefix = std::exchange(audited_prefix_, {});
   Keys listed;
   for (const KeyValue& kv : listing.kvs) {
-    listed[kv.key] = {kv.mod_revision, 0};
-    const auto known = keys_.find(kv.key);
-    const bool told = known != keys_.end() && known->second.revision >= kv.mod_revision;
-    if (!told && !touched_.contains(kv.key)) return kv.key;
+    listed[kv.key] = known(kv);
+    const auto told_of = keys_.find(kv.key);
+    // v2 moves the revision of a key whose TTL is refreshed, and rightly tells nobody.
+    const bool refreshed =
+        told_of != keys_.end() && kv.lease != 0 && told_of->second.value == listed[kv.key].value;
+    const bool told = told_of != keys_.end() && told_of->second.revision >= kv.mod_revision;
+    if (!told && !refreshed && !touched_.contains(kv.key)) return kv.key;
   }
-  for (auto it = keys_.lower_bound(prefix); it != keys_.end() && it->first.starts_with(prefix); ++it)
+  for (auto it = keys_.lower_bound(prefix); it != keys_.end() && it->first.starts_with(prefix);
+       ++it)
     if (!listed.contains(it->first) && it->second.revision <= listing.header.revision &&
         !touched_.contains(it->first))
       return it->first;

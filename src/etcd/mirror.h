@@ -30,9 +30,11 @@ class Mirror {
   struct Known {
     std::int64_t revision = 0;
     std::int64_t lease = 0;
+    std::size_t value = 0;  // hashed
   };
   using Keys = std::map<std::string, Known>;
 
+  static Known known(const KeyValue& kv);
   void erase_below(const std::string& prefix);
 
   Keys keys_;
