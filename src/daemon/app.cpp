@@ -16,6 +16,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/spawn.h"
+#include "daemon/feedback.h"
 #include "daemon/logging.h"
 #include "daemon/notify.h"
 #include "daemon/source_factory.h"
@@ -31,6 +32,7 @@ constexpr std::size_t kBatch = 256;
 constexpr std::chrono::seconds kLongestFinish{2};
 // For answers that are on their way to lbctl.
 constexpr milliseconds kGoodbye{50};
+constexpr milliseconds kReportEvery{1'000};  // counts and weights, to sources that publish them
 
 EngineSettings settings_of(const Config& config) {
   return {.drain_timeout = config.drain.timeout,
@@ -58,6 +60,7 @@ App::App(asio::io_context& io, Config config, AppParts parts)
     : io_(io),
       config_(std::move(config)),
       parts_(std::move(parts)),
+      logging_(config_.daemon),
       disk_(io, "lbd-disk"),
       wake_(io.get_executor()),
       signals_(io) {}
@@ -101,9 +104,10 @@ Result<> App::open_engine(const SnapshotStore& store) {
   SourceSlots slots;
   for (const SourceConfig& source : config_.sources) slots.push_back(make_slot(source, store));
   LB_TRY(dataplane_, parts_.open_dataplane(io_, config_.dataplane));
-  dataplane_->on_connect_failure([](const ConnectFailure& f) {
+  dataplane_->on_connect_failure([this](const ConnectFailure& f) {
     spdlog::debug("connect failed service={} backend={} errno={}", f.service.to_string(),
                   f.backend.to_string(), f.error);
+    if (engine_) tell_failure(*engine_, f);
   });
   LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, settings_of(config_),
                                reconciler_options(), parts_.clocks, std::move(slots)));
@@ -146,6 +150,7 @@ std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const Sna
 void App::start() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal);
   spawn(io_, "engine", [this] { return engine_loop(); });
+  spawn(io_, "reports", [this] { return report_loop(); });
   spawn(io_, "addresses", [this] { return address_loop(); });
   spawn(io_, "signals", [this] { return signal_loop(); });
   for (const auto& slot : engine_->slots()) start_source(slot);
@@ -172,6 +177,8 @@ asio::awaitable<void> App::source_loop(std::shared_ptr<SourceSlot> slot) {
     bool cancelled = co_await is_cancelled();
     if (cancelled) co_return;
     engine_->deliver(*slot, snapshot);
+    follow_log_level();
+    if (parts_.exit_without_config) end_without_config(*slot);
     wake_.notify();
     // A source that fails at once must not keep the loop from everybody else.
     co_await asio::post(asio::use_awaitable);
@@ -186,6 +193,38 @@ asio::awaitable<void> App::engine_loop() {
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
     if (woken == Event::Woken::Cancelled) co_return;
+  }
+}
+
+// Merlion reads its log level from etcd, too.
+void App::follow_log_level() {
+  DaemonConfig wanted = config_.daemon;
+  wanted.log_level = log_level_of(engine_->slots(), wanted.log_level);
+  if (wanted == logging_) return;
+  if (wanted.log_level != logging_.log_level)
+    spdlog::info("log_level={}", to_string(wanted.log_level));
+  setup_logging(wanted);
+  logging_ = wanted;
+}
+
+// As Merlion does: nothing to do, so the process ends. Once something was served it never ends for this.
+void App::end_without_config(const SourceSlot& slot) {
+  const SourceStatus status = slot.source->status();
+  const bool serves = slot.snapshot() != nullptr && !slot.snapshot()->services.empty();
+  if (serves || !(status.unconfigured || status.unreachable)) return;
+  spdlog::critical("source={} {}; ending, as --exit-without-config says", slot.name(),
+                   status.unconfigured ? "no valid configuration found in etcd"
+                                       : "no etcd endpoint answers: " + status.error);
+  io_.stop();
+}
+
+asio::awaitable<void> App::report_loop() {
+  asio::steady_timer timer(io_);
+  for (;;) {
+    tell_reports(*engine_);
+    timer.expires_after(kReportEvery);
+    const auto [error] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (error) co_return;
   }
 }
 
@@ -266,7 +305,6 @@ void App::apply_config(Config config) {
   save_all();  // a source with new settings starts from what its predecessor knew
   const SourceSlots before = engine_->slots();
   const Config old = std::exchange(config_, std::move(config));
-  setup_logging(config_.daemon);
   const SnapshotStore store(config_.daemon.state_dir + "/sources");
   SourceSlots slots;
   SourceSlots fresh;
@@ -284,6 +322,7 @@ void App::apply_config(Config config) {
     if (std::find(slots.begin(), slots.end(), slot) == slots.end())
       slot->stop.emit(asio::cancellation_type::terminal);
   engine_->configure(settings_of(config_), std::move(slots));
+  follow_log_level();
   for (const auto& slot : fresh) start_source(slot);
   spdlog::info("reloaded sources={} new={}", engine_->slots().size(), fresh.size());
   wake_.notify();

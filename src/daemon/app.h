@@ -34,6 +34,8 @@ struct AppParts {
   std::function<Result<std::vector<Listener>>()> read_listeners = lb::read_listeners;
   // How SIGHUP gets the new configuration, with the flags of the command line laid over it.
   std::function<Result<Config>()> reload;
+  // Ends when a source has nothing that it could serve.
+  bool exit_without_config = false;
   Clocks clocks;
 };
 
@@ -68,11 +70,14 @@ class App {
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
   void save_all();
+  void follow_log_level();
+  void end_without_config(const SourceSlot& slot);
   void keep_what_cannot_change(Config& config) const;
   void apply_config(Config config);
 
   asio::awaitable<void> engine_loop();
   asio::awaitable<void> source_loop(std::shared_ptr<SourceSlot> slot);
+  asio::awaitable<void> report_loop();
   asio::awaitable<void> address_loop();
   asio::awaitable<void> signal_loop();
 
@@ -81,6 +86,7 @@ class App {
   asio::io_context& io_;
   Config config_;
   AppParts parts_;
+  DaemonConfig logging_;  // as set up: the level may be a source's
   std::vector<FolderLock> locks_;
   ProcessNames process_names_;
   std::unique_ptr<Dataplane> dataplane_;

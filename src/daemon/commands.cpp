@@ -1,6 +1,7 @@
 #include "daemon/commands.h"
 
 #include <array>
+#include <functional>
 #include <iostream>
 
 #include <fmt/format.h>
@@ -12,6 +13,7 @@
 #include "daemon/app.h"
 #include "daemon/dataplane_factory.h"
 #include "daemon/logging.h"
+#include "daemon/presets.h"
 #include "daemon/source_factory.h"
 
 namespace lb {
@@ -47,15 +49,18 @@ Result<Config> read_config(const Arguments& arguments) {
   return with_overrides(std::move(config), arguments.overrides);
 }
 
-int run(const Arguments& arguments) {
-  const Config config = or_throw(read_config(arguments));
+// `name` is what the configuration is called in `lbctl status`; `read` is asked again at SIGHUP.
+int run_daemon(const std::string& name, const std::function<Result<Config>()>& read,
+               bool exit_without_config) {
+  const Config config = or_throw(read());
   setup_logging(config.daemon);
   asio::io_context io{1};
   AppParts parts;
   parts.open_dataplane = open_dataplane;
   parts.make_source = make_source;
-  parts.reload = [arguments] { return read_config(arguments); };
-  const auto app = or_throw(App::open(io, config, arguments.config, std::move(parts)));
+  parts.reload = read;
+  parts.exit_without_config = exit_without_config;
+  const auto app = or_throw(App::open(io, config, name, std::move(parts)));
   app->start();
   bool asked = false;
   app->on_stopped([&] { asked = true; });
@@ -63,6 +68,38 @@ int run(const Arguments& arguments) {
   or_throw(app->finish(detach_dataplane));
   // A part that died has stopped the loop: the service manager shall start us again.
   return asked ? kExitOk : kExitFailed;
+}
+
+int run(const Arguments& arguments) {
+  return run_daemon(
+      arguments.config, [&] { return read_config(arguments); }, false);
+}
+
+int run_merlion(const MerlionPreset& preset, const Overrides& overrides) {
+  const auto read = [&]() -> Result<Config> {
+    LB_TRY(Config config, merlion_config(preset));
+    return with_overrides(std::move(config), overrides);
+  };
+  return run_daemon(fmt::format("lbd merlion {}", fmt::join(preset.prefixes, " ")), read,
+                    preset.exit_without_config);
+}
+
+void add_merlion_options(CLI::App& command, MerlionPreset& preset) {
+  command.add_option("PREFIX", preset.prefixes, "Where in etcd the configuration of a service is")
+      ->required();
+  command.add_option("--etcd", preset.endpoints, "etcd's members: URL,URL")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--api", preset.api, "auto, v3 or v2; auto looks where the prefix is")
+      ->capture_default_str();
+  command.add_option("--ca", preset.tls.ca, "Authority of etcd's certificates, PEM file");
+  command.add_option("--cert", preset.tls.cert, "Client certificate, PEM file");
+  command.add_option("--key", preset.tls.key, "Its key, PEM file");
+  command.add_option("--username", preset.username, "User in etcd");
+  command.add_option("--password-file", preset.password_file, "File with the user's password");
+  command.add_flag("--exit-without-config", preset.exit_without_config,
+                   "End with 1, as Merlion does, when there is no valid configuration, instead of "
+                   "waiting for one");
 }
 
 int check_config(const std::string& path) {
@@ -151,6 +188,12 @@ int run_command(int argc, const char* const* argv) {
   run_cli->add_option("--config", arguments.config, "Configuration file")->capture_default_str();
   add_overrides(*run_cli, arguments.overrides);
 
+  MerlionPreset merlion;
+  auto* merlion_cli = cli.add_subcommand(
+      "merlion", "Serve Merlion's services: all that is needed is the prefix of the configuration");
+  add_merlion_options(*merlion_cli, merlion);
+  add_overrides(*merlion_cli, arguments.overrides);
+
   std::string checked;
   auto* check_cli = cli.add_subcommand("check-config", "Say what is wrong with a configuration");
   check_cli->add_option("FILE", checked, "Configuration file")->required();
@@ -166,6 +209,7 @@ int run_command(int argc, const char* const* argv) {
     return cli.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   if (*run_cli) return run(arguments);
+  if (*merlion_cli) return run_merlion(merlion, arguments.overrides);
   if (*check_cli) return check_config(checked);
   return detach(arguments);
 }

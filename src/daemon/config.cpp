@@ -79,20 +79,15 @@ EtcdSourceConfig read_etcd_source(Section& section) {
   etcd::Access& access = out.access;
   section.texts("endpoints", access.endpoints);
   for (const std::string& endpoint : access.endpoints) {
-    const bool url = endpoint.starts_with("http://") || endpoint.starts_with("https://");
-    if (!url || endpoint.ends_with("://"))
-      section.complain("endpoints", fmt::format("'{}' is no URL: write for example "
-                                                "\"http://127.0.0.1:2379\"",
-                                                endpoint));
+    if (auto good = check_etcd_endpoint(endpoint); !good)
+      section.complain("endpoints", good.error().message());
   }
   section.word("api", access.mode, kEtcdApis);
   section.require("prefixes", "one prefix for each service, such as [\"/conf/merlion/web\"]");
   section.texts("prefixes", out.prefixes);
   for (const std::string& prefix : out.prefixes)
-    if (!prefix.starts_with('/') || prefix == "/")
-      section.complain("prefixes", fmt::format("'{}' is no prefix of a service: write for example "
-                                               "\"/conf/merlion/web\"",
-                                               prefix));
+    if (auto good = check_merlion_prefix(prefix); !good)
+      section.complain("prefixes", good.error().message());
   section.path("ca", access.tls.ca);
   section.path("cert", access.tls.cert);
   section.path("key", access.tls.key);
@@ -237,6 +232,18 @@ Result<Config> parse_config(std::string_view text, std::string_view path) {
 Result<Config> load_config(const std::string& path) {
   LB_TRY(const std::string text, read_file(path, kLargestFile));
   return parse_config(text, path);
+}
+
+Result<> check_etcd_endpoint(std::string_view text) {
+  const bool url = text.starts_with("http://") || text.starts_with("https://");
+  if (url && !text.ends_with("://")) return {};
+  return fail(fmt::format("'{}' is no URL: write for example \"http://127.0.0.1:2379\"", text));
+}
+
+Result<> check_merlion_prefix(std::string_view text) {
+  if (text.starts_with('/') && text.find_first_not_of('/') != std::string_view::npos) return {};
+  return fail(
+      fmt::format("'{}' is no prefix of a service: write for example \"/conf/merlion/web\"", text));
 }
 
 Result<LogLevel> parse_log_level(std::string_view text) { return parse_word(kLogLevels, text); }

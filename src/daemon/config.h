@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/log_level.h"
 #include "base/result.h"
 #include "model/address.h"
 #include "sources/etcd_source.h"
@@ -18,7 +19,6 @@
 
 namespace lb {
 
-enum class LogLevel : std::uint8_t { Trace, Debug, Info, Warn, Error, Critical };
 enum class LogFormat : std::uint8_t { Text, Json };
 enum class DataplaneMode : std::uint8_t { Auto, Ebpf, None };
 enum class Scope : std::uint8_t { Host, All };
@@ -83,6 +83,9 @@ struct Config {
 [[nodiscard]] Result<DataplaneMode> parse_dataplane_mode(std::string_view text);
 [[nodiscard]] std::string_view to_string(LogLevel level);
 [[nodiscard]] std::string_view to_string(DataplaneMode mode);
+
+[[nodiscard]] Result<> check_etcd_endpoint(std::string_view text);
+[[nodiscard]] Result<> check_merlion_prefix(std::string_view text);
 
 // "file:/etc/lbd/services.d", "etcd:http://127.0.0.1:2379": the name of a source that has none.
 [[nodiscard]] std::string default_source_name(const SourceConfig& source);

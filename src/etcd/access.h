@@ -17,8 +17,9 @@ struct Access {
   std::vector<std::string> endpoints{"http://127.0.0.1:2379"};  // without trailing slashes
   Mode mode = Mode::Auto;
   HttpTls tls;
-  std::string username;       // empty: no authentication
-  std::string password_file;  // read anew for each authentication, so that a password can be changed
+  std::string username;  // empty: no authentication
+  std::string
+      password_file;  // read anew for each authentication, so that a password can be changed
 
   bool operator==(const Access&) const = default;
 };

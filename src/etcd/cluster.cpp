@@ -34,8 +34,10 @@ asio::awaitable<Result<Cluster::Choice>> Cluster::choose(std::string endpoint, s
     }
     const int code = found.error().code.value();
     // Each store has an access control of its own: to be kept out of one says nothing of the other.
-    if (code == EACCES) refused = std::move(found.error());
-    else if (code != ENOTSUP) co_return tl::unexpected(std::move(found.error()));
+    if (code == EACCES)
+      refused = std::move(found.error());
+    else if (code != ENOTSUP)
+      co_return tl::unexpected(std::move(found.error()));
   }
   if (refused) co_return tl::unexpected(std::move(*refused));
   if (!spoken)

@@ -36,7 +36,7 @@ struct Listing {
 
 struct Event {
   bool is_delete = false;
-  KeyValue kv;                // of a DELETE only key and mod_revision
+  KeyValue kv;  // of a DELETE only key and mod_revision
   // Before the event, where etcd tells. Its lease tells an expiry from a deletion: v2 says which it
   // was (an expiry has lease 1, a deletion 0), v3 does not (a deletion of a leased key looks the same).
   std::optional<KeyValue> previous;

@@ -34,8 +34,8 @@ std::string format_positions(const EtcdPositions& positions) {
   std::string out;
   for (const auto& [prefix, position] : positions)
     out += fmt::format("{}{}={}/{}:{}", out.empty() ? "" : " ", prefix,
-                       position.api == etcd::ApiVersion::V2 ? "v2" : "v3",
-                       position.header.cluster, position.header.revision);
+                       position.api == etcd::ApiVersion::V2 ? "v2" : "v3", position.header.cluster,
+                       position.header.revision);
   return out;
 }
 

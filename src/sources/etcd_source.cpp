@@ -1,7 +1,11 @@
 #include "sources/etcd_source.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
 #include <map>
 
 #include <fmt/format.h>
@@ -14,6 +18,7 @@
 #include "base/spawn.h"
 #include "sources/etcd_follower.h"
 #include "sources/etcd_position.h"
+#include "sources/merlion_publisher.h"
 #include "sources/name_cache.h"
 
 namespace lb {
@@ -35,6 +40,11 @@ ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string
   return nullptr;
 }
 
+std::string host_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "localhost";
+}
+
 // A coroutine that is cancelled between two waits ends by an exception at the next one.
 bool is_cancellation(const std::exception_ptr& error) {
   try {
@@ -52,10 +62,20 @@ bool is_cancellation(const std::exception_ptr& error) {
 struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
   struct Part {
     EtcdFollower follower;
+    MerlionPublisher publisher;
     MerlionView::Built built;
-    asio::cancellation_signal cancel;
-    Part(EtcdFollower::Shared shared, MerlionView view, std::optional<EtcdPosition> remembered)
-        : follower(std::move(shared), std::move(view), remembered) {}
+    std::string state_error;  // why its states are not published, although it asks for it
+    asio::cancellation_signal cancel_follower, cancel_publisher;
+    Part(EtcdFollower::Shared shared, MerlionView view, std::optional<EtcdPosition> remembered,
+         const std::function<MerlionPublisher::Wanted(const Part&)>& wanted)
+        : follower(shared, std::move(view), remembered),
+          publisher(shared.io, shared.cluster, host_name(), shared.clocks,
+                    [this, wanted] { return wanted(*this); }) {}
+
+    [[nodiscard]] const MerlionView& view() const { return follower.view(); }
+    [[nodiscard]] std::string state_prefix() const {
+      return view().config() && state_error.empty() ? view().config()->state_prefix : "";
+    }
   };
 
   Impl(asio::io_context& context, EtcdSourceConfig c, std::optional<Snapshot> s, Clocks k)
@@ -68,14 +88,18 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
         cluster(io, config.access) {}
 
   Result<> start();
-  void spawn_follower(Part& part);
+  void spawn_part(Part& part);
+  void spawn(asio::cancellation_signal& cancel, std::function<asio::awaitable<void>()> run);
   void stop();
   void names_changed();
   steady_clock::time_point look();
   bool ready();
   std::optional<Error> take_error();
   Snapshot assemble();
+  void check_state_prefixes(std::vector<std::string>& warnings);
+  MerlionPublisher::Wanted wanted_states(const Part& part) const;
   bool matters(const Snapshot& next) const;
+  std::optional<LogLevel> log_level() const;
 
   asio::io_context& io;
   EtcdSourceConfig config;
@@ -91,6 +115,8 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
   bool news_after_error = false;
   std::optional<steady_clock::time_point> synced_at;
   std::optional<Snapshot> delivered;
+  std::optional<LogLevel> delivered_level;
+  std::map<ServiceKey, ServiceReport> reports;
 };
 
 Result<> EtcdSource::Impl::start() {
@@ -99,29 +125,39 @@ Result<> EtcdSource::Impl::start() {
   const auto remembered = parse_positions(saved ? saved->revision : "");
   for (const std::string& text : config.prefixes) {
     const std::string prefix = strip_trailing_slashes(text);
-    MerlionView view(prefix, saved_service(saved, prefix));
+    MerlionView view(prefix, saved_service(saved, prefix), saved ? saved->as_of : SysTime{});
     EtcdFollower::Shared shared{io, cluster, clocks, [this] { changed.notify(); }};
-    parts.push_back(std::make_unique<Part>(std::move(shared), std::move(view),
-                                           position_of(remembered, prefix)));
+    parts.push_back(
+        std::make_unique<Part>(std::move(shared), std::move(view), position_of(remembered, prefix),
+                               [this](const Part& part) { return wanted_states(part); }));
   }
   if (saved)
     for (const ServicePtr& service : saved->services)
       for (const Backend& backend : service->backends) names.seed(backend.host, backend.address.ip);
-  for (const auto& part : parts) spawn_follower(*part);
+  for (const auto& part : parts) spawn_part(*part);
   return {};
 }
 
-void EtcdSource::Impl::spawn_follower(Part& part) {
+void EtcdSource::Impl::spawn_part(Part& part) {
+  spawn(part.cancel_follower, [&part] { return part.follower.run(); });
+  spawn(part.cancel_publisher, [&part] { return part.publisher.run(); });
+}
+
+void EtcdSource::Impl::spawn(asio::cancellation_signal& cancel,
+                             std::function<asio::awaitable<void>()> run) {
   const auto self = shared_from_this();
   asio::co_spawn(
-      io, [self, &part] { return part.follower.run(); },
-      asio::bind_cancellation_slot(part.cancel.slot(), [self](const std::exception_ptr& error) {
+      io, [self, run = std::move(run)] { return run(); },
+      asio::bind_cancellation_slot(cancel.slot(), [self](const std::exception_ptr& error) {
         if (error && !is_cancellation(error)) root_ended(self->io, "etcd", error);
       }));
 }
 
 void EtcdSource::Impl::stop() {
-  for (const auto& part : parts) part->cancel.emit(asio::cancellation_type::terminal);
+  for (const auto& part : parts) {
+    part->cancel_follower.emit(asio::cancellation_type::terminal);
+    part->cancel_publisher.emit(asio::cancellation_type::terminal);
+  }
 }
 
 void EtcdSource::Impl::names_changed() {
@@ -181,7 +217,10 @@ Snapshot EtcdSource::Impl::assemble() {
   std::map<ServiceKey, ServicePtr> by_key;
   for (const auto& part : parts) {
     MerlionView& view = part->follower.view();
-    if (view.dirty()) part->built = view.build(lookup);
+    if (view.dirty()) {
+      part->built = view.build(lookup);
+      part->publisher.changed();
+    }
     const auto& built = part->built;
     if (built.absence == Absence::Guarded || view.suspicious(now)) out.absence = Absence::Guarded;
     positions.emplace(view.prefix(), part->follower.position());
@@ -193,6 +232,7 @@ Snapshot EtcdSource::Impl::assemble() {
           fmt::format("etcd key {}/listen-address: {} is already the address of {}; ignored",
                       view.prefix(), built.service->key.to_string(), it->second->origin));
   }
+  check_state_prefixes(out.warnings);
   for (auto& [key, service] : by_key) out.services.push_back(std::move(service));
   out.revision = format_positions(positions);
   return out;
@@ -200,7 +240,68 @@ Snapshot EtcdSource::Impl::assemble() {
 
 bool EtcdSource::Impl::matters(const Snapshot& next) const {
   return !delivered || (news_after_error && !error_told) || delivered->services != next.services ||
-         delivered->warnings != next.warnings;
+         delivered->warnings != next.warnings || delivered_level != log_level();
+}
+
+// The most talkative of all prefixes: there is one log.
+std::optional<LogLevel> EtcdSource::Impl::log_level() const {
+  std::optional<LogLevel> out;
+  for (const auto& part : parts)
+    if (const MerlionConfig* site = part->view().config(); site != nullptr && site->log_level)
+      out = std::min(out.value_or(*site->log_level), *site->log_level);
+  return out;
+}
+
+// Where one prefix would publish what another one watches or publishes.
+void EtcdSource::Impl::check_state_prefixes(std::vector<std::string>& warnings) {
+  for (const auto& part : parts) {
+    part->state_error.clear();
+    const std::string state = part->state_prefix();
+    if (state.empty()) continue;
+    for (const auto& other : parts) {
+      if (other == part) break;
+      if (overlaps_state(state, other->state_prefix()))
+        part->state_error = fmt::format("{} publishes there already", other->view().prefix());
+    }
+    for (const auto& other : parts) {
+      const MerlionConfig* site = other->view().config();
+      if (other == part || site == nullptr) continue;
+      for (const std::string& watched : {other->view().prefix(), site->upstream_prefix})
+        if (overlaps_state(state, watched))
+          part->state_error = fmt::format("{} is watched for {}", watched, other->view().prefix());
+    }
+    if (part->state_error.empty()) continue;
+    warnings.push_back(
+        fmt::format("etcd key {}/state-etcd-prefix: no states are published below {}: {}",
+                    part->view().prefix(), state, part->state_error));
+  }
+}
+
+MerlionPublisher::Wanted EtcdSource::Impl::wanted_states(const Part& part) const {
+  MerlionPublisher::Wanted out;
+  if (!part.follower.has_synced() || !part.built.service) return out;
+  out.prefix = part.state_prefix();
+  out.api = part.follower.position().api;
+  if (out.prefix.empty()) return out;
+  for (const auto& [name, backend] : part.view().backends()) {
+    MerlionBackendState state;
+    state.last_seen = backend.last_seen();
+    state.disabled = backend.disabled();
+    state.unavailable = backend.unavailable();
+    if (backend.exit()) {
+      state.exited_at = backend.exit()->at;
+      state.exit_reason = backend.exit()->reason;
+    }
+    out.state.emplace(name, std::move(state));
+  }
+  const auto report = reports.find(part.built.service->key);
+  if (report == reports.end()) return out;
+  for (const BackendReport& backend : report->second.backends)
+    if (const auto it = out.state.find(backend.id); it != out.state.end()) {
+      it->second.active_connections = backend.active_connections;
+      it->second.weight = backend.effective_weight;
+    }
+  return out;
 }
 
 EtcdSource::EtcdSource(asio::io_context& io, EtcdSourceConfig config, std::optional<Snapshot> saved,
@@ -229,6 +330,7 @@ asio::awaitable<Result<Snapshot>> EtcdSource::next() {
       if (self->matters(snapshot)) {
         self->news_after_error = false;
         self->delivered = snapshot;
+        self->delivered_level = self->log_level();
         co_return snapshot;
       }
     }
@@ -243,12 +345,38 @@ SourceStatus EtcdSource::status() const {
   for (const auto& part : impl_->parts) {
     const EtcdFollower& follower = part->follower;
     out.connected = out.connected && follower.watching();
-    if (!follower.error().empty()) out.error = follower.error();
+    if (!follower.error().empty())
+      out.error = follower.error();
+    else if (!part->publisher.error().empty())
+      out.error = part->publisher.error();
+    out.unconfigured = out.unconfigured || (follower.has_synced() && !follower.view().config());
+    out.unreachable = out.unreachable || follower.none_answers();
     const EtcdPosition& at = follower.position();
     out.position = fmt::format("{} {} revision {}", follower.endpoint(),
                                at.api == etcd::ApiVersion::V2 ? "v2" : "v3", at.header.revision);
   }
   return out;
 }
+
+void EtcdSource::connect_failed(const ConnectFailure& failure) {
+  if (!tells_of_backend(failure)) return;
+  for (const auto& part : impl_->parts)
+    if (part->built.service && part->built.service->key == failure.service) {
+      part->follower.view().connect_failed(failure.backend, failure.error, impl_->clocks.now());
+      if (part->follower.view().dirty()) impl_->changed.notify();
+    }
+}
+
+bool EtcdSource::wants_reports() const {
+  return std::any_of(impl_->parts.begin(), impl_->parts.end(),
+                     [](const auto& part) { return !part->state_prefix().empty(); });
+}
+
+void EtcdSource::report(const std::vector<ServiceReport>& services) {
+  for (const ServiceReport& service : services) impl_->reports[service.key] = service;
+  for (const auto& part : impl_->parts) part->publisher.changed();
+}
+
+std::optional<LogLevel> EtcdSource::log_level() const { return impl_->log_level(); }
 
 }  // namespace lb

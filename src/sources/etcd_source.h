@@ -36,6 +36,10 @@ class EtcdSource final : public Source {
 
   asio::awaitable<Result<Snapshot>> next() override;
   [[nodiscard]] SourceStatus status() const override;
+  void connect_failed(const ConnectFailure& failure) override;
+  [[nodiscard]] bool wants_reports() const override;
+  void report(const std::vector<ServiceReport>& services) override;
+  [[nodiscard]] std::optional<LogLevel> log_level() const override;
 
  private:
   struct Impl;

@@ -38,19 +38,27 @@ bool better(const Backend& a, const Backend& b) {
 
 }  // namespace
 
-std::optional<Backend> MerlionView::make_backend(const std::string& name, const Entry& entry,
+std::optional<Backend> MerlionView::make_backend(const std::string& name,
+                                                 const MerlionBackend& known,
                                                  const LookupFn& lookup, Built& out) const {
-  for (const auto& [key, error] : entry.errors) out.warnings.push_back(error);
+  for (const auto& [key, error] : known.errors())
+    out.warnings.push_back(fmt::format("etcd key {}: {}", key_name(name, key), error));
+  if (known.is_ahead())
+    out.warnings.push_back(
+        fmt::format("etcd key {}: more than 60 s ahead of this host's clock; the backend counts as "
+                    "fresh, but one "
+                    "of the two clocks is wrong",
+                    key_name(name, "last-seen-at")));
   if (printable(name, 4096) != name || name.empty()) {
     out.warnings.push_back(
         fmt::format("etcd key {}: the name is not printable; ignored", key_name(name, "")));
     return std::nullopt;
   }
-  if (!entry.address) {
+  if (!known.address()) {
     // Junk in the address is no evidence that the backend has gone; its absence is.
-    if (entry.errors.contains("listen-address"))
+    if (known.errors().contains("listen-address"))
       out.absence = Absence::Guarded;
-    else if (!entry.plain_value)
+    else if (known.is_incomplete())
       out.warnings.push_back(
           fmt::format("etcd key {}: missing; the backend is ignored until it "
                       "is there",
@@ -59,12 +67,12 @@ std::optional<Backend> MerlionView::make_backend(const std::string& name, const 
   }
   Backend backend;
   backend.id = name;
-  backend.host = entry.address->host;
-  backend.address.port = entry.address->port;
+  backend.host = known.address()->host;
+  backend.address.port = known.address()->port;
   backend.origin = key_name(name, "");
-  backend.state = entry.state;
-  backend.reason = entry.reason;
-  const Lookup found = address_of(entry.address->host, lookup);
+  backend.state = known.state();
+  backend.reason = known.reason();
+  const Lookup found = address_of(known.address()->host, lookup);
   const Backend* before = find_by_id(built_, name);
   if (found.ip) {
     backend.address.ip = *found.ip;
@@ -81,8 +89,8 @@ std::optional<Backend> MerlionView::make_backend(const std::string& name, const 
 
 void MerlionView::add_backends(Service& service, const LookupFn& lookup, Built& out) const {
   std::vector<Backend> all;
-  for (const auto& [name, entry] : entries_)
-    if (auto backend = make_backend(name, entry, lookup, out)) all.push_back(std::move(*backend));
+  for (const auto& [name, known] : backends_)
+    if (auto backend = make_backend(name, known, lookup, out)) all.push_back(std::move(*backend));
   std::sort(all.begin(), all.end(), better);
   for (Backend& backend : all) {
     if (!service.backends.empty() && service.backends.back().address == backend.address) {

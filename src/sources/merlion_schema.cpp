@@ -118,7 +118,42 @@ Result<std::chrono::seconds> parse_freshness(std::string_view text) {
   return std::chrono::seconds(std::clamp(value, -kMaxFreshness, kMaxFreshness));
 }
 
+// What timbre, Merlion's logger, knows.
+Result<LogLevel> parse_merlion_log_level(std::string_view text) {
+  static const std::map<std::string_view, LogLevel> kLevels{
+      {"trace", LogLevel::Trace},    {"debug", LogLevel::Debug}, {"info", LogLevel::Info},
+      {"warn", LogLevel::Warn},      {"error", LogLevel::Error}, {"fatal", LogLevel::Critical},
+      {"report", LogLevel::Critical}};
+  const auto it = kLevels.find(text);
+  if (it != kLevels.end()) return it->second;
+  return fail(fmt::format("'{}' is not one of trace, debug, info, warn, error, fatal and report",
+                          printable(text)));
+}
+
+// What is published must not come back as news: every write would cause the next.
+Result<std::string> parse_state_prefix(std::string_view text, const std::string& config_prefix,
+                                       const std::string& upstream_prefix) {
+  std::string out = strip_trailing_slashes(text);
+  if (!out.starts_with('/') || printable(out, 2000) != out)
+    return fail(fmt::format("'{}' is not a prefix like /state/web", printable(text)));
+  for (const std::string& watched : {strip_trailing_slashes(config_prefix), upstream_prefix})
+    if (overlaps_state(out, watched))
+      return fail(
+          fmt::format("'{}' overlaps {}, which is watched: states would come back as news; "
+                      "use a prefix of its own",
+                      out, printable(watched, 200)));
+  return out;
+}
+
 }  // namespace
+
+bool overlaps_state(std::string_view state_prefix, std::string_view watched_prefix) {
+  const auto is_within = [](std::string_view inner, std::string_view outer) {
+    return inner == outer ||
+           (inner.starts_with(outer) && inner.substr(outer.size()).front() == '/');
+  };
+  return is_within(state_prefix, watched_prefix) || is_within(watched_prefix, state_prefix);
+}
 
 std::string strip_trailing_slashes(std::string_view prefix) {
   while (!prefix.empty() && prefix.back() == '/') prefix.remove_suffix(1);
@@ -187,7 +222,17 @@ Result<MerlionConfig> parse_merlion_config(const std::map<std::string, std::stri
     if (!freshness) return named("upstream-freshness", freshness.error().message());
     out.freshness = *freshness;
   }
-  return out;  // state-etcd-prefix and log-level: known, not used here; others are ignored
+  if (const auto it = values.find("state-etcd-prefix"); it != values.end()) {
+    auto state = parse_state_prefix(it->second, prefix, out.upstream_prefix);
+    if (!state) return named("state-etcd-prefix", state.error().message());
+    out.state_prefix = *state;
+  }
+  if (const auto it = values.find("log-level"); it != values.end()) {
+    auto level = parse_merlion_log_level(it->second);
+    if (!level) return named("log-level", level.error().message());
+    out.log_level = *level;
+  }
+  return out;  // other keys are ignored
 }
 
 }  // namespace lb

@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/log_level.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "model/address.h"
@@ -20,6 +22,8 @@ struct MerlionConfig {
   std::string upstream_prefix;  // without trailing slashes
   HostPort listen{"0.0.0.0", 8080};
   std::chrono::seconds freshness = kMerlionFreshness;  // 0 and below: always stale, as in Merlion
+  std::string state_prefix;           // without trailing slashes; empty: no state is published
+  std::optional<LogLevel> log_level;  // of the whole daemon
 
   bool operator==(const MerlionConfig&) const = default;
 };
@@ -38,6 +42,9 @@ struct MerlionConfig {
 
 // Present means disabled, except for empty, 0, false, no and off in any case.
 [[nodiscard]] bool parse_disabled(std::string_view text);
+
+// Whether states written below the one would be seen by a watch of the other. Without trailing slashes.
+[[nodiscard]] bool overlaps_state(std::string_view state_prefix, std::string_view watched_prefix);
 
 [[nodiscard]] std::string strip_trailing_slashes(std::string_view prefix);
 

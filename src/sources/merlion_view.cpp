@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -23,11 +24,10 @@ constexpr auto kSuspicion = 60s;
 
 }  // namespace
 
-MerlionView::MerlionView(std::string prefix, ServicePtr saved)
-    : prefix_(strip_trailing_slashes(prefix)), built_(std::move(saved)) {
+MerlionView::MerlionView(std::string prefix, ServicePtr saved, SysTime as_of)
+    : prefix_(strip_trailing_slashes(prefix)), saved_as_of_(as_of), built_(std::move(saved)) {
   if (!built_) return;
-  for (const Backend& backend : built_->backends)
-    if (backend.state == BackendState::Active) saved_active_.insert(backend.id);
+  for (const Backend& backend : built_->backends) saved_states_[backend.id] = backend.state;
 }
 
 std::string MerlionView::backend_range() const {
@@ -39,7 +39,26 @@ std::string MerlionView::key_name(std::string_view name, std::string_view key) c
   return fmt::format("{}/{}{}{}", upstream, printable(name), key.empty() ? "" : "/", key);
 }
 
-void MerlionView::lost(Moment) { in_sync_ = false; }
+void MerlionView::lost(Moment now) {
+  if (!std::exchange(in_sync_, false)) return;
+  tick(now);
+}
+
+void MerlionView::connect_failed(const Address& address, int error, Moment now) {
+  if (!built_) return;
+  for (const Backend& listed : built_->backends) {
+    if (listed.address != address) continue;
+    const auto it = backends_.find(listed.id);
+    if (it == backends_.end()) return;
+    // Merlion's words, and why.
+    it->second.connect_failed(
+        fmt::format("Cannot connect to {}/{}: {}", listed.host, address.to_string(),
+                    std::generic_category().message(error)),
+        now);
+    dirty_ = judge(it->second, now) || dirty_;
+    return;
+  }
+}
 
 void MerlionView::suspect(Moment now) { suspect_until_ = now.steady + kSuspicion; }
 
@@ -66,32 +85,26 @@ void MerlionView::replace_config(const std::vector<etcd::KeyValue>& kvs, bool tr
 void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool trusted,
                                    Moment now) {
   note_clock(now);
-  Entries old = std::exchange(entries_, {});
+  const Backends before = std::exchange(backends_, {});
   const std::string range = backend_range();
   for (const auto& kv : kvs) {
     if (!kv.key.starts_with(range)) continue;
     const std::string_view rest = std::string_view(kv.key).substr(range.size());
     const auto slash = rest.find('/');
     const std::string name(rest.substr(0, slash));
-    const auto [it, fresh] = entries_.try_emplace(name);
-    Entry& entry = it->second;
-    const auto before = old.find(name);
-    if (fresh && before != old.end()) {
-      entry.state = before->second.state;
-      entry.reason = before->second.reason;
-    } else if (fresh && saved_active_.contains(name)) {
-      entry.state = BackendState::Active;
+    const auto [it, fresh] = backends_.try_emplace(name, now);
+    if (fresh) {
+      if (const auto known = before.find(name); known != before.end())
+        it->second.continue_from(known->second);
+      else if (const auto saved = saved_states_.find(name); saved != saved_states_.end())
+        it->second.continue_saved(saved->second, saved_as_of_);
     }
-    const std::string_view key = slash == std::string_view::npos ? "" : rest.substr(slash + 1);
-    set_value(entry, name, key, kv.value);
-    // A bad value does not displace a good one: take over what was good before.
-    if (before == old.end() || !entry.errors.contains(std::string(key))) continue;
-    if (key == "listen-address") entry.address = before->second.address;
-    if (key == "last-seen-at") entry.last_seen = before->second.last_seen;
+    it->second.set(slash == std::string_view::npos ? "" : rest.substr(slash + 1), kv.value);
   }
-  const bool had_some = !old.empty() || (built_ && !built_->backends.empty());
-  if (!trusted || (entries_.empty() && had_some)) suspect(now);
-  saved_active_.clear();
+  for (auto& [name, backend] : backends_) backend.end_listing();
+  const bool had_some = !before.empty() || (built_ && !built_->backends.empty());
+  if (!trusted || (backends_.empty() && had_some)) suspect(now);
+  saved_states_.clear();
   loaded_range_ = range;
   in_sync_ = true;
   dirty_ = true;
@@ -99,13 +112,10 @@ void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool 
   tick(now);
 }
 
-// What was in use keeps its place for one full freshness, whatever its last-seen-at says: its
-// publisher may not have been able to write, or we to read.
+// After every resynchronisation and step of the clock.
 void MerlionView::give_grace(Moment now) {
   if (!config_) return;
-  for (auto& [name, entry] : entries_)
-    if (entry.state == BackendState::Active && config_->freshness > 0s)
-      entry.grace_until = now.steady + config_->freshness;
+  for (auto& [name, backend] : backends_) backend.give_grace(config_->freshness, now);
 }
 
 void MerlionView::note_clock(Moment now) {
@@ -113,34 +123,6 @@ void MerlionView::note_clock(Moment now) {
                                                                now.steady.time_since_epoch());
   const auto before = std::exchange(clock_offset_, offset);
   if (before && std::chrono::abs(offset - *before) >= kClockStep) give_grace(now);
-}
-
-void MerlionView::set_value(Entry& entry, std::string_view name, std::string_view key,
-                            const std::string& value) {
-  const std::string id(key);
-  entry.errors.erase(id);
-  const auto refuse = [&](const std::string& why) {
-    entry.errors[id] = fmt::format("etcd key {}: {}", key_name(name, key), why);
-  };
-  if (key.empty()) {
-    entry.plain_value = true;
-    refuse("is a value where keys like listen-address should be below it; ignored");
-  } else if (key == "listen-address") {
-    auto address = parse_merlion_address(std::string_view(value).substr(0, kMaxValue));
-    if (address)
-      entry.address = std::move(*address);
-    else
-      refuse(address.error().message());
-  } else if (key == "last-seen-at") {
-    auto time = parse_last_seen_at(value);
-    entry.has_last_seen_key = true;
-    if (time)
-      entry.last_seen = *time;
-    else
-      refuse(time.error().message());
-  } else if (key == "disabled") {
-    entry.disabled = parse_disabled(std::string_view(value).substr(0, kMaxValue));
-  }
 }
 
 void MerlionView::apply(const etcd::Event& event, Moment now) {
@@ -165,77 +147,44 @@ void MerlionView::apply_backend(const etcd::Event& event, std::string_view rest,
   const auto slash = rest.find('/');
   const std::string name(rest.substr(0, slash));
   const std::string_view key = slash == std::string_view::npos ? "" : rest.substr(slash + 1);
-  const auto [it, fresh] = entries_.try_emplace(name);
-  Entry& entry = it->second;
-  const auto address = entry.address;
-  const auto errors = entry.errors;
+  const auto [it, fresh] = backends_.try_emplace(name, now);
+  MerlionBackend& backend = it->second;
+  const auto address = backend.address();
+  const auto errors = backend.errors();
   if (!event.is_delete) {
-    set_value(entry, name, key, event.kv.value);
+    backend.set(key, event.kv.value);
   } else {
     // Without prev_kv nobody can say whether a lease ran out.
     const bool expired = !event.previous || event.previous->lease != 0;
     if (expired) suspect(now);
-    entry.errors.erase(std::string(key));
-    if (key.empty()) entry.plain_value = false;
-    if (key == "listen-address") entry.address.reset();
-    // A lease that ran out says that nobody wrote, not that the backend was never seen: the time of
-    // the last sign of life stays and expires by freshness.
-    if (key == "last-seen-at") entry.has_last_seen_key = false;
-    if (key == "last-seen-at" && !expired) entry.last_seen.reset();
-    if (key == "disabled") entry.disabled = false;
+    backend.erase(key, expired, now);
   }
-  const bool changed = judge(entry, now);
-  const bool nothing_left = !entry.address && !entry.disabled && !entry.plain_value &&
-                            !entry.has_last_seen_key && entry.errors.empty();
-  const bool gone = event.is_delete && nothing_left;
-  dirty_ = dirty_ || fresh || gone || changed || entry.address != address || entry.errors != errors;
-  if (gone) entries_.erase(it);
+  const bool changed = judge(backend, now);
+  const bool gone = event.is_delete && backend.empty();
+  dirty_ = dirty_ || fresh || gone || changed || backend.address() != address ||
+           backend.errors() != errors;
+  if (gone) backends_.erase(it);
 }
 
-bool MerlionView::judge(Entry& entry, Moment now) {
-  const auto before = std::pair(entry.state, entry.reason);
-  const auto set = [&entry](BackendState state, Reason reason) {
-    entry.state = state;
-    entry.reason = reason;
-  };
+bool MerlionView::judge(MerlionBackend& backend, Moment now) {
   if (!config_) return false;
-  if (entry.disabled) {
-    set(BackendState::Disabled, Reason::Disabled);
-  } else if (!entry.last_seen) {
-    set(BackendState::Stale, Reason::NeverSeen);
-  } else {
-    const milliseconds freshness = config_->freshness;
-    // Merlion's rule is strict: at exactly `freshness` the backend is still there.
-    const milliseconds left = *entry.last_seen + freshness + 1ms - now.wall;
-    const bool graced = entry.grace_until && now.steady < *entry.grace_until;
-    const bool was_active = entry.state == BackendState::Active;
-    const bool active = left > 0ms || graced || (!in_sync_ && was_active);
-    if (active)
-      set(BackendState::Active, Reason::None);
-    else
-      set(BackendState::Stale, Reason::NotSeen);
-    if (active && in_sync_)
-      next_look_ = std::min(
-          next_look_, std::max(now.steady + left, entry.grace_until.value_or(now.steady + left)));
-  }
-  // Grace belongs to what was in use without a break.
-  if (entry.state != BackendState::Active) entry.grace_until.reset();
-  return before != std::pair(entry.state, entry.reason);
+  const auto verdict = backend.judge({config_->freshness, in_sync_}, now);
+  next_look_ = std::min(next_look_, verdict.next_look);
+  return verdict.changed;
 }
 
 void MerlionView::tick(Moment now) {
   note_clock(now);
   next_look_ = SteadyTime::max();
-  if (!in_sync_) return;
-  for (auto& [name, entry] : entries_)
-    if (judge(entry, now)) dirty_ = true;
+  for (auto& [name, backend] : backends_)
+    if (judge(backend, now)) dirty_ = true;
 }
 
 std::set<std::string> MerlionView::names() const {
   std::set<std::string> out;
   if (config_) out.insert(config_->listen.host);
-  for (const auto& [name, entry] : entries_)
-    if (entry.address) out.insert(entry.address->host);
+  for (const auto& [name, backend] : backends_)
+    if (backend.address()) out.insert(backend.address()->host);
   std::erase_if(out, [](const std::string& host) { return IpAddress::parse(host).has_value(); });
   return out;
 }

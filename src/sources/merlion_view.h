@@ -14,9 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "etcd/v3_codec.h"
+#include "etcd/types.h"
 #include "model/service.h"
 #include "sources/clocks.h"
+#include "sources/merlion_backend.h"
 #include "sources/merlion_schema.h"
 
 namespace lb {
@@ -32,13 +33,17 @@ class MerlionView {
   };
   using LookupFn = std::function<Lookup(const std::string&)>;
 
-  // `saved`: the service of an earlier run, or nothing.
-  explicit MerlionView(std::string prefix, ServicePtr saved = nullptr);
+  // `saved`: the service of an earlier run, which last looked at `as_of`, or nothing.
+  explicit MerlionView(std::string prefix, ServicePtr saved = nullptr, SysTime as_of = {});
 
   [[nodiscard]] const std::string& prefix() const { return prefix_; }
   [[nodiscard]] std::string config_range() const { return prefix_ + "/"; }
   // The range of the backends, "" while there is no valid configuration.
   [[nodiscard]] std::string backend_range() const;
+  // The last good configuration; null when there never was one.
+  [[nodiscard]] const MerlionConfig* config() const { return config_ ? &*config_ : nullptr; }
+  [[nodiscard]] const std::string& config_error() const { return config_error_; }
+  [[nodiscard]] const std::map<std::string, MerlionBackend>& backends() const { return backends_; }
 
   // A complete range of all configuration keys.
   void replace_config(const std::vector<etcd::KeyValue>& kvs, bool trusted, Moment now);
@@ -48,6 +53,8 @@ class MerlionView {
   void apply(const etcd::Event& event, Moment now);
   // The connection is gone: time stands still for freshness.
   void lost(Moment now);
+  // A connect to a backend of the service that build() returned has failed; `error` is an errno value.
+  void connect_failed(const Address& address, int error, Moment now);
   // Judges every backend by the clock. Needed when next_look() has come, and now and then to notice
   // a step of the wall clock; everything else judges what it touches.
   void tick(Moment now);
@@ -70,29 +77,17 @@ class MerlionView {
   }
 
  private:
-  struct Entry {
-    bool plain_value = false;  // PREFIX/NAME itself has a value
-    std::optional<HostPort> address;
-    std::optional<SysTime> last_seen;
-    bool has_last_seen_key = false;
-    bool disabled = false;
-    std::map<std::string, std::string> errors;  // key -> why its present value is not taken
-    std::optional<SteadyTime> grace_until;
-    BackendState state = BackendState::Stale;
-    Reason reason = Reason::NeverSeen;
-  };
-  using Entries = std::map<std::string, Entry>;
+  using Backends = std::map<std::string, MerlionBackend>;  // by name
 
   void reread_config();
   void note_clock(Moment now);
   void give_grace(Moment now);
-  void set_value(Entry& entry, std::string_view name, std::string_view key,
-                 const std::string& value);
   void apply_backend(const etcd::Event& event, std::string_view rest, Moment now);
-  bool judge(Entry& entry, Moment now);  // true when its state changed
+  bool judge(MerlionBackend& backend, Moment now);  // true when something shown has changed
   void suspect(Moment now);
   [[nodiscard]] std::string key_name(std::string_view name, std::string_view key) const;
-  [[nodiscard]] std::optional<Backend> make_backend(const std::string& name, const Entry& entry,
+  [[nodiscard]] std::optional<Backend> make_backend(const std::string& name,
+                                                    const MerlionBackend& known,
                                                     const LookupFn& lookup, Built& out) const;
   void add_backends(Service& service, const LookupFn& lookup, Built& out) const;
 
@@ -100,10 +95,11 @@ class MerlionView {
   std::map<std::string, std::string> config_values_;
   std::optional<MerlionConfig> config_;  // last good
   std::string config_error_;
-  Entries entries_;
-  std::set<std::string> saved_active_;  // until the first range
-  ServicePtr built_;                    // last built, or saved
-  std::string loaded_range_;            // whose backends entries_ are
+  Backends backends_;
+  std::map<std::string, BackendState> saved_states_;  // until the first range
+  SysTime saved_as_of_;
+  ServicePtr built_;          // last built, or saved
+  std::string loaded_range_;  // whose backends_ they are
   bool in_sync_ = false;
   bool dirty_ = false;
   SteadyTime next_look_ = SteadyTime::max();

@@ -3,11 +3,16 @@
 // snapshot stays in force.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/awaitable.hpp>
 
+#include "base/log_level.h"
 #include "base/result.h"
+#include "model/programmed.h"
+#include "model/report.h"
 #include "model/service.h"
 
 namespace lb {
@@ -16,9 +21,11 @@ namespace asio = boost::asio;
 
 // How a source is doing, for `lbctl sources`.
 struct SourceStatus {
-  bool connected = false;  // etcd: the watch is up; file: the path is readable
-  std::string error;       // the last failure while it lasts; empty when all is well
-  std::string position;    // endpoint and revision, path and number of files: for people
+  bool connected = false;     // etcd: the watch is up; file: the path is readable
+  std::string error;          // the last failure while it lasts; empty when all is well
+  std::string position;       // endpoint and revision, path and number of files: for people
+  bool unconfigured = false;  // etcd: nothing valid is at one of the prefixes
+  bool unreachable = false;   // etcd: every endpoint was asked in vain
 };
 
 class Source {
@@ -32,6 +39,14 @@ class Source {
   virtual asio::awaitable<Result<Snapshot>> next() = 0;
 
   [[nodiscard]] virtual SourceStatus status() const = 0;
+
+  // What became of its services. Most sources do not care.
+  virtual void connect_failed(const ConnectFailure& failure) { (void)failure; }
+  [[nodiscard]] virtual bool wants_reports() const { return false; }
+  virtual void report(const std::vector<ServiceReport>& services) { (void)services; }
+
+  // The log level that its configuration asks for, of the whole daemon.
+  [[nodiscard]] virtual std::optional<LogLevel> log_level() const { return std::nullopt; }
 };
 
 }  // namespace lb

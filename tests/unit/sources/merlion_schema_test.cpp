@@ -82,12 +82,39 @@ TEST(MerlionConfig, ReadsEveryKeyAndIgnoresOthers) {
                                             {"listen-address", "127.0.0.1:81"},
                                             {"upstream-freshness", "5"},
                                             {"state-etcd-prefix", "/state"},
-                                            {"log-level", "noise"},
+                                            {"log-level", "debug"},
                                             {"log-format", "x"}},
                                            "/c");
   ASSERT_TRUE(config);
   EXPECT_EQ(config->listen, (HostPort{"127.0.0.1", 81}));
   EXPECT_EQ(config->freshness, 5s);
+  EXPECT_EQ(config->state_prefix, "/state");
+  EXPECT_EQ(config->log_level, LogLevel::Debug);
+}
+
+TEST(MerlionConfig, RefusesAStatePrefixThatIsWatched) {
+  for (const char* state :
+       {"/s", "/s/", "/s/state", "/conf/site", "/conf/site/state", "/conf", "/"}) {
+    const auto config = parse_merlion_config(
+        {{"upstream-service-etcd-prefix", "/s/"}, {"state-etcd-prefix", state}}, "/conf/site/");
+    ASSERT_FALSE(config) << state;
+    EXPECT_TRUE(config.error().message().starts_with("etcd key /conf/site")) << state;
+  }
+  for (const char* state : {"/st", "/state/s", "/conf/site2", "/conf/site-state"})
+    EXPECT_TRUE(parse_merlion_config(
+        {{"upstream-service-etcd-prefix", "/s"}, {"state-etcd-prefix", state}}, "/conf/site"))
+        << state;
+}
+
+TEST(MerlionConfig, KnowsMerlionsLogLevels) {
+  const auto level = [](const char* text) {
+    return parse_merlion_config({{"upstream-service-etcd-prefix", "/s"}, {"log-level", text}}, "/c")
+        ->log_level;
+  };
+  EXPECT_EQ(level("trace"), LogLevel::Trace);
+  EXPECT_EQ(level("warn"), LogLevel::Warn);
+  EXPECT_EQ(level("fatal"), LogLevel::Critical);
+  EXPECT_EQ(level("report"), LogLevel::Critical);
 }
 
 struct ConfigCase {
@@ -115,7 +142,11 @@ INSTANTIATE_TEST_SUITE_P(
                     ConfigCase{"listen-address", std::string(1 << 20, '\xff')},
                     ConfigCase{"upstream-freshness", ""}, ConfigCase{"upstream-freshness", "1.5"},
                     ConfigCase{"upstream-freshness", "5s"},
-                    ConfigCase{"upstream-freshness", "99999999999999999999999"}));
+                    ConfigCase{"upstream-freshness", "99999999999999999999999"},
+                    ConfigCase{"state-etcd-prefix", ""}, ConfigCase{"state-etcd-prefix", "state"},
+                    ConfigCase{"state-etcd-prefix", "/s/states"}, ConfigCase{"log-level", ""},
+                    ConfigCase{"log-level", "noise"},
+                    ConfigCase{"log-level", std::string(1 << 20, 'x')}));
 
 TEST(MerlionConfig, AcceptsFreshnessOfZeroAndBelowAsMerlionDoes) {
   const auto config = parse_merlion_config(

@@ -228,6 +228,8 @@ TEST_F(MerlionViewTest, OneBadBackendAffectsOnlyItself) {
   backends_.push_back({"/up/huge/listen-address", std::string(1 << 20, '\x01'), 1, 0});
   sync();
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "bad-time 10.0.0.3:1 stale/never-seen"}));
+  pass(2s);
+  view_.tick(now_);
   const std::string text = warnings();
   EXPECT_NE(text.find("etcd key /up/bad-address/listen-address: 'nonsense'"), std::string::npos);
   EXPECT_NE(text.find("etcd key /up/bad-time/last-seen-at: 'yesterday'"), std::string::npos);
@@ -258,6 +260,9 @@ TEST_F(MerlionViewTest, AHalfWrittenBackendAppearsWhenItIsComplete) {
   (void)build();
   put("/up/a/last-seen-at", stamp());
   EXPECT_TRUE(view_.dirty());
+  EXPECT_EQ(warnings(), "");  // it may be the first of two puts
+  pass(2s);
+  view_.tick(now_);
   EXPECT_NE(warnings().find("/up/a/listen-address: missing"), std::string::npos);
   put("/up/a/listen-address", "10.0.0.1:1");
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
@@ -385,6 +390,33 @@ TEST_F(MerlionViewTest, KeysOfOthersAreIgnored) {
   put("/upper/a/listen-address", "10.0.0.1:1");
   put("/elsewhere", "x");
   EXPECT_FALSE(view_.dirty());
+}
+
+TEST_F(MerlionViewTest, AFailedConnectTakesItsBackendOut) {
+  add("a", "10.0.0.1:1", stamp());
+  add("b", "10.0.0.2:1", stamp());
+  sync();
+  (void)build();
+  view_.connect_failed(*Address::parse("10.0.0.2:1"), ECONNREFUSED, now_);
+  EXPECT_TRUE(view_.dirty());
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 exited/connect-failed"}));
+  EXPECT_EQ(view_.backends().at("b").exit()->reason,
+            "Cannot connect to 10.0.0.2/10.0.0.2:1: Connection refused");
+  view_.connect_failed(*Address::parse("10.0.0.9:1"), ECONNREFUSED, now_);  // nobody's
+  pass(1s);
+  put("/up/b/last-seen-at", stamp());
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 active/"}));
+}
+
+TEST_F(MerlionViewTest, WarnsAboutAClockThatIsAhead) {
+  add("a", "10.0.0.1:1", stamp(-90s));
+  sync();
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
+  EXPECT_NE(warnings().find("etcd key /up/a/last-seen-at: more than 60 s ahead"),
+            std::string::npos);
+  pass(30s);
+  view_.tick(now_);
+  EXPECT_EQ(warnings(), "");
 }
 
 }  // namespace
