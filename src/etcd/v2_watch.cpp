@@ -10,14 +10,16 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "base/event.h"
+#include "etcd/v3_watch_codec.h"
 
-// Why not `stream=true`: together with waitIndex etcd sends the first event of its history and, having
-// found one, never enters the stream among those it tells of new ones.
-//
 // What X-Etcd-Index says: etcd looks through its history from waitIndex on and takes its current index
 // under one lock, and from then on tells the poll of what comes. A poll that was answered with index I
 // and ended without an event has seen everything up to I. While it is open it cannot become stale,
 // however far other keys advance etcd's window of 1,000 events: therefore idle polls are left alone.
+//
+// `stream=true` has a trap: etcd sends the first event that it finds in its history and, having found
+// one, never enters the stream among those it tells of new ones. Such an event is not newer than I; then
+// the poll is ended and the next one asks from there. One that is newer shows that the stream lives.
 namespace lb::etcd::v2 {
 namespace {
 
@@ -43,8 +45,11 @@ struct Shared {
 
   // Each returns the index to go on from.
   asio::awaitable<Result<std::int64_t>> poll(std::size_t which, std::int64_t from);
-  asio::awaitable<Result<std::string>> body(std::size_t which);
+  asio::awaitable<Result<std::int64_t>> events(std::size_t which, Header header);
+  asio::awaitable<Result<std::int64_t>> refusal(std::size_t which);
+  asio::awaitable<Result<std::string>> some(std::size_t which);
   Result<Header> check(const HttpStream& stream, std::int64_t from) const;
+  // The index after the event's, 0 for an empty line.
   Result<std::int64_t> take(const std::string& prefix, std::string_view body, Header header);
   void end(Error error);
   [[nodiscard]] std::string where(const std::string& prefix) const {
@@ -77,22 +82,54 @@ Result<Header> Shared::check(const HttpStream& stream, std::int64_t from) const 
   return header;
 }
 
-// Until the watch is closed (then ECANCELED) or the body ends.
-asio::awaitable<Result<std::string>> Shared::body(std::size_t which) {
-  std::string out;
+// The next piece of the body, "" at its end. ECANCELED when the watch is closed.
+asio::awaitable<Result<std::string>> Shared::some(std::size_t which) {
   while (!closed) {
     auto bytes = co_await streams[which]->read_some(steady_clock::now() + kLookAround);
-    if (!bytes && bytes.error().code.value() == ETIMEDOUT) continue;
-    if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
-    if (bytes->empty()) co_return out;
-    out += *bytes;
-    if (out.size() > kMaxEvent) co_return fail(EMSGSIZE, "an event of more than 16 MiB");
+    if (closed) break;
+    if (bytes || bytes.error().code.value() != ETIMEDOUT) co_return bytes;
   }
   co_return fail(ECANCELED, "the watch was closed");
 }
 
+// What went wrong, in etcd's words.
+asio::awaitable<Result<std::int64_t>> Shared::refusal(std::size_t which) {
+  std::string all;
+  for (;;) {
+    auto bytes = co_await some(which);
+    if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
+    if (bytes->empty()) break;
+    all += *bytes;
+    if (all.size() > kMaxEvent) co_return fail(EMSGSIZE, "an answer of more than 16 MiB");
+  }
+  const HttpStream& stream = *streams[which];
+  co_return tl::unexpected(failure(answer_of(stream.status(), stream.headers(), all)));
+}
+
+// Until the stream ends, or cannot go on.
+asio::awaitable<Result<std::int64_t>> Shared::events(std::size_t which, Header header) {
+  const std::string prefix = requests[which].prefix;
+  std::int64_t next = header.revision + 1;
+  LineSplitter lines(kMaxEvent);
+  for (;;) {
+    auto bytes = co_await some(which);
+    if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
+    const bool ended = bytes->empty();
+    auto whole = lines.feed(ended ? "\n" : *bytes);
+    if (!whole) co_return tl::unexpected(std::move(whole.error()));
+    for (const std::string& line : *whole) {
+      auto after = take(prefix, line, header);
+      if (!after) co_return tl::unexpected(std::move(after.error()));
+      if (*after == 0) continue;
+      next = *after;
+      if (next <= header.revision + 1) co_return next;  // from the history
+    }
+    if (ended) co_return next;
+  }
+}
+
 Result<std::int64_t> Shared::take(const std::string& prefix, std::string_view body, Header header) {
-  if (body.find_first_not_of(" \r\n") == std::string_view::npos) return header.revision + 1;
+  if (body.find_first_not_of(" \r\n") == std::string_view::npos) return 0;
   LB_TRY(WatchEvent told, parse_watch_event(body, prefix));
   ready.header.cluster = header.cluster;
   ready.header.revision = std::max({ready.header.revision, header.revision, told.index});
@@ -108,30 +145,24 @@ asio::awaitable<Result<std::int64_t>> Shared::poll(std::size_t which, std::int64
   auto path = directory_path(prefix);
   if (!path) co_return tl::unexpected(path.error());
   auto request = target.get(
-      *path, fmt::format("wait=true&recursive=true&waitIndex={}", std::max(from, std::int64_t{1})));
+      *path, fmt::format("wait=true&stream=true&recursive=true&waitIndex={}",
+                         std::max(from, std::int64_t{1})));
   if (!request) co_return tl::unexpected(request.error());
   request->timeout = kHeaderTimeout;
   auto opened = co_await target.http.open(std::move(*request));
   if (closed) co_return fail(ECANCELED, "the watch was closed");
   if (!opened) co_return tl::unexpected(opened.error());
   streams[which].emplace(std::move(*opened));
-  const HttpStream& stream = *streams[which];
-  const bool good = stream.status() == 200;
-  Header header;
-  if (good) {
-    auto checked = check(stream, from);
-    if (!checked) co_return tl::unexpected(checked.error());
-    header = *checked;
-    if (!confirmed[which]) changed.notify();
-    confirmed[which] = true;
+  if (streams[which]->status() != 200) {
+    auto refused = co_await refusal(which);
+    co_return refused;
   }
-  auto all = co_await body(which);
-  if (!all) co_return tl::unexpected(all.error());
-  if (closed) co_return fail(ECANCELED, "the watch was closed");
-  if (!good)
-    co_return tl::unexpected(
-        failure(answer_of(streams[which]->status(), streams[which]->headers(), *all)));
-  co_return take(prefix, *all, header);
+  auto checked = check(*streams[which], from);
+  if (!checked) co_return tl::unexpected(checked.error());
+  if (!confirmed[which]) changed.notify();
+  confirmed[which] = true;
+  auto next = co_await events(which, *checked);
+  co_return next;
 }
 
 asio::awaitable<void> poll_on(std::shared_ptr<Shared> shared, std::size_t which) {

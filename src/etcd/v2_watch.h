@@ -1,4 +1,4 @@
-// The watch of etcd's v2 API: long polls, one after the other for each request.
+// The watch of etcd's v2 API: for each request a long poll that goes on as a stream.
 #pragma once
 
 #include <functional>
