@@ -52,6 +52,8 @@ std::string hint_for(std::string_view words) {
            "CommonName: give lbd a `cert` whose subject has no CN (names as subjectAltName)";
   if (has(words, "HTTP request to an HTTPS server"))
     return "; the endpoint must be an https:// URL";
+  if (has(words, "user name is empty"))
+    return "; etcd's authentication is on: set `username` and `password_file`";
   return {};
 }
 

@@ -39,10 +39,13 @@ asio::awaitable<std::string> refusal_body(HttpStream stream) {
 asio::awaitable<Result<>> V3Watch::read_more(steady_clock::time_point deadline) {
   auto bytes = co_await stream_.read_some(deadline);
   if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
-  if (bytes->empty()) co_return fail(ECONNRESET, endpoint_ + ": etcd ended the watch");
-  auto fed = assembler_.feed(*bytes);
-  if (!fed) co_return fail(fed.error().code, fmt::format("{}: {}", endpoint_, fed.error().context));
-  co_return Result<>{};
+  Result<> fed;
+  if (bytes->empty())
+    fed = tl::unexpected(assembler_.end());
+  else
+    fed = assembler_.feed(*bytes);
+  if (!fed) fed.error().context = fmt::format("{}: {}", endpoint_, fed.error().context);
+  co_return fed;
 }
 
 asio::awaitable<Result<>> V3Watch::await_confirmation(steady_clock::time_point deadline) {

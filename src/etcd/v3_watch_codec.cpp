@@ -80,6 +80,13 @@ Result<> WatchAssembler::feed(std::string_view bytes) {
   return {};
 }
 
+Error WatchAssembler::end() {
+  // Who is no etcd ends with no newline, and an error of etcd's may.
+  if (!lines_.rest().empty())
+    if (auto last = feed("\n"); !last) return std::move(last.error());
+  return {std::error_code(ECONNRESET, std::generic_category()), "etcd ended the watch"};
+}
+
 tl::unexpected<Error> WatchAssembler::canceled(const WatchMessage& message) {
   if (message.compact_revision > 0)
     return fail(ESTALE, fmt::format("the watched revision was compacted (up to {})",

@@ -36,6 +36,7 @@ class LineSplitter {
   explicit LineSplitter(std::size_t limit) : limit_(limit) {}
   // EMSGSIZE when a line gets longer than the limit.
   [[nodiscard]] Result<std::vector<std::string>> feed(std::string_view bytes);
+  [[nodiscard]] const std::string& rest() const { return rest_; }  // a line without end, so far
 
  private:
   std::size_t limit_;
@@ -50,6 +51,8 @@ class WatchAssembler {
       : cluster_(cluster), asked_(std::move(asked)), limit_(limit), lines_(limit) {}
 
   [[nodiscard]] Result<> feed(std::string_view bytes);
+  // The stream has ended: why.
+  [[nodiscard]] Error end();
   // Every watch that was asked for is there, and `cluster` is who answers.
   [[nodiscard]] bool confirmed() const { return created_ == asked_.size(); }
   // What has become whole since the last call; nullopt: nothing. One transaction may reach two of the

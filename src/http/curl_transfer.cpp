@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "http/tls_hint.h"
+
 namespace lb {
 namespace {
 
@@ -86,6 +88,8 @@ void set_security(Transfer& t) {
     if (!value.empty()) curl_easy_setopt(easy, option, value.c_str());
   };
   set(CURLOPT_CAINFO, t.request.tls.ca);
+  // curl would go on with what it read for a day: a file that was put right must count at once.
+  if (!t.request.tls.ca.empty()) curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
   set(CURLOPT_SSLCERT, t.request.tls.cert);
   set(CURLOPT_SSLKEY, t.request.tls.key);
   if (t.request.username.empty()) return;
@@ -149,7 +153,16 @@ tl::unexpected<Error> Transfer::failure() const {
   if (overflow)
     return fail(EMSGSIZE, fmt::format("{}: more than {} bytes", what, request.max_body));
   const char* text = error_text[0] != '\0' ? error_text.data() : curl_easy_strerror(result);
-  return fail(errno_of(*this), fmt::format("{}: {}", what, text));
+  // With TLS 1.3 a refused client certificate shows at the first read: a reset, says curl.
+  if (const std::string hint = tls_hint(text, request.tls); !hint.empty())
+    return fail(EPROTO, fmt::format("{}: {}; {}", what, text, hint));
+  const int code = errno_of(*this);
+  long connects = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_NUM_CONNECTS, &connects);
+  if (code == ECONNRESET && connects > 0 && !header_done)
+    return fail(code,
+                fmt::format("{}: {}; {}", what, text, hang_up_hint(request.url, request.tls)));
+  return fail(code, fmt::format("{}: {}", what, text));
 }
 
 Result<> prepare_transfer(Transfer& t) {

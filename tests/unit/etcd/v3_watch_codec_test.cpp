@@ -192,6 +192,15 @@ TEST_F(Assembler, CountsNothingOfTransactionsThatAreWhole) {
   }
 }
 
+TEST_F(Assembler, LooksAtWhatCameBeforeTheEnd) {
+  EXPECT_EQ(watch_.end().code.value(), ECONNRESET);
+  ASSERT_TRUE(feed("<html>"));
+  EXPECT_EQ(watch_.end().code.value(), EBADMSG);
+  WatchAssembler other(kCluster, {{"/a/", 4}}, 1000);
+  ASSERT_TRUE(other.feed(R"({"error":{"grpc_code":14,"message":"etcdserver: no leader"}})"));
+  EXPECT_EQ(other.end().code.value(), EREMOTEIO);
+}
+
 struct EndCase {
   const char* name;
   const char* line;
