@@ -46,6 +46,7 @@ void Guard::restore(Snapshot accepted) {
   accepted_ = std::move(accepted);
   reading_.reset();
   held_.clear();
+  passed_.clear();
 }
 
 std::map<Guard::Id, Guard::Absent> Guard::missing_from(const Snapshot& next, TimePoint now) const {
@@ -70,21 +71,40 @@ bool Guard::implausible(std::size_t missing) const {
   return missing >= options_.min_missing && missing * 100 > baseline_ * options_.max_loss_percent;
 }
 
+// Those that are old, and those that are back.
+void Guard::forget_passed(const Snapshot& next, TimePoint now) {
+  Cursor there(next.services);
+  ServicePtr service;
+  for (auto it = passed_.begin(); it != passed_.end();) {
+    const auto& [key, address] = it->first;
+    if (!service || service->key != key) service = there.find(key);
+    const bool back = service && has_backend(*service, address);
+    it = back || now - it->second.since >= options_.confirm ? passed_.erase(it) : std::next(it);
+  }
+}
+
 Guard::Verdict Guard::admit(const Snapshot& next, TimePoint now) {
   Verdict verdict;
   std::map<Id, Absent> hold;
   if (accepted_) {
-    if (held_.empty()) baseline_ = count_backends(*accepted_);
+    const bool guarded = next.absence == Absence::Guarded;
+    forget_passed(next, now);
+    if (held_.empty()) baseline_ = count_backends(*accepted_) + passed_.size();
     std::map<Id, Absent> missing = missing_from(next, now);
-    const bool suspicious = implausible(missing.size());
+    const bool suspicious = implausible(missing.size() + passed_.size());
     for (auto& [id, absent] : missing) {
       const bool was_held = held_.contains(id);
       // Evidence for one absence (a DELETE) says nothing about another that was doubtful before.
-      if (!was_held && next.absence == Absence::Believed) continue;
+      if (!was_held && !guarded) continue;
       const bool confirmed = was_held && now - absent.since >= options_.confirm;
-      if (was_held && (confirmed || !suspicious)) ++verdict.released;
-      if (suspicious && !confirmed) hold.emplace(id, std::move(absent));
+      // Held also when the others are back: a store that lost its data fills up again one by one, and
+      // the last ones to be written are no less there than the first.
+      if (confirmed)
+        ++verdict.released;
+      else
+        (was_held || suspicious ? hold : passed_).emplace(id, std::move(absent));
     }
+    if (guarded && suspicious && !hold.empty()) hold.merge(std::exchange(passed_, {}));
   }
   held_ = std::move(hold);
   if (held_.empty()) {
@@ -134,6 +154,7 @@ Snapshot Guard::accept() {
   if (reading_) accepted_ = std::move(reading_);
   reading_.reset();
   held_.clear();
+  passed_.clear();
   return accepted_.value_or(Snapshot{});
 }
 

@@ -25,7 +25,8 @@ struct GuardOptions {
 // One per source. Invariant: accepted() is the last reading plus what is held.
 //
 // Only absences are held, each until a reading at least `confirm` after the first that lacked it
-// lacks it too, or until it is back. A source emits nothing while nothing changes, so the second
+// lacks it too, or until it is back. Losses that come one by one (leases that run out) are one loss
+// when they come within `confirm`: once they are implausible together, the first ones come back. A source emits nothing while nothing changes, so the second
 // reading may never come by itself: at next_deadline() the caller calls recheck() if the source is
 // connected and hence still stands by what it said last.
 class Guard {
@@ -70,12 +71,14 @@ class Guard {
 
   [[nodiscard]] std::map<Id, Absent> missing_from(const Snapshot& next, TimePoint now) const;
   [[nodiscard]] bool implausible(std::size_t missing) const;
+  void forget_passed(const Snapshot& next, TimePoint now);
   [[nodiscard]] Snapshot with_held(const Snapshot& next) const;
 
   GuardOptions options_;
   std::optional<Snapshot> accepted_;
   std::optional<Snapshot> reading_;  // the last one as it came; kept only while something is held
   std::map<Id, Absent> held_;
+  std::map<Id, Absent> passed_;  // without evidence, but plausible so far; for `confirm`
   std::size_t baseline_ = 0;  // backends before the loss; additions while holding do not dilute it
 };
 

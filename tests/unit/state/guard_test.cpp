@@ -111,9 +111,41 @@ TEST_F(GuardTest, ReadingThatHasThemAgainEndsTheHold) {
   EXPECT_EQ(admit(guarded({web(1)}), 12s), 6U) << "the next loss waits its own time";
 }
 
-TEST_F(GuardTest, WhatIsPlausibleAgainPassesAtOnce) {
+TEST_F(GuardTest, TheRestOfALossStaysHeldWhileTheOthersComeBackOneByOne) {
   admit(guarded({web(1)}), 0s);
-  EXPECT_EQ(admit(guarded({web(4)}), 1s), 4U);
+  for (int back = 2; back < 6; ++back) EXPECT_EQ(admit(guarded({web(back)}), 1s), 6U) << back;
+  EXPECT_EQ(guard_.held()->backends.size(), 1U);
+  EXPECT_EQ(recheck(9s), 6U);
+  EXPECT_EQ(recheck(10s), 5U);
+  EXPECT_FALSE(guard_.held());
+}
+
+TEST_F(GuardTest, LossesOneByOneAreOneLoss) {
+  for (int left = 5; left > 2; --left)
+    EXPECT_EQ(admit(guarded({web(left)}), std::chrono::seconds(5 - left)), std::size_t(left));
+  EXPECT_EQ(admit(guarded({web(2)}), 3s), 6U) << "the first ones are back";
+  EXPECT_EQ(guard_.held()->of, 6U);
+  EXPECT_EQ(recheck(9s), 6U);
+  EXPECT_EQ(recheck(10s), 5U) << "each is confirmed by its own time";
+  EXPECT_EQ(recheck(13s), 2U);
+}
+
+TEST_F(GuardTest, LossesFarApartAreEachPlausible) {
+  for (int left = 5; left > 1; --left)
+    EXPECT_EQ(admit(guarded({web(left)}), std::chrono::seconds(10 * (5 - left))),
+              std::size_t(left));
+  EXPECT_FALSE(guard_.held());
+}
+
+TEST_F(GuardTest, WhatCameBackCountsNoMore) {
+  admit(guarded({web(4)}), 0s);
+  admit(guarded({web(6)}), 1s);
+  EXPECT_EQ(admit(guarded({web(4)}), 2s), 4U);
+}
+
+TEST_F(GuardTest, EvidenceIsBelievedWhateverPassedBefore) {
+  admit(guarded({web(4)}), 0s);
+  EXPECT_EQ(admit(snapshot({web(1)}), 1s), 1U);
   EXPECT_FALSE(guard_.held());
 }
 
