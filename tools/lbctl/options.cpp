@@ -44,9 +44,10 @@ std::string host_name() {
 }
 
 // What stands behind the first "--" is the command that `register` runs, and none of our options.
-std::vector<std::string> cut_command(std::vector<std::string>& args) {
+// Null: there is no "--".
+std::optional<std::vector<std::string>> cut_command(std::vector<std::string>& args) {
   const auto dashes = std::find(args.begin(), args.end(), "--");
-  if (dashes == args.end()) return {};
+  if (dashes == args.end()) return std::nullopt;
   std::vector<std::string> out(dashes + 1, args.end());
   args.erase(dashes, args.end());
   return out;
@@ -83,11 +84,13 @@ class Parser {
       env.err << fmt::format("lbctl: no command '{}'; there is {}\n", reversed[0], commands());
       return tl::unexpected(kExitUsage);
     }
-    const bool has_command = std::find(args.begin(), args.end(), "--") != args.end();
-    if (!reversed.empty() && reversed[0] == "register") command_ = cut_command(reversed);
-    if (has_command && reversed[0] == "register" && command_.empty()) {
-      env.err << "lbctl: no command behind --\n";
-      return tl::unexpected(kExitUsage);
+    if (!reversed.empty() && reversed[0] == "register") {
+      auto command = cut_command(reversed);
+      if (command && command->empty()) {
+        env.err << "lbctl: no command behind --\n";
+        return tl::unexpected(kExitUsage);
+      }
+      command_ = std::move(command).value_or(std::vector<std::string>{});
     }
     std::reverse(reversed.begin(), reversed.end());  // CLI11 pops from the back
     try {
