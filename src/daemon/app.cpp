@@ -190,6 +190,7 @@ asio::awaitable<void> App::source_loop(std::shared_ptr<SourceSlot> slot) {
 asio::awaitable<void> App::engine_loop() {
   for (;;) {
     while (engine_->turn(kBatch)) co_await asio::post(asio::use_awaitable);
+    if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
     if (woken == Event::Woken::Cancelled) co_return;

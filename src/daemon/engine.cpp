@@ -110,6 +110,7 @@ StepResult Engine::step(std::size_t limit) {
   const StepResult r = reconciler_.step(clocks_.steady(), clocks_.wall(), limit);
   if (r.upserted + r.removed + r.failed > 0)
     spdlog::info("applied upserted={} removed={} failed={}", r.upserted, r.removed, r.failed);
+  applied_ = applied_ || r.upserted + r.removed > 0;
   return r;
 }
 

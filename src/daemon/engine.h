@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/saver.h"
@@ -52,6 +53,8 @@ class Engine {
   void save_in(Saver::Background background) { saver_.use(std::move(background)); }
   // Saves what is not saved yet, within the call; the background has run dry.
   void save_all() { saver_.save_all(slots_); }
+  // Whether the kernel was given something since the last call.
+  [[nodiscard]] bool take_applied() { return std::exchange(applied_, false); }
   // After changes of drains, or when a guard was overruled.
   void replan_soon() { replan_ = true; }
 
@@ -94,6 +97,7 @@ class Engine {
   View view_;
   MergeResult merged_;  // its state has gone to the reconciler; the memo stays for the next merge
   bool merged_once_ = false;
+  bool applied_ = false;
   std::vector<std::string> warnings_;
   bool replan_ = true;
   bool leftovers_adopted_ = false;

@@ -64,6 +64,7 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
     EtcdFollower follower;
     MerlionPublisher publisher;
     MerlionView::Built built;
+    std::map<std::string, BackendReport> reported;  // by id; empty: nothing is known yet
     std::string state_error;  // why its states are not published, although it asks for it
     asio::cancellation_signal cancel_follower, cancel_publisher;
     Part(EtcdFollower::Shared shared, MerlionView view, std::optional<EtcdPosition> remembered,
@@ -116,7 +117,6 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
   std::optional<steady_clock::time_point> synced_at;
   std::optional<Snapshot> delivered;
   std::optional<LogLevel> delivered_level;
-  std::map<ServiceKey, ServiceReport> reports;
 };
 
 Result<> EtcdSource::Impl::start() {
@@ -279,7 +279,7 @@ void EtcdSource::Impl::check_state_prefixes(std::vector<std::string>& warnings) 
 
 MerlionPublisher::Wanted EtcdSource::Impl::wanted_states(const Part& part) const {
   MerlionPublisher::Wanted out;
-  if (!part.follower.has_synced() || !part.built.service) return out;
+  if (!part.follower.has_synced() || !part.built.service || part.reported.empty()) return out;
   out.prefix = part.state_prefix();
   out.api = part.follower.position().api;
   if (out.prefix.empty()) return out;
@@ -294,12 +294,10 @@ MerlionPublisher::Wanted EtcdSource::Impl::wanted_states(const Part& part) const
     }
     out.state.emplace(name, std::move(state));
   }
-  const auto report = reports.find(part.built.service->key);
-  if (report == reports.end()) return out;
-  for (const BackendReport& backend : report->second.backends)
-    if (const auto it = out.state.find(backend.id); it != out.state.end()) {
-      it->second.active_connections = backend.active_connections;
-      it->second.weight = backend.effective_weight;
+  for (auto& [name, state] : out.state)
+    if (const auto report = part.reported.find(name); report != part.reported.end()) {
+      state.active_connections = report->second.active_connections;
+      state.weight = report->second.effective_weight;
     }
   return out;
 }
@@ -373,8 +371,16 @@ bool EtcdSource::wants_reports() const {
 }
 
 void EtcdSource::report(const std::vector<ServiceReport>& services) {
-  for (const ServiceReport& service : services) impl_->reports[service.key] = service;
-  for (const auto& part : impl_->parts) part->publisher.changed();
+  for (const auto& part : impl_->parts) {
+    const ServicePtr& service = part->built.service;
+    const auto report = std::find_if(services.begin(), services.end(), [&](const auto& r) {
+      return service && r.key == service->key;
+    });
+    if (report == services.end()) continue;
+    part->reported.clear();
+    for (const BackendReport& backend : report->backends) part->reported[backend.id] = backend;
+    part->publisher.changed();
+  }
 }
 
 std::optional<LogLevel> EtcdSource::log_level() const { return impl_->log_level(); }
