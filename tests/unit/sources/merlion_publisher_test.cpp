@@ -1,106 +1,11 @@
 #include "sources/merlion_publisher.h"
 
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
 
-#include "base/spawn.h"
-#include "unit/sources/fake_etcd.h"
+#include "unit/sources/publisher_fixture.h"
 
 namespace lb {
 namespace {
-
-using namespace std::chrono_literals;
-using etcd::ApiVersion;
-using Values = std::map<std::string, std::string>;
-using Names = std::vector<std::string>;
-
-MerlionBackendState healthy() {
-  MerlionBackendState out;
-  out.last_seen = SysTime(1s);
-  out.weight = 100;
-  return out;
-}
-
-MerlionBackendState exited() {
-  MerlionBackendState out = healthy();
-  out.unavailable = true;
-  out.exited_at = SysTime(2s);
-  out.exit_reason = "refused";
-  return out;
-}
-
-const Values kHealthy{{"last-seen-at", "1000"}, {"unavailable", "false"}, {"weight", "100"}};
-
-class MerlionPublisherTest : public testing::TestWithParam<ApiVersion> {
- protected:
-  // One lbd. Its time is the time of all.
-  struct Lbd {
-    MerlionPublisher::Wanted wanted;
-    std::unique_ptr<MerlionPublisher> publisher;
-    MerlionPublisher* operator->() const { return publisher.get(); }
-  };
-
-  std::unique_ptr<Lbd> lbd(const std::string& host, Names endpoints = {"e1"}) {
-    auto out = std::make_unique<Lbd>();
-    out->wanted = {"/s", GetParam(), {{"a", healthy()}}};
-    MerlionPublisher::Etcd access;
-    access.api = [this](ApiVersion v) -> etcd::Api& { return v == ApiVersion::V2 ? v2_ : v3_; };
-    access.endpoints = std::move(endpoints);
-    out->publisher = std::make_unique<MerlionPublisher>(io_, access, host, clocks_,
-                                                        [lbd = out.get()] { return lbd->wanted; });
-    return out;
-  }
-  void look(const Lbd& lbd) {
-    bool done = false;
-    spawn(io_, "look", [&]() -> asio::awaitable<void> {
-      co_await lbd->look();
-      done = true;
-    });
-    io_.restart();
-    io_.run();
-    ASSERT_TRUE(done);
-  }
-  // All looks that are due within this time, of all lbds in turn.
-  void pass(std::chrono::milliseconds time, const std::vector<const Lbd*>& lbds) {
-    const auto end = now_ + time;
-    for (int looks = 0; looks < 100'000; ++looks) {
-      const auto next = *std::min_element(
-          lbds.begin(), lbds.end(), [](auto* a, auto* b) { return (*a)->due() < (*b)->due(); });
-      if ((*next)->due() > end) {
-        now_ = end;
-        return;
-      }
-      now_ = std::max(now_, (*next)->due());
-      look(*next);
-    }
-    FAIL() << "it never rests";
-  }
-  // Until nothing is left to be done at this moment.
-  void settle(const Lbd& lbd) {
-    look(lbd);
-    pass(0ms, {&lbd});
-  }
-  Values own(const std::string& host, const std::string& name = "a") const {
-    return store_.values("/s/hosts/" + host + "/backends/" + name + "/");
-  }
-  Values flat(const std::string& name = "a") const {
-    return store_.values("/s/backends/" + name + "/");
-  }
-  std::string holder() const { return store_.values("/s/publisher")[""]; }
-  void lose_all_leases() {
-    store_.leases.clear();
-    for (auto& [key, entry] : store_.entries) entry.ends = now_;
-    store_.expire(now_);
-  }
-
-  std::chrono::steady_clock::time_point now_{1'000h};
-  Clocks clocks_{[] { return SysTime(5s); }, [this] { return now_; }};
-  test::FakeStore store_;
-  test::FakeEtcd v3_{store_, ApiVersion::V3, now_};
-  test::FakeEtcd v2_{store_, ApiVersion::V2, now_};
-  asio::io_context io_{1};
-};
 
 INSTANTIATE_TEST_SUITE_P(Api, MerlionPublisherTest, testing::Values(ApiVersion::V3, ApiVersion::V2),
                          [](const auto& param) {
@@ -155,47 +60,6 @@ TEST_P(MerlionPublisherTest, TheLeaseIsKeptForAsLongAsLbdLives) {
   EXPECT_EQ(store_.values(), Values{});
 }
 
-TEST_P(MerlionPublisherTest, OneOfSeveralWritesMerlionsKeysAndAnotherOneInheritsThem) {
-  const auto one = lbd("h1");
-  auto two = lbd("h2");
-  two->wanted.state["a"] = exited();
-  settle(*one);
-  settle(*two);
-  pass(5min, {one.get(), two.get()});
-  EXPECT_EQ(holder(), "h1");
-  EXPECT_FALSE((*two)->holds_claim());
-  EXPECT_EQ(flat(), kHealthy);
-  EXPECT_EQ(own("h2").at("unavailable"), "true");
-  // The first one dies.
-  pass(60s + 25s, {two.get()});
-  EXPECT_EQ(holder(), "h2");
-  EXPECT_EQ(own("h1"), Values{});
-  EXPECT_EQ(flat().at("exit-reason"), "refused");
-  // And comes back.
-  const auto again = lbd("h1");
-  settle(*again);
-  pass(5min, {again.get(), two.get()});
-  EXPECT_EQ(holder(), "h2");
-  EXPECT_EQ(own("h1"), kHealthy);
-  EXPECT_EQ(flat().at("exit-reason"), "refused");
-}
-
-TEST_P(MerlionPublisherTest, ARestartedLbdTakesItsClaimUpAtOnceAndTidiesUp) {
-  {
-    auto before = lbd("h1");
-    before->wanted.state["a"] = exited();
-    settle(*before);
-  }
-  const auto one = lbd("h1");
-  settle(*one);
-  EXPECT_TRUE((*one)->holds_claim());
-  EXPECT_EQ(flat(), kHealthy);
-  EXPECT_EQ(own("h1"), kHealthy);
-  pass(5min, {one.get()});
-  EXPECT_EQ(flat(), kHealthy);
-  EXPECT_EQ(holder(), "h1");
-}
-
 TEST_P(MerlionPublisherTest, MerlionsOwnLeftoversAreReplaced) {
   store_.entries["/s/backends/a/exit-reason"] = {"of last year", 0};
   store_.entries["/s/backends/unknown/exit-reason"] = {"of last year", 0};
@@ -203,35 +67,6 @@ TEST_P(MerlionPublisherTest, MerlionsOwnLeftoversAreReplaced) {
   settle(*one);
   EXPECT_EQ(flat(), kHealthy);
   EXPECT_EQ(flat("unknown").size(), 1U);
-}
-
-TEST_P(MerlionPublisherTest, ALostLeaseIsNoticedAndEverythingWrittenAnew) {
-  const auto one = lbd("h1");
-  settle(*one);
-  lose_all_leases();
-  ASSERT_EQ(store_.values(), Values{});
-  pass(25s, {one.get()});
-  EXPECT_EQ(flat(), kHealthy);
-  EXPECT_EQ(own("h1"), kHealthy);
-  EXPECT_EQ(holder(), "h1");
-  EXPECT_EQ((*one)->error(), "");
-}
-
-TEST_P(MerlionPublisherTest, WhoSleptTooLongWritesNothingOverTheNextHoldersKeys) {
-  auto one = lbd("h1");
-  const auto two = lbd("h2");
-  settle(*one);
-  settle(*two);
-  pass(2min, {two.get()});
-  ASSERT_EQ(holder(), "h2");
-  store_.log.clear();
-  one->wanted.state["a"] = exited();
-  settle(*one);
-  EXPECT_FALSE((*one)->holds_claim());
-  EXPECT_EQ(flat(), kHealthy);
-  for (const std::string& line : store_.log)
-    EXPECT_FALSE(line.starts_with("put /s/backends")) << line;
-  EXPECT_EQ(own("h1").at("unavailable"), "true");
 }
 
 TEST_P(MerlionPublisherTest, AnEtcdThatFailsIsTriedAgainElsewhereAndTheLatestStateWins) {
@@ -285,18 +120,6 @@ TEST_P(MerlionPublisherTest, AnotherPrefixWithdrawsWhatWasWritten) {
   EXPECT_EQ(flat(), kHealthy);
 }
 
-TEST_P(MerlionPublisherTest, WhoDoesNotHoldTheClaimWithdrawsOnlyItsOwn) {
-  const auto one = lbd("h1");
-  auto two = lbd("h2");
-  settle(*one);
-  settle(*two);
-  two->wanted.prefix.clear();
-  settle(*two);
-  EXPECT_EQ(own("h2"), Values{});
-  EXPECT_EQ(flat(), kHealthy);
-  EXPECT_EQ(holder(), "h1");
-}
-
 TEST_P(MerlionPublisherTest, AWithdrawalThatFailsDoesNotHoldUpWhatIsNew) {
   auto one = lbd("h1", {"e1", "e2", "e3"});
   settle(*one);
@@ -333,13 +156,13 @@ TEST_P(MerlionPublisherTest, AHostNameThatIsNoPartOfAKeyIsAnError) {
 
 TEST_P(MerlionPublisherTest, ManyBackendsAreWrittenSixteenAtATime) {
   auto one = lbd("h1");
-  for (int i = 0; i < 2'000; ++i) one->wanted.state[fmt::format("b{}", i)] = healthy();
+  for (int i = 0; i < 500; ++i) one->wanted.state[fmt::format("b{}", i)] = healthy();
   settle(*one);
-  EXPECT_EQ(store_.entries.size(), 2 * 3 * 2'001U + 1);
+  EXPECT_EQ(store_.entries.size(), 2 * 3 * 501U + 1);
   EXPECT_EQ(store_.most_in_flight, 16);
   store_.log.clear();
   pass(2min, {one.get()});
-  EXPECT_EQ(store_.entries.size(), 2 * 3 * 2'001U + 1);
+  EXPECT_EQ(store_.entries.size(), 2 * 3 * 501U + 1);
   for (const std::string& line : store_.log) EXPECT_EQ(line, "keep alive");
 }
 
@@ -352,34 +175,6 @@ TEST_P(MerlionPublisherTest, WhatOthersRemoveOrOverwriteComesBack) {
   pass(61s, {one.get()});
   EXPECT_EQ(flat(), kHealthy);
   EXPECT_EQ(own("h1", "b"), kHealthy);
-}
-
-TEST_P(MerlionPublisherTest, AClaimThatSomebodyRemovedIsFoughtForByNobody) {
-  const auto one = lbd("h1");
-  auto two = lbd("h2");
-  two->wanted.state["a"] = exited();
-  settle(*one);
-  settle(*two);
-  store_.entries.erase("/s/publisher");
-  pass(3min, {one.get(), two.get()});
-  EXPECT_NE((*one)->holds_claim(), (*two)->holds_claim());
-  EXPECT_EQ(flat(), own(holder()));
-  store_.log.clear();
-  pass(10min, {one.get(), two.get()});
-  for (const std::string& line : store_.log) EXPECT_FALSE(line.starts_with("put")) << line;
-}
-
-TEST_P(MerlionPublisherTest, TwoOfTheSameNameDoNotTakeTheClaimFromEachOtherForEver) {
-  const auto one = lbd("h1");
-  const auto two = lbd("h1");
-  settle(*one);
-  settle(*two);
-  pass(3min, {one.get(), two.get()});
-  store_.log.clear();
-  pass(10min, {one.get(), two.get()});
-  for (const std::string& line : store_.log)
-    EXPECT_FALSE(line.starts_with("put /s/publisher") || line.starts_with("put /s/backends"))
-        << line;
 }
 
 TEST_P(MerlionPublisherTest, LooksAtOnceAfterAQuietTimeAndThenWithPauses) {
