@@ -21,6 +21,8 @@ namespace fs = std::filesystem;
 
 constexpr auto kEtcd = "/usr/bin/etcd";
 constexpr auto kBridge = "etcd";
+constexpr auto kLbd = "10.77.0.254";
+constexpr auto kWriter = "10.77.0.253";
 constexpr auto kPort = 2379;
 constexpr auto kPeerPort = 2380;
 
@@ -51,7 +53,8 @@ EtcdCluster::EtcdCluster(std::string folder, EtcdOptions options)
   }
   call_ = std::make_unique<HttpCall>(call_options());
   run_or_throw({"ip", "link", "add", kBridge, "type", "bridge"});
-  run_or_throw({"ip", "address", "add", "10.77.0.254/24", "dev", kBridge});
+  for (const auto* address : {kLbd, kWriter})  // the first one is what lbd's connections come from
+    run_or_throw({"ip", "address", "add", fmt::format("{}/24", address), "dev", kBridge});
   run_or_throw({"ip", "link", "set", kBridge, "up"});
   for (std::size_t i = 0; i < options_.members; ++i) {
     members_.push_back(std::make_unique<Member>());
@@ -90,6 +93,7 @@ std::string EtcdCluster::source_toml() const {
 
 HttpCallOptions EtcdCluster::call_options() const {
   HttpCallOptions out;
+  out.local_address = kWriter;
   if (!certificates_) return out;
   out.ca = certificates_->ca();
   out.cert = certificates_->cert("client");
@@ -197,15 +201,17 @@ void EtcdCluster::thaw(std::size_t i) {
   members_[i]->sound = true;
 }
 
-void EtcdCluster::drop_packets(std::size_t i, const std::string& of) {
-  const NetNamespace& net = members_[i]->net;
-  const std::string rules = fmt::format(
-      "table inet cut {{ chain in {{ type filter hook input priority 0; ip saddr {0} drop; }}\n"
-      "chain out {{ type filter hook output priority 0; ip daddr {0} drop; }} }}",
-      of);
+void EtcdCluster::load_rules(std::size_t i, const std::string& rules) const {
   const std::string path = folder_ + "/" + name(i) + ".nft";
-  replace_file(path, rules);
-  net.run({"nft", "-f", path});
+  replace_file(path, fmt::format("table inet cut {{ {}\n }}\n", rules));
+  members_[i]->net.run({"nft", "-f", path});
+}
+
+void EtcdCluster::drop_packets(std::size_t i, const std::string& of) {
+  load_rules(i,
+             fmt::format("chain in {{ type filter hook input priority 0; ip saddr {0} drop; }}\n"
+                         "chain out {{ type filter hook output priority 0; ip daddr {0} drop; }}",
+                         of));
   members_[i]->sound = false;
 }
 
@@ -221,6 +227,20 @@ void EtcdCluster::partition_from_all(std::size_t i) { drop_packets(i, "10.77.0.0
 void EtcdCluster::heal(std::size_t i) {
   members_[i]->net.run({"nft", "delete", "table", "inet", "cut"});
   members_[i]->sound = true;
+}
+
+void EtcdCluster::cut_off_lbd() {
+  for (std::size_t i = 0; i < size(); ++i)
+    load_rules(
+        i, fmt::format("chain in {{ type filter hook input priority 0; ip saddr {} meta l4proto "
+                       "tcp reject with tcp reset\n }}",
+                       kLbd));
+  run_or_throw({"ss", "-K", "src", kLbd, "dport", "=", fmt::format(":{}", kPort)});
+}
+
+void EtcdCluster::let_lbd_in() {
+  for (std::size_t i = 0; i < size(); ++i)
+    members_[i]->net.run({"nft", "delete", "table", "inet", "cut"});
 }
 
 void EtcdCluster::restart(std::size_t i) { start(i); }

@@ -1,6 +1,7 @@
 // A real etcd of one or three members, each in a network namespace of its own, joined by a bridge to the
-// namespace of the test (and of lbd): 10.77.0.1 to 10.77.0.3, the test at 10.77.0.254. Members die with
-// the test, and everything here can be done to each of them alone.
+// namespace of the test and of lbd: 10.77.0.1 to 10.77.0.3, lbd at 10.77.0.254, and the test writes from
+// 10.77.0.253, so that lbd alone can be cut off. Members die with the test, and everything here can be
+// done to each of them alone.
 #pragma once
 
 #include <chrono>
@@ -23,8 +24,8 @@ struct EtcdOptions {
   // User root with password "root"; user "lbd" with password "secret", who may read `readable` (key
   // prefixes) and write `writable`. v2's own authentication stays off.
   bool auth = false;
-  std::vector<std::string> readable, writable;
-  Command flags;  // more of etcd's own
+  std::vector<std::string> readable{}, writable{};
+  Command flags{};  // more of etcd's own
 };
 
 class EtcdCluster {
@@ -60,7 +61,9 @@ class EtcdCluster {
   void partition_from_peers(std::size_t i);  // clients still reach it
   void partition_from_all(std::size_t i);    // packets vanish, as when the host is gone
   void heal(std::size_t i);                  // ends either
-  void restart(std::size_t i);               // after kill()
+  void cut_off_lbd();                        // its connections break, new ones are refused
+  void let_lbd_in();
+  void restart(std::size_t i);  // after kill()
   void kill_all();
   void restart_all();
   void wipe_all();  // their data: a new and empty cluster; only while all are killed
@@ -83,6 +86,7 @@ class EtcdCluster {
   void join_bridge(std::size_t i) const;
   void start(std::size_t i);
   void drop_packets(std::size_t i, const std::string& of);
+  void load_rules(std::size_t i, const std::string& rules) const;
   HttpReply status(std::size_t i);
   void enable_auth();
 

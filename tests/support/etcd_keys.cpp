@@ -1,5 +1,6 @@
 #include "support/etcd_keys.h"
 
+#include <algorithm>
 #include <ostream>
 #include <thread>
 
@@ -77,12 +78,18 @@ std::string EtcdKeys::token() {
   return {};
 }
 
+std::vector<std::size_t> EtcdKeys::candidates() const {
+  std::vector<std::size_t> out = cluster_.sound();
+  std::stable_partition(out.begin(), out.end(), [this](std::size_t i) { return i == preferred_; });
+  return out;
+}
+
 HttpReply EtcdKeys::send(const std::string& method, const std::string& path,
                          const std::string& body, const std::string& content_type) {
   HttpReply reply;
   const auto end = Clock::now() + kPatience;
   while (Clock::now() < end) {
-    for (const std::size_t i : cluster_.sound()) {
+    for (const std::size_t i : candidates()) {
       std::vector<std::string> headers{"Content-Type: " + content_type,
                                        "Grpc-Metadata-Hasleader: true"};
       if (const std::string t = token(); !t.empty()) headers.push_back("Authorization: " + t);

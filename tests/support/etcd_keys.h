@@ -22,6 +22,9 @@ class EtcdKeys {
  public:
   EtcdKeys(EtcdCluster& cluster, EtcdStore store);
 
+  // Ask this one first from now on.
+  void prefer(std::size_t member) { preferred_ = member; }
+
   void put(const std::string& key, const std::string& value);
   // Gone after so long: under a lease of its own (v3), or with a TTL (v2).
   void put_for(std::chrono::seconds life, const std::string& key, const std::string& value);
@@ -47,12 +50,14 @@ class EtcdKeys {
   // Tries the sound members in turn until one gives a final answer.
   HttpReply send(const std::string& method, const std::string& path, const std::string& body,
                  const std::string& content_type);
+  [[nodiscard]] std::vector<std::size_t> candidates() const;
   std::string token();
 
   EtcdCluster& cluster_;
   EtcdStore store_;
   HttpCall call_;
   std::string token_;
+  std::size_t preferred_ = 0;
 };
 
 }  // namespace lb::test

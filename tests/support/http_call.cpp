@@ -59,6 +59,8 @@ HttpReply HttpCall::operator()(const std::string& method, const std::string& url
   if (!options_.ca.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options_.ca.c_str());
   if (!options_.cert.empty()) curl_easy_setopt(curl, CURLOPT_SSLCERT, options_.cert.c_str());
   if (!options_.key.empty()) curl_easy_setopt(curl, CURLOPT_SSLKEY, options_.key.c_str());
+  if (!options_.local_address.empty())
+    curl_easy_setopt(curl, CURLOPT_INTERFACE, options_.local_address.c_str());
   const CURLcode code = curl_easy_perform(curl);
   curl_slist_free_all(list);
   long status = 0;

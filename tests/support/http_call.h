@@ -11,6 +11,7 @@ namespace lb::test {
 
 struct HttpCallOptions {
   std::string ca, cert, key;  // files; "": plain, or as the system trusts
+  std::string local_address;  // "": as the kernel chooses
   std::chrono::milliseconds connect_timeout{1'000};
   std::chrono::milliseconds timeout{5'000};
 };

@@ -19,12 +19,13 @@ std::map<std::string, int> ask_often(std::string_view to, int times) {
   return answers;
 }
 
-Load::Load(std::string to) : to_(std::move(to)) {
+Load::Load(std::string to, std::chrono::microseconds pause) : to_(std::move(to)), pause_(pause) {
   thread_ = std::thread([this] {
     while (!stop_) {
       const std::string answer = ask(to_);
       failed_ += answer.empty() || answer.starts_with("errno");
       ++made_;
+      if (pause_.count() > 0) std::this_thread::sleep_for(pause_);
     }
   });
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,10 +30,10 @@ std::string service_toml(std::string_view name, std::string_view listen,
 // How often who answered; "errno N" for failures.
 std::map<std::string, int> ask_often(std::string_view to, int times);
 
-// Short connections to a service without pause until stopped.
+// Short connections to a service until stopped, with a pause after each.
 class Load {
  public:
-  explicit Load(std::string to = kWeb);
+  explicit Load(std::string to = kWeb, std::chrono::microseconds pause = {});
   ~Load() { stop(); }
   void stop();
   [[nodiscard]] int made() const { return made_; }
@@ -40,6 +41,7 @@ class Load {
 
  private:
   std::string to_;
+  std::chrono::microseconds pause_;
   std::atomic<bool> stop_ = false;
   std::atomic<int> made_ = 0, failed_ = 0;
   std::thread thread_;

@@ -22,7 +22,7 @@ constexpr auto kUpstream = "/svc/site";
 constexpr auto kState = "/state/site";
 constexpr auto kListen = "127.0.0.1:8080";
 
-inline const std::vector<EtcdStore> kStores{EtcdStore::V3};
+inline const std::vector<EtcdStore> kStores{EtcdStore::V3, EtcdStore::V2};
 
 using WallTime = std::chrono::system_clock::time_point;
 
