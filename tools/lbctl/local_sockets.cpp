@@ -1,6 +1,8 @@
 #include "tools/lbctl/local_sockets.h"
 
 #include <ifaddrs.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -10,8 +12,10 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/file.h"
+#include "reconcile/netlink.h"
 
 namespace lb::lbctl {
 namespace {
@@ -53,10 +57,9 @@ std::optional<Address> read_address(std::string_view text) {
 }
 
 // FIN_WAIT2 and TIME_WAIT have nothing left to send.
-bool is_open(int state) {
-  return state == TCP_ESTABLISHED || state == TCP_SYN_RECV || state == TCP_FIN_WAIT1 ||
-         state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING;
-}
+constexpr std::uint32_t kOpen = 1U << TCP_ESTABLISHED | 1U << TCP_SYN_RECV | 1U << TCP_FIN_WAIT1 |
+                                1U << TCP_CLOSE_WAIT | 1U << TCP_LAST_ACK | 1U << TCP_CLOSING;
+constexpr unsigned kStates = 32;
 
 // :: takes IPv4 as well; where it does not, someone else's 0.0.0.0 is asked.
 bool covers(const Address& listener, const Address& at) {
@@ -65,15 +68,40 @@ bool covers(const Address& listener, const Address& at) {
   return listener.ip.is_unspecified() && (!listener.ip.is_v4() || at.ip.is_v4());
 }
 
+void add(const Address& local, unsigned state, const Address& at, SocketCount& out) {
+  if (state == TCP_LISTEN && covers(local, at)) out.listening = true;
+  if (local == at && state < kStates && (kOpen >> state & 1U) != 0) ++out.open;
+}
+
 // "  0: 0100007F:1F57 00000000:0000 0A 00000000:00000000 ..."
 void add_line(std::string_view line, const Address& at, SocketCount& out) {
   (void)take_word(line);
   const auto local = read_address(take_word(line));
   (void)take_word(line);
   const auto state = hex<std::uint8_t>(take_word(line));
-  if (!local || !state) return;  // the heading
-  if (*state == TCP_LISTEN && covers(*local, at)) out.listening = true;
-  if (*local == at && is_open(*state)) ++out.open;
+  if (local && state) add(*local, *state, at, out);  // else the heading
+}
+
+// The kernel leaves out other ports and what is over: a busy server has tens of thousands of sockets in
+// TIME_WAIT, each of them a line of /proc/net/tcp.
+Result<> dump(std::uint8_t family, const Address& at, SocketCount& out) {
+  inet_diag_req_v2 request{};
+  request.sdiag_family = family;
+  request.sdiag_protocol = IPPROTO_TCP;
+  request.idiag_states = kOpen | 1U << TCP_LISTEN;
+  request.id.idiag_sport = htons(at.port);
+  return netlink_dump(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, std::as_bytes(std::span(&request, 1)),
+                      [&](const nlmsghdr&, std::span<const std::byte> payload) {
+                        out += count_socket(payload, at);
+                      });
+}
+
+Result<SocketCount> ask_sock_diag(const std::vector<Address>& at) {
+  SocketCount out;
+  for (const Address& address : at)
+    for (const std::uint8_t family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}})
+      LB_CHECK(dump(family, address, out));
+  return out;
 }
 
 }  // namespace
@@ -94,7 +122,23 @@ SocketCount count_sockets(std::string_view table, const Address& at) {
   return out;
 }
 
+SocketCount count_socket(std::span<const std::byte> inet_diag, const Address& at) {
+  inet_diag_msg message{};
+  SocketCount out;
+  if (inet_diag.size() < sizeof message) return out;
+  std::memcpy(&message, inet_diag.data(), sizeof message);
+  std::array<std::uint8_t, 16> bytes{};
+  std::memcpy(bytes.data(), message.id.idiag_src, bytes.size());
+  const IpAddress ip = message.idiag_family == AF_INET
+                           ? IpAddress::v4(ntohl(message.id.idiag_src[0]))
+                           : IpAddress::v6(bytes);
+  add({ip, ntohs(message.id.idiag_sport)}, message.idiag_state, at, out);
+  return out;
+}
+
 Result<SocketCount> count_sockets(const std::vector<Address>& at) {
+  // A container's kernel may not have the module, or a policy may forbid the socket.
+  if (auto counted = ask_sock_diag(at)) return counted;
   LB_TRY(const std::string four, read_file("/proc/net/tcp"));
   auto six = read_file("/proc/net/tcp6");
   // A kernel without IPv6 has no such file.

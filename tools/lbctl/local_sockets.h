@@ -2,7 +2,9 @@
 // and how many connections are open. Reading is thin; what counts is a pure function.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -24,7 +26,10 @@ struct SocketCount {
 // along when it ends.
 [[nodiscard]] SocketCount count_sockets(std::string_view table, const Address& at);
 
-// Both tables, of all these addresses together.
+// The same of one message of a sock_diag dump.
+[[nodiscard]] SocketCount count_socket(std::span<const std::byte> inet_diag, const Address& at);
+
+// Of all these addresses together.
 [[nodiscard]] Result<SocketCount> count_sockets(const std::vector<Address>& at);
 
 // Loopback, or on one of this machine's interfaces.

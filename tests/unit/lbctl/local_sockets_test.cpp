@@ -1,8 +1,12 @@
 #include "tools/lbctl/local_sockets.h"
 
 #include <gtest/gtest.h>
+#include <linux/inet_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include <bit>
+#include <span>
 #include <string>
 
 namespace lb::lbctl {
@@ -60,6 +64,28 @@ TEST(LocalSockets, LinesThatMakeNoSenseAreNone) {
        {"", "\n\n", "0:", "0: 0100007F 1 01", "0: 0100007F:1F57", "0: 0100007F:1F57 0 zz",
         "0: XX00007F:1F57 0 01", "0: 0100007F:1F57F 0 01", "no newline at all"})
     EXPECT_EQ(count(table, "127.0.0.1:8023"), SocketCount{}) << table;
+}
+
+TEST(LocalSockets, SockDiagTellsTheSame) {
+  inet_diag_msg message{};
+  message.idiag_family = AF_INET;
+  message.idiag_state = TCP_ESTABLISHED;
+  message.id.idiag_sport = htons(8023);
+  message.id.idiag_src[0] = htonl(0x7f000001);
+  const auto count = [&](std::string_view at) {
+    return count_socket(std::as_bytes(std::span(&message, 1)), *Address::parse(at));
+  };
+  EXPECT_EQ(count("127.0.0.1:8023").open, 1U);
+  EXPECT_EQ(count("127.0.0.2:8023").open, 0U);
+  EXPECT_EQ(count("127.0.0.1:8024").open, 0U);
+  message.idiag_state = TCP_TIME_WAIT;
+  EXPECT_EQ(count("127.0.0.1:8023"), SocketCount{});
+  message.idiag_family = AF_INET6;  // ::
+  message.idiag_state = TCP_LISTEN;
+  message.id.idiag_src[0] = 0;
+  EXPECT_EQ(count("10.0.0.1:8023"), (SocketCount{.open = 0, .listening = true}));
+  const std::span<const std::byte> cut = std::as_bytes(std::span(&message, 1)).first(20);
+  EXPECT_EQ(count_socket(cut, *Address::parse("10.0.0.1:8023")), SocketCount{});
 }
 
 TEST(LocalSockets, LoopbackIsThisMachineAndADocumentationAddressIsNot) {
