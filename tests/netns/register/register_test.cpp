@@ -258,6 +258,39 @@ TEST_P(RegisterNetns, ACommandThatCannotStartOrStayIsAFailure) {
   EXPECT_THAT(entry("old"), testing::IsEmpty());
 }
 
+// Members that demand a client certificate, and a user with rights to no more than is needed.
+class RegisterSecureNetns : public RegisterNetns {
+ protected:
+  [[nodiscard]] EtcdOptions etcd_options() const override {
+    EtcdOptions out;
+    out.tls = true;
+    out.auth = true;
+    out.readable = {std::string(kSite) + "/", std::string(kUpstream) + "/"};
+    out.writable = {std::string(kUpstream) + "/"};
+    return out;
+  }
+};
+
+TEST_P(RegisterSecureNetns, RegistersWithACertificateAndAPassword) {
+  const Certificates& certificates = *etcd_->certificates();
+  replace_file(file("register-password"), "secret\n");
+  const Command secured{
+      "--ca",  certificates.ca(),          "--cert",     certificates.cert("client"),
+      "--key", certificates.key("client"), "--username", "lbd"};
+  Command right = secured;
+  right.insert(right.end(), {"--password-file", file("register-password")});
+  Process& registration = deploy("old", kOld, right);
+  registration.signal(SIGTERM);
+  EXPECT_EQ(registration.wait(kPatience), 128 + SIGTERM) << registration.log();
+  EXPECT_THAT(entry("old"), testing::IsEmpty());
+
+  Process& stranger = start_registration("stranger", kNew);
+  EXPECT_TRUE(says(stranger, "etcd: ")) << stranger.log();
+  EXPECT_EQ(who_serves(kNew), "stranger") << "it serves, whatever etcd thinks of it";
+  EXPECT_THAT(entry("stranger"), testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Etcd, RegisterSecureNetns, testing::ValuesIn(kStores), store_name);
 INSTANTIATE_TEST_SUITE_P(Etcd, RegisterNetns, testing::ValuesIn(kStores), store_name);
 
 }  // namespace
