@@ -22,14 +22,14 @@ void Mirror::replace(const std::string& prefix, const Listing& listing) {
   for (const KeyValue& kv : listing.kvs) keys_[kv.key] = known(kv);
 }
 
-std::vector<Event> Mirror::apply(const Event& event) {
+std::vector<Event> Mirror::apply(Event event) {
   std::vector<Event> out;
   if (!event.is_delete) {
     keys_[event.kv.key] = known(event.kv);
-    out.push_back(event);
+    out.push_back(std::move(event));
   } else if (!event.is_directory) {
     keys_.erase(event.kv.key);
-    out.push_back(event);
+    out.push_back(std::move(event));
   } else {
     const std::string below = event.kv.key + "/";
     for (auto it = keys_.lower_bound(below); it != keys_.end() && it->first.starts_with(below);) {

@@ -17,7 +17,7 @@ class Mirror {
   // What is below `prefix` is exactly this. Ends an audit.
   void replace(const std::string& prefix, const Listing& listing);
   // Notes the event, and returns it as events of single keys: one, or of a directory as many as it had.
-  std::vector<Event> apply(const Event& event);
+  std::vector<Event> apply(Event event);
 
   // A listing taken beside the watch at some moment; apply() notes from now on what comes after it.
   void audit_from(Listing listing, std::string prefix);

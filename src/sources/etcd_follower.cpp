@@ -122,7 +122,7 @@ asio::awaitable<Result<>> EtcdFollower::read(etcd::Watch& watch, std::string end
     auto batch = co_await watch.read(steady_clock::now() + patience);
     if (batch) {
       const auto look = view_.next_look();
-      take(*batch);
+      take(std::move(*batch));
       if (view_.backend_range() != backends) break;  // news only with the new backends
       // At once, without waiting for more: from put to first connection counts. A heartbeat that
       // changes nothing wakes nobody.
@@ -186,12 +186,12 @@ asio::awaitable<Result<>> EtcdFollower::audit(std::string endpoint) {
   co_return Result<>{};
 }
 
-void EtcdFollower::take(const etcd::Batch& batch) {
+void EtcdFollower::take(etcd::Batch batch) {
   const Moment now = shared_.clocks.now();
   auto& revision = position_.header.revision;
-  for (const auto& event : batch.events) {
-    for (const auto& one : mirror_.apply(event)) view_.apply(one, now);
+  for (auto& event : batch.events) {
     revision = std::max(revision, event.kv.mod_revision);
+    for (const auto& one : mirror_.apply(std::move(event))) view_.apply(one, now);
   }
   revision = std::max(revision, batch.header.revision);
   trusted_ = position_;

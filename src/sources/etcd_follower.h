@@ -61,7 +61,7 @@ class EtcdFollower {
   asio::awaitable<Result<bool>> check(std::string endpoint, bool found);
   asio::awaitable<Result<>> audit(std::string endpoint);
   void plan_audit(std::chrono::steady_clock::time_point began);
-  void take(const etcd::Batch& batch);
+  void take(etcd::Batch batch);
 
   Shared shared_;
   MerlionView view_;

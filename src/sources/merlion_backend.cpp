@@ -39,30 +39,44 @@ bool tells_of_backend(const ConnectFailure& failure) {
   return false;
 }
 
-void MerlionBackend::set(std::string_view key, const std::string& value) {
-  const std::string id(key);
-  errors_.erase(id);
+bool MerlionBackend::note_error(std::string_view key, std::string error) {
+  const auto it = errors_.find(key);
+  if (it == errors_.end()) {
+    if (error.empty()) return false;
+    errors_.emplace(key, std::move(error));
+    return true;
+  }
+  if (it->second == error) return false;
+  if (error.empty())
+    errors_.erase(it);
+  else
+    it->second = std::move(error);
+  return true;
+}
+
+bool MerlionBackend::set(std::string_view key, const std::string& value) {
   if (key.empty()) {
     plain_value_ = true;
-    errors_[id] = "is a value where keys like listen-address should be below it; ignored";
-  } else if (key == "listen-address") {
+    return note_error(key, "is a value where keys like listen-address should be below it; ignored");
+  }
+  if (key == "listen-address") {
     address_inherited_ = false;
     auto address = parse_merlion_address(std::string_view(value).substr(0, kMaxValue));
-    if (address)
-      address_ = std::move(*address);
-    else
-      errors_[id] = address.error().message();
-  } else if (key == "last-seen-at") {
+    if (!address) return note_error(key, address.error().message());
+    const bool moved = address_ != *address;
+    address_ = std::move(*address);
+    return note_error(key, "") || moved;
+  }
+  if (key == "last-seen-at") {
     has_last_seen_key_ = true;
     last_seen_inherited_ = false;
     const auto time = parse_last_seen_at(value);
-    if (time)
-      set_last_seen(*time);
-    else
-      errors_[id] = time.error().message();
-  } else if (key == "disabled") {
-    disabled_ = parse_disabled(std::string_view(value).substr(0, kMaxValue));
+    if (!time) return note_error(key, time.error().message());
+    set_last_seen(*time);
+    return note_error(key, "");
   }
+  if (key == "disabled") disabled_ = parse_disabled(std::string_view(value).substr(0, kMaxValue));
+  return false;
 }
 
 // The publisher's clock may be behind ours, so that its next words still look older than the failure:
@@ -75,16 +89,18 @@ void MerlionBackend::set_last_seen(SysTime time) {
   if (time >= exit_->at || exit_->newer > 1) exit_.reset();
 }
 
-void MerlionBackend::erase(std::string_view key, bool expired, Moment now) {
-  errors_.erase(std::string(key));
+bool MerlionBackend::erase(std::string_view key, bool expired, Moment now) {
+  bool changed = note_error(key, "");
   if (key.empty()) plain_value_ = false;
   if (key == "listen-address") {
+    changed = changed || address_.has_value();
     address_.reset();
     incomplete_since_ = now.steady;
   }
   if (key == "last-seen-at") has_last_seen_key_ = false;
   if (key == "last-seen-at" && !expired) last_seen_.reset();
   if (key == "disabled") disabled_ = false;
+  return changed;
 }
 
 bool MerlionBackend::empty() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -46,11 +47,13 @@ class MerlionBackend {
   explicit MerlionBackend(Moment now) : incomplete_since_(now.steady) {}
 
   // `key` is the part below the backend's name, "" for a value at the name itself. A bad value is
-  // noted in errors(), and the last good one stays.
-  void set(std::string_view key, const std::string& value);
+  // noted in errors(), and the last good one stays. True when its address or an error is different now;
+  // everything else that is shown is judge()'s.
+  bool set(std::string_view key, const std::string& value);
   // `expired`: a lease or TTL ran out, or may have. That says that nobody wrote, not that the backend
   // was never seen: the time of the last sign of life stays and expires by freshness.
-  void erase(std::string_view key, bool expired, Moment now);
+  // True as of set().
+  bool erase(std::string_view key, bool expired, Moment now);
   // Nothing of it is left in etcd.
   [[nodiscard]] bool empty() const;
 
@@ -80,9 +83,12 @@ class MerlionBackend {
   [[nodiscard]] bool is_ahead() const { return ahead_; }            // last-seen-at, by over 60 s
   [[nodiscard]] bool is_incomplete() const { return incomplete_; }  // no listen-address for 2 s
   // Key -> why its present value is not taken.
-  [[nodiscard]] const std::map<std::string, std::string>& errors() const { return errors_; }
+  using Errors = std::map<std::string, std::string, std::less<>>;
+  [[nodiscard]] const Errors& errors() const { return errors_; }
 
  private:
+  // Empty: the value is good. True when that was not so before.
+  bool note_error(std::string_view key, std::string error);
   void set_last_seen(SysTime time);
   [[nodiscard]] bool is_exited(const Rules& rules, Moment now) const;
 
@@ -92,7 +98,7 @@ class MerlionBackend {
   bool has_last_seen_key_ = false;
   bool address_inherited_ = false, last_seen_inherited_ = false;  // not listed so far
   bool disabled_ = false;
-  std::map<std::string, std::string> errors_;
+  Errors errors_;
   std::optional<Exit> exit_;
   std::optional<SteadyTime> grace_until_;
   SteadyTime incomplete_since_;

@@ -149,20 +149,18 @@ void MerlionView::apply_backend(const etcd::Event& event, std::string_view rest,
   const std::string_view key = slash == std::string_view::npos ? "" : rest.substr(slash + 1);
   const auto [it, fresh] = backends_.try_emplace(name, now);
   MerlionBackend& backend = it->second;
-  const auto address = backend.address();
-  const auto errors = backend.errors();
+  bool changed = false;
   if (!event.is_delete) {
-    backend.set(key, event.kv.value);
+    changed = backend.set(key, event.kv.value);
   } else {
     // Without prev_kv nobody can say whether a lease ran out.
     const bool expired = !event.previous || event.previous->lease != 0;
     if (expired) suspect(now);
-    backend.erase(key, expired, now);
+    changed = backend.erase(key, expired, now);
   }
-  const bool changed = judge(backend, now);
+  changed = judge(backend, now) || changed;
   const bool gone = event.is_delete && backend.empty();
-  dirty_ = dirty_ || fresh || gone || changed || backend.address() != address ||
-           backend.errors() != errors;
+  dirty_ = dirty_ || fresh || gone || changed;
   if (gone) backends_.erase(it);
 }
 
