@@ -8,6 +8,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "sources/heartbeat_pace.h"
+
 namespace lb {
 namespace {
 
@@ -15,8 +17,9 @@ using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 // A watch that lived shorter was no success: else a member that accepts and drops every watch would
-// be asked a hundred times a second.
-constexpr auto kStable = 10s;
+// be asked a hundred times a second. Not longer: when members fail one after the other, the pauses of
+// earlier failures must not add up to seconds in which nobody is watched.
+constexpr auto kStable = 1s;
 // A frozen member is silent for ever. Asked after this silence it has 3 s to answer: 8 s in all.
 constexpr auto kProbeAfter = 5s;
 // How often the other API is asked while the one that is followed has no keys.
@@ -116,6 +119,7 @@ asio::awaitable<Result<std::vector<etcd::WatchRequest>>> EtcdFollower::sync(std:
 asio::awaitable<Result<>> EtcdFollower::read(etcd::Watch& watch, std::string endpoint, bool found) {
   const std::string backends = view_.backend_range();
   next_probe_ = shared_.clocks.steady() + kProbeAfter;
+  HeartbeatPace pace;
   // Ends when the prefix of the backends changes: what is below the new one has to be listed.
   while (view_.backend_range() == backends) {
     const auto patience = found ? steady_clock::duration(kProbeAfter) : kLookElsewhere;
@@ -126,7 +130,9 @@ asio::awaitable<Result<>> EtcdFollower::read(etcd::Watch& watch, std::string end
       if (view_.backend_range() != backends) break;  // news only with the new backends
       // At once, without waiting for more: from put to first connection counts. A heartbeat that
       // changes nothing wakes nobody.
-      if (view_.dirty() || view_.next_look() != look) shared_.changed();
+      const bool changed = view_.dirty() || view_.next_look() != look;
+      if (changed) shared_.changed();
+      watch.set_pace(pace.after(changed, shared_.clocks.steady()));
       next_probe_ = shared_.clocks.steady() + kProbeAfter;
     } else if (batch.error().code.value() != ETIMEDOUT) {
       co_return tl::unexpected(batch.error());
