@@ -1,0 +1,62 @@
+// Numbers from measurements, and how busy the machine was meanwhile.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "support/process.h"
+
+namespace lb::test {
+
+inline double milliseconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+      .count();
+}
+
+inline double quantile(std::vector<double> values, double share) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
+}
+
+inline std::string spread(const std::vector<double>& ms) {
+  return fmt::format("min {:.2f}, median {:.2f}, p99 {:.2f}, max {:.2f} ms", quantile(ms, 0),
+                     quantile(ms, 0.5), quantile(ms, 0.99), quantile(ms, 1));
+}
+
+// CPU time in seconds: of everybody, and of one cgroup.
+struct CpuTimes {
+  double all = 0, ours = 0;
+};
+
+inline CpuTimes cpu_times(const std::string& cgroup) {
+  CpuTimes out;
+  std::istringstream stat(read_text("/proc/stat"));
+  std::string word;
+  double user = 0, nice = 0, system = 0;
+  stat >> word >> user >> nice >> system;
+  out.all = (user + nice + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  std::istringstream usage(read_text(cgroup + "/cpu.stat"));
+  double microseconds = 0;
+  usage >> word >> microseconds;
+  out.ours = microseconds / 1e6;
+  return out;
+}
+
+// CPU time in seconds of one process: the scheduler's nanoseconds of all its threads.
+inline double cpu_of(pid_t pid) {
+  std::istringstream stat(read_text(fmt::format("/proc/{}/schedstat", pid)));
+  double nanoseconds = 0;
+  stat >> nanoseconds;
+  return nanoseconds / 1e9;
+}
+
+}  // namespace lb::test
