@@ -30,6 +30,9 @@ class Watch {
   // Suspends until something has arrived. ETIMEDOUT at the deadline: the watch goes on, nothing is
   // lost. Any other error ends it. A batch without events is progress.
   virtual asio::awaitable<Result<Batch>> read(std::chrono::steady_clock::time_point deadline) = 0;
+
+  // How long what arrives may be left unread, so that much of it is handled together; 0 at the start.
+  virtual void set_pace(std::chrono::milliseconds pace) = 0;
 };
 
 class Api {

@@ -197,6 +197,10 @@ class V2Watch final : public Watch {
 
   asio::awaitable<Result<>> await_confirmed();
   asio::awaitable<Result<Batch>> read(steady_clock::time_point deadline) override;
+  void set_pace(std::chrono::milliseconds pace) override {
+    for (auto& stream : shared_->streams)
+      if (stream) stream->set_pace(pace);
+  }
 
  private:
   std::shared_ptr<Shared> shared_;

@@ -24,6 +24,7 @@ class V3Watch final : public Watch {
 
   asio::awaitable<Result<>> await_confirmation(std::chrono::steady_clock::time_point deadline);
   asio::awaitable<Result<Batch>> read(std::chrono::steady_clock::time_point deadline) override;
+  void set_pace(std::chrono::milliseconds pace) override { stream_.set_pace(pace); }
   [[nodiscard]] bool wants_token() const { return assembler_.wants_token(); }
 
  private:

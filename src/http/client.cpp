@@ -32,6 +32,8 @@ const std::map<std::string, std::string>& HttpStream::headers() const {
   return transfer_->response.headers;
 }
 
+void HttpStream::set_pace(std::chrono::milliseconds pace) { transfer_->pace = pace; }
+
 asio::awaitable<Result<std::string>> HttpStream::read_some(
     std::chrono::steady_clock::time_point deadline) {
   const std::shared_ptr<Transfer> transfer = transfer_;  // the stream may be moved while we wait

@@ -69,6 +69,10 @@ class HttpStream {
   asio::awaitable<Result<std::string>> read_some(std::chrono::steady_clock::time_point deadline =
                                                      std::chrono::steady_clock::time_point::max());
 
+  // The connection is left alone for so long after each read, so that what trickles in is handled
+  // together. 0, as at the start: it is read at once.
+  void set_pace(std::chrono::milliseconds pace);
+
  private:
   friend class HttpClient;
   HttpStream(std::weak_ptr<CurlLoop> loop, std::shared_ptr<Transfer> transfer);

@@ -56,8 +56,8 @@ void CurlLoop::close() noexcept {
   timer_.cancel();
 }
 
-int CurlLoop::on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
-  return static_cast<CurlLoop*>(self)->watch_socket(fd, what);
+int CurlLoop::on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void*) noexcept {
+  return static_cast<CurlLoop*>(self)->watch_socket(easy, fd, what);
 }
 
 int CurlLoop::on_timer(CURLM*, long timeout_ms, void* self) noexcept {
@@ -75,12 +75,13 @@ int CurlLoop::on_timer(CURLM*, long timeout_ms, void* self) noexcept {
   return 0;
 }
 
-int CurlLoop::watch_socket(curl_socket_t fd, int what) noexcept {
+int CurlLoop::watch_socket(CURL* easy, curl_socket_t fd, int what) noexcept {
   auto it = watches_.find(fd);
   if (what == CURL_POLL_REMOVE) {
     if (it == watches_.end()) return 0;
     it->second->want = 0;
     it->second->descriptor.release();  // ends the waits; curl closes the descriptor itself
+    it->second->pause.cancel();
     watches_.erase(it);
     return 0;
   }
@@ -95,6 +96,8 @@ int CurlLoop::watch_socket(curl_socket_t fd, int what) noexcept {
     it = watches_.emplace(fd, std::move(watch)).first;
   }
   it->second->want = what;
+  const auto transfer = transfers_.find(easy);
+  if (transfer != transfers_.end()) it->second->transfer = transfer->second;
   arm(it->second);
   return 0;
 }
@@ -107,6 +110,17 @@ void CurlLoop::arm(const std::shared_ptr<Watch>& watch) {
 void CurlLoop::arm_one(const std::shared_ptr<Watch>& watch, bool read) {
   bool& in_flight = read ? watch->reading : watch->writing;
   if (std::exchange(in_flight, true)) return;
+  const auto transfer = read ? watch->transfer.lock() : nullptr;
+  if (!transfer || transfer->pace.count() == 0) return wait(watch, read);
+  watch->pause.expires_after(transfer->pace);
+  watch->pause.async_wait([weak = weak_from_this(), watch](boost::system::error_code ec) {
+    const auto loop = weak.lock();
+    if (!ec && loop && loop->multi_ && watch->want != 0) return loop->wait(watch, true);
+    watch->reading = false;
+  });
+}
+
+void CurlLoop::wait(const std::shared_ptr<Watch>& watch, bool read) {
   const auto direction =
       read ? asio::posix::stream_descriptor::wait_read : asio::posix::stream_descriptor::wait_write;
   watch->descriptor.async_wait(

@@ -43,6 +43,7 @@ struct Transfer {
   bool added = false;  // the multi handle knows `easy`
   bool overflow = false;
   bool cancelled = false;  // the client was destroyed
+  std::chrono::milliseconds pace{0};
   CURLcode result = CURLE_OK;
   std::array<char, CURL_ERROR_SIZE> error_text{};
   Event changed;
@@ -70,20 +71,23 @@ class CurlLoop : public std::enable_shared_from_this<CurlLoop> {
  private:
   // A socket of curl's, watched for it. curl owns the descriptor: released here, never closed.
   struct Watch {
-    Watch(asio::io_context& io, curl_socket_t socket) : fd(socket), descriptor(io) {}
+    Watch(asio::io_context& io, curl_socket_t socket) : fd(socket), descriptor(io), pause(io) {}
     curl_socket_t fd;
     asio::posix::stream_descriptor descriptor;
     int want = 0;
     bool reading = false;
     bool writing = false;
+    std::weak_ptr<Transfer> transfer;  // whose connection it is now
+    asio::steady_timer pause;
   };
 
   static int on_socket(CURL* easy, curl_socket_t fd, int what, void* self, void* watch) noexcept;
   static int on_timer(CURLM* multi, long timeout_ms, void* self) noexcept;
 
-  int watch_socket(curl_socket_t fd, int what) noexcept;
+  int watch_socket(CURL* easy, curl_socket_t fd, int what) noexcept;
   void arm(const std::shared_ptr<Watch>& watch);
   void arm_one(const std::shared_ptr<Watch>& watch, bool read);
+  void wait(const std::shared_ptr<Watch>& watch, bool read);
   void action(curl_socket_t fd, int events);
   void drain_messages();
 
