@@ -144,9 +144,8 @@ asio::awaitable<Result<std::int64_t>> Shared::poll(std::size_t which, std::int64
   const std::string prefix = requests[which].prefix;
   auto path = directory_path(prefix);
   if (!path) co_return tl::unexpected(path.error());
-  auto request = target.get(
-      *path, fmt::format("wait=true&stream=true&recursive=true&waitIndex={}",
-                         std::max(from, std::int64_t{1})));
+  auto request = target.get(*path, fmt::format("wait=true&stream=true&recursive=true&waitIndex={}",
+                                               std::max(from, std::int64_t{1})));
   if (!request) co_return tl::unexpected(request.error());
   request->timeout = kHeaderTimeout;
   auto opened = co_await target.http.open(std::move(*request));

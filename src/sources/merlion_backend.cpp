@@ -120,7 +120,9 @@ bool MerlionBackend::is_exited(const Rules& rules, Moment now) const {
 }
 
 MerlionBackend::Judgement MerlionBackend::judge(const Rules& rules, Moment now) {
-  const auto shown = [this] { return std::tuple(state_, reason_, unavailable_, ahead_, incomplete_); };
+  const auto shown = [this] {
+    return std::tuple(state_, reason_, unavailable_, ahead_, incomplete_);
+  };
   const auto before = shown();
   Judgement out;
   const auto look_at = [&](SteadyTime at) {

@@ -141,6 +141,8 @@ int FakeHttp::count(const std::string& path) const {
                                         [&](const auto& one) { return one.path == path; }));
 }
 
+std::size_t FakeHttp::hanging() const { return state_->hanging.size(); }
+
 void FakeHttp::push(const std::string& bytes) {
   for (const Socket& socket : state_->hanging) {
     boost::system::error_code ignored;

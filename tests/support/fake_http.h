@@ -41,6 +41,7 @@ class FakeHttp {
   [[nodiscard]] const std::vector<FakeRequest>& requests() const;
   // Requests for this path so far.
   [[nodiscard]] int count(const std::string& path) const;
+  [[nodiscard]] std::size_t hanging() const;  // connections whose client waits for more
   // Sends more to each connection that hangs.
   void push(const std::string& bytes);
 

@@ -1,16 +1,28 @@
 // What is not an etcd with a v2 API that lets us in.
 #include <cerrno>
 
-#include "netns/etcd_api/fake_http.h"
 #include "netns/etcd_api/fixture.h"
+#include "support/fake_http.h"
 
 namespace lb::etcd {
 namespace {
 
 using namespace std::chrono_literals;
 using Strings = std::vector<std::string>;
+using test::FakeHttp;
+using test::FakeReply;
 
 constexpr auto kEtcdHeaders = "X-Etcd-Cluster-Id: 1f\r\nX-Etcd-Index: 7\r\n";
+
+std::string reply(const std::string& status, const std::string& headers, const std::string& body) {
+  return fmt::format("HTTP/1.1 {}\r\n{}Content-Length: {}\r\n\r\n{}", status, headers, body.size(),
+                     body);
+}
+
+// The same bytes for everybody.
+FakeHttp::Handler always(std::string bytes, FakeReply::Then then = FakeReply::Then::Close) {
+  return [answer = FakeReply{std::move(bytes), then}](const auto&) { return answer; };
+}
 
 class V2Off : public V2ApiTest {
   void start() override {
@@ -118,7 +130,7 @@ struct Stranger {
 class V2StrangeAnswers : public V2Strangers, public testing::WithParamInterface<Stranger> {};
 
 TEST_P(V2StrangeAnswers, AreErrorsThatNameEndpointAndKey) {
-  const FakeHttp server(io_, GetParam().reply);
+  const FakeHttp server(io_, always(GetParam().reply));
   const auto listing = run(api_.list(server.url(), "/conf/"));
   ASSERT_FALSE(listing);
   EXPECT_EQ(listing.error().code.value(), GetParam().code) << listing.error().message();
@@ -140,30 +152,29 @@ TEST_P(V2StrangeAnswers, AreErrorsThatNameEndpointAndKey) {
 
 INSTANTIATE_TEST_SUITE_P(
     Answers, V2StrangeAnswers,
-    testing::Values(
-        Stranger{"html", FakeHttp::reply("200 OK", "", "<html>hello</html>"), EBADMSG,
-                 "<html>hello"},
-        Stranger{"gateway", FakeHttp::reply("502 Bad Gateway", "", "<html>down</html>"), EBADMSG,
-                 "<html>down"},
-        Stranger{"missing", FakeHttp::reply("404 Not Found", "", "404 page not found\n"), ENOTSUP,
-                 "--enable-v2"},
-        Stranger{"no_header", FakeHttp::reply("200 OK", "", R"({"node":{"dir":true}})"), EBADMSG,
-                 "X-Etcd-Cluster-Id"},
-        Stranger{"cut_json", FakeHttp::reply("200 OK", kEtcdHeaders, R"({"action":"get","no)"),
-                 EBADMSG, "cannot be read"},
-        Stranger{
-            "cut_body",
-            fmt::format("HTTP/1.1 200 OK\r\n{}Content-Length: 100\r\n\r\n{{\"ac", kEtcdHeaders),
-            ECONNRESET, "GET http://"},
-        Stranger{"raft",
-                 FakeHttp::reply("500 Internal Server Error", kEtcdHeaders,
-                                 R"({"errorCode":300,"message":"Raft Internal Error",
+    testing::Values(Stranger{"html", reply("200 OK", "", "<html>hello</html>"), EBADMSG,
+                             "<html>hello"},
+                    Stranger{"gateway", reply("502 Bad Gateway", "", "<html>down</html>"), EBADMSG,
+                             "<html>down"},
+                    Stranger{"missing", reply("404 Not Found", "", "404 page not found\n"), ENOTSUP,
+                             "--enable-v2"},
+                    Stranger{"no_header", reply("200 OK", "", R"({"node":{"dir":true}})"), EBADMSG,
+                             "X-Etcd-Cluster-Id"},
+                    Stranger{"cut_json", reply("200 OK", kEtcdHeaders, R"({"action":"get","no)"),
+                             EBADMSG, "cannot be read"},
+                    Stranger{"cut_body",
+                             fmt::format("HTTP/1.1 200 OK\r\n{}Content-Length: 100\r\n\r\n{{\"ac",
+                                         kEtcdHeaders),
+                             ECONNRESET, "GET http://"},
+                    Stranger{"raft",
+                             reply("500 Internal Server Error", kEtcdHeaders,
+                                   R"({"errorCode":300,"message":"Raft Internal Error",
                                              "cause":"etcdserver: request timed out","index":7})"),
-                 EREMOTEIO, "Raft Internal Error: etcdserver: request timed out"}),
+                             EREMOTEIO, "Raft Internal Error: etcdserver: request timed out"}),
     [](const auto& test) { return test.param.name; });
 
 TEST_F(V2Strangers, ThatAreSilentTakeNoLongerThanAProbeMay) {
-  const FakeHttp server(io_, "", FakeHttp::Then::Hold);
+  const FakeHttp server(io_, always("", FakeReply::Then::Hang));
   const auto start = std::chrono::steady_clock::now();
   const auto probe = run(api_.probe(server.url(), "/conf/"));
   EXPECT_LT(std::chrono::steady_clock::now() - start, 4s);
@@ -174,34 +185,35 @@ TEST_F(V2Strangers, ThatAreSilentTakeNoLongerThanAProbeMay) {
 
 TEST_F(V2Strangers, SeeTheirConnectionsClosedWithTheWatch) {
   const FakeHttp server(
-      io_, fmt::format("HTTP/1.1 200 OK\r\n{}Transfer-Encoding: chunked\r\n\r\n", kEtcdHeaders),
-      FakeHttp::Then::Hold);
+      io_,
+      always(fmt::format("HTTP/1.1 200 OK\r\n{}Transfer-Encoding: chunked\r\n\r\n", kEtcdHeaders),
+             FakeReply::Then::Hang));
   auto watch = run(api_.watch(server.url(), 31, {{"/conf/", 8}, {"/up/", 5}}));
   ASSERT_TRUE(watch) << watch.error().message();
-  EXPECT_EQ(server.asked().size(), 2U);
+  EXPECT_EQ(server.requests().size(), 2U);
   EXPECT_EQ(run((*watch)->read(std::chrono::steady_clock::now() + 100ms)).error().code.value(),
             ETIMEDOUT);
-  EXPECT_EQ(server.hung_up(), 0);
+  EXPECT_EQ(server.hanging(), 2U);
   watch->reset();
   const auto start = std::chrono::steady_clock::now();
   io_.restart();
-  while (server.hung_up() < 2 && std::chrono::steady_clock::now() - start < 10s)
+  while (server.hanging() > 0 && std::chrono::steady_clock::now() - start < 10s)
     io_.run_one_for(100ms);
-  EXPECT_EQ(server.hung_up(), 2);
+  EXPECT_EQ(server.hanging(), 0U);
 }
 
 TEST_F(V2Strangers, ThatEndPollsWithoutAnEventAreAskedAgainFromTheirIndex) {
-  const FakeHttp server(io_, FakeHttp::reply("200 OK", kEtcdHeaders, ""));
+  const FakeHttp server(io_, always(reply("200 OK", kEtcdHeaders, "")));
   const auto watch = run(api_.watch(server.url(), 31, {{"/conf/", 3}}));
   ASSERT_TRUE(watch) << watch.error().message();
   const auto start = std::chrono::steady_clock::now();
   io_.restart();
-  while (server.asked().size() < 3 && std::chrono::steady_clock::now() - start < 10s)
+  while (server.requests().size() < 3 && std::chrono::steady_clock::now() - start < 10s)
     io_.run_one_for(100ms);
-  ASSERT_EQ(server.asked().size(), 3U);
-  EXPECT_NE(server.asked()[0].find("waitIndex=3 "), std::string::npos);
-  EXPECT_NE(server.asked()[1].find("waitIndex=8 "), std::string::npos);
-  EXPECT_NE(server.asked()[2].find("waitIndex=8 "), std::string::npos);
+  ASSERT_EQ(server.requests().size(), 3U);
+  EXPECT_TRUE(server.requests()[0].path.ends_with("waitIndex=3"));
+  EXPECT_TRUE(server.requests()[1].path.ends_with("waitIndex=8"));
+  EXPECT_TRUE(server.requests()[2].path.ends_with("waitIndex=8"));
 }
 
 }  // namespace

@@ -67,8 +67,11 @@ class ReadmeNetns : public testing::TestWithParam<std::string> {
         Command{"/usr/bin/etcd", "--enable-v2", "--data-dir", file("etcd"), "--listen-peer-urls",
                 "http://127.0.0.1:2380"},
         file("etcd.log"));
-    ASSERT_TRUE(eventually([] { return run({"etcdctl", "endpoint", "health"}).code == 0; },
-                           std::chrono::seconds(20)));
+    ASSERT_TRUE(eventually(
+        [] {
+          return run({"etcdctl", "endpoint", "health"}).code == 0;
+        },
+        std::chrono::seconds(20)));
   }
   void TearDown() override {
     if (shell_) {
@@ -105,7 +108,8 @@ TEST_P(ReadmeNetns, MerlionsQuickStartWorksAsWritten) {
   const std::string last = lines.back();
   ASSERT_THAT(last, HasSubstr("curl "));
   lines.pop_back();
-  std::string script = "trap 'kill $(jobs -p); wait; exit 0' TERM\nset -e\ncd " + sandbox_->folder() + "\nPATH=$PWD:$PATH\n";
+  std::string script = "trap 'kill $(jobs -p); wait; exit 0' TERM\nset -e\ncd " +
+                       sandbox_->folder() + "\nPATH=$PWD:$PATH\n";
   for (const std::string& line : lines) script += line + "\n";
   replace_file(file("commands.sh"), script + "wait\n");
   shell_ = std::make_unique<Process>(Command{"bash", file("commands.sh")}, file("shell.log"));
@@ -114,7 +118,8 @@ TEST_P(ReadmeNetns, MerlionsQuickStartWorksAsWritten) {
       [&] { return lbd_->backend("mysite.example.com", "127.0.0.1:8023").state == "active"; },
       std::chrono::seconds(20)))
       << shell_->log();
-  EXPECT_THAT(run({"sh", "-c", last}).out, HasSubstr("the file that Merlion's quick start fetches"));
+  EXPECT_THAT(run({"sh", "-c", last}).out,
+              HasSubstr("the file that Merlion's quick start fetches"));
   // Through lbd and nothing else.
   EXPECT_GE(lbd_->backend("mysite.example.com", "127.0.0.1:8023").total, 1);
 }

@@ -36,9 +36,8 @@ TEST_F(Lbctl, TheSocketIsTheDefaultUnlessNamed) {
 }
 
 TEST_F(Lbctl, EveryCommandHasHelpWithAnExample) {
-  for (const std::string command :
-       {"list", "status", "sources", "explain", "doctor", "drain", "undrain", "resync",
-        "register"}) {
+  for (const std::string command : {"list", "status", "sources", "explain", "doctor", "drain",
+                                    "undrain", "resync", "register"}) {
     EXPECT_EQ(run_lbctl({command, "--help"}), kExitOk);
     EXPECT_HAS(out(), "Example: lbctl " + command);
     EXPECT_EQ(err(), "");

@@ -17,7 +17,8 @@ TEST(EtcdPositions, AreReadAsTheyWereWritten) {
 }
 
 TEST(EtcdPositions, LeaveOutWhatTheyCannotRead) {
-  for (const char* text : {"", " ", "7:8", "/a=", "/a=v4/1:2", "/a=v3/1", "/a=v3/x:2", "/a=v3/1:2x"})
+  for (const char* text :
+       {"", " ", "7:8", "/a=", "/a=v4/1:2", "/a=v3/1", "/a=v3/x:2", "/a=v3/1:2x"})
     EXPECT_TRUE(parse_positions(text).empty()) << text;
   EXPECT_EQ(parse_positions("junk /a=v3/1:2 more").size(), 1U);
 }
