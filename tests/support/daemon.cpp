@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -77,20 +78,29 @@ Daemon::Daemon(const Sandbox& sandbox)
       lbd_path(program("lbd")),
       folder_(sandbox.folder()) {}
 
-Command Daemon::command(std::string_view verb, const Command& more_flags) const {
+Command Daemon::preset(std::string_view verb, const Command& words) const {
   Command out = prefix;
-  for (const std::string& word :
-       {lbd_path, std::string(verb), std::string("--config"), config_path(),
-        std::string("--runtime-dir"), runtime_dir, std::string("--state-dir"), state_dir,
-        std::string("--cgroup"), cgroup, std::string("--bpffs"), bpffs})
-    out.push_back(word);
-  out.insert(out.end(), more_flags.begin(), more_flags.end());
+  out.push_back(lbd_path);
+  out.emplace_back(verb);
+  out.insert(out.end(), words.begin(), words.end());
+  for (const auto& [flag, value] :
+       {std::pair("--runtime-dir", &runtime_dir), std::pair("--state-dir", &state_dir),
+        std::pair("--cgroup", &cgroup), std::pair("--bpffs", &bpffs)}) {
+    out.emplace_back(flag);
+    out.push_back(*value);
+  }
   return out;
 }
 
-bool Daemon::start(const Command& more_flags) {
+Command Daemon::command(std::string_view verb, const Command& more_flags) const {
+  Command words{"--config", config_path()};
+  words.insert(words.end(), more_flags.begin(), more_flags.end());
+  return preset(verb, words);
+}
+
+bool Daemon::launch(const Command& command) {
   process_.reset();
-  process_ = std::make_unique<Process>(command("run", more_flags), folder_ + "/lbd.log");
+  process_ = std::make_unique<Process>(command, folder_ + "/lbd.log");
   const std::string pid = std::to_string(process_->pid());
   const bool ready =
       eventually([&] { return !process_->running() || json_at(json({"status"}), "/pid") == pid; },

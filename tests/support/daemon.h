@@ -41,11 +41,14 @@ class Daemon {
   void reload() const;
 
   // Returns when lbd answers; a test failure and false when it does not start.
-  bool start(const Command& more_flags = {});
-  void kill();                                                    // SIGKILL
-  int stop();                                                     // SIGTERM; the exit code
+  bool start(const Command& more_flags = {}) { return launch(command("run", more_flags)); }
+  bool launch(const Command& command);  // likewise, for another command than `run`
+  void kill();                          // SIGKILL
+  int stop();                           // SIGTERM; the exit code
   Finished run_to_its_end(const Command& more_flags = {}) const;  // for what must not start
   [[nodiscard]] Command command(std::string_view verb, const Command& more_flags = {}) const;
+  // `lbd VERB WORDS` without a configuration file, in the sandbox.
+  [[nodiscard]] Command preset(std::string_view verb, const Command& words) const;
 
   // `lbctl --socket ... WORDS`.
   [[nodiscard]] Finished ctl(const Command& words) const;

@@ -1,11 +1,7 @@
 // Services from a real etcd in Merlion's schema.
 #include <gmock/gmock.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
-#include <iostream>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <boost/asio/io_context.hpp>
@@ -20,21 +16,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Key;
 using testing::UnorderedElementsAre;
-using Clock = std::chrono::steady_clock;
-
-double milliseconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
-
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
-}
-
-std::string spread(const std::vector<double>& ms) {
-  return fmt::format("min {:.2f}, median {:.2f}, p99 {:.2f}, max {:.2f} ms", quantile(ms, 0),
-                     quantile(ms, 0.5), quantile(ms, 0.99), quantile(ms, 1));
-}
 
 class EtcdServices : public DaemonNetns {
  protected:
@@ -188,81 +169,6 @@ TEST_F(EtcdServices, BrokenConfigurationKeepsTheLastGood) {
     return lbd_->json({"sources"}).find("/conf/web/listen-address") != std::string::npos;
   })) << lbd_->json({"sources"});
   EXPECT_THAT(ask_often(kWeb, 30), UnorderedElementsAre(Key("1"), Key("2"), Key("3")));
-}
-
-// CPU time in seconds: of everybody, and of one cgroup.
-struct CpuTimes {
-  double all = 0, ours = 0;
-};
-
-CpuTimes cpu_times(const std::string& cgroup) {
-  CpuTimes out;
-  std::istringstream stat(read_text("/proc/stat"));
-  std::string word;
-  double user = 0, nice = 0, system = 0;
-  stat >> word >> user >> nice >> system;
-  out.all = (user + nice + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
-  std::istringstream usage(read_text(cgroup + "/cpu.stat"));
-  double microseconds = 0;
-  usage >> word >> microseconds;
-  out.ours = microseconds / 1e6;
-  return out;
-}
-
-class EtcdLatency : public EtcdServices {
- protected:
-  static std::string address(int i) { return fmt::format("127.0.0.1:{}", 7100 + i % 4); }
-  static std::string name(int i) { return fmt::format("n{}", i); }
-
-  // Backend i is added beside i - 1, which is removed when i has been met. Of two backends the least
-  // loaded gets the connection, so that a new one is met by the first or second try; those tries are
-  // part of the time, and so is etcd's own answer.
-  void change(int i) {
-    const std::string wanted = fmt::format("r{}", i % 4);
-    put(key(name(i), "last-seen-at"), now());
-    const auto begin = Clock::now();
-    put(key(name(i), "listen-address"), address(i));
-    puts_.push_back(milliseconds_since(begin));
-    while (ask(kWeb) != wanted)
-      ASSERT_LT(Clock::now() - begin, std::chrono::seconds(5)) << "change " << i;
-    took_.push_back(milliseconds_since(begin));
-    remove(name(i - 1));
-    const std::map<std::string, int> only{{wanted, 8}};
-    ASSERT_TRUE(eventually([&] { return ask_often(kWeb, 8) == only; }));
-  }
-
-  std::vector<double> took_, puts_;
-};
-
-// On a machine that does other things as well, a round says little: it is printed, and the next one
-// decides. When none was quiet, nothing is decided.
-TEST_F(EtcdLatency, PutReachesTheFirstConnectionWithin50Milliseconds) {
-  constexpr int kChanges = 200;
-  constexpr double kQuiet = 0.3;  // CPUs that others use
-  std::vector<std::unique_ptr<Server>> ring;
-  for (int i = 0; i < 4; ++i)
-    ring.push_back(std::make_unique<Server>(address(i), fmt::format("r{}", i)));
-  add(name(0), address(0));
-  ASSERT_TRUE(lbd_->start());
-  ASSERT_TRUE(becomes("web", "ok"));
-  for (int round = 0; round < 3; ++round) {
-    took_.clear();
-    puts_.clear();
-    const CpuTimes before = cpu_times(sandbox_->cgroup());
-    const auto begin = Clock::now();
-    for (int i = 1; i <= kChanges; ++i) ASSERT_NO_FATAL_FAILURE(change(round * kChanges + i));
-    const CpuTimes after = cpu_times(sandbox_->cgroup());
-    const double others =
-        1000 * (after.all - before.all - (after.ours - before.ours)) / milliseconds_since(begin);
-    const double p99 = quantile(took_, 0.99);
-    std::cout << fmt::format(
-        "{} changes, put to first connection: {}; of that etcd's answer: {}; others used {:.2f} "
-        "CPUs\n",
-        kChanges, spread(took_), spread(puts_), others);
-    if (p99 <= 50) return;
-    if (others < kQuiet) FAIL() << "p99 is " << p99 << " ms";
-  }
-  std::cout << "not decided: the machine is busy\n";
 }
 
 }  // namespace

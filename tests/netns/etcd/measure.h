@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -53,10 +54,14 @@ inline CpuTimes cpu_times(const std::string& cgroup) {
 
 // CPU time in seconds of one process: the scheduler's nanoseconds of all its threads.
 inline double cpu_of(pid_t pid) {
-  std::istringstream stat(read_text(fmt::format("/proc/{}/schedstat", pid)));
-  double nanoseconds = 0;
-  stat >> nanoseconds;
-  return nanoseconds / 1e9;
+  double sum = 0;
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+    std::istringstream stat(read_text(task.path() / "schedstat"));
+    double nanoseconds = 0;
+    stat >> nanoseconds;
+    sum += nanoseconds / 1e9;
+  }
+  return sum;
 }
 
 }  // namespace lb::test

@@ -88,6 +88,19 @@ TEST_P(MerlionExited, EqualLastSeenAtAndExitedAtIsAvailable) {
   EXPECT_EQ(ask(kListen), "aaa");
 }
 
+TEST_P(MerlionExited, AStatePrefixThatIsWatchedIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(serve_three());
+  for (const std::string inside : {std::string(kUpstream) + "/states", std::string(kSite)}) {
+    set("state-etcd-prefix", inside);
+    EXPECT_TRUE(warns_of(std::string(kSite) + "/state-etcd-prefix")) << source("warnings");
+    std::this_thread::sleep_for(300ms);
+    EXPECT_TRUE(keys_->list(inside + "/backends").empty());
+    EXPECT_THAT(who(), ElementsAre("1", "2", "3"));
+    unset("state-etcd-prefix");
+    EXPECT_TRUE(eventually([&] { return source("warnings") == "[]"; })) << source("warnings");
+  }
+}
+
 TEST_P(MerlionExited, OthersServeAndTheOneThatFailsIsLeft) {
   configure();
   add("a", kOne);
