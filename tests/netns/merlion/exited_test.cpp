@@ -90,7 +90,7 @@ TEST_P(MerlionExited, EqualLastSeenAtAndExitedAtIsAvailable) {
 
 TEST_P(MerlionExited, AStatePrefixThatIsWatchedIsRefused) {
   ASSERT_NO_FATAL_FAILURE(serve_three());
-  for (const std::string inside : {std::string(kUpstream) + "/states", std::string(kSite)}) {
+  for (const std::string& inside : {std::string(kUpstream) + "/states", std::string(kSite)}) {
     set("state-etcd-prefix", inside);
     EXPECT_TRUE(warns_of(std::string(kSite) + "/state-etcd-prefix")) << source("warnings");
     std::this_thread::sleep_for(300ms);
