@@ -76,6 +76,10 @@ int run(const Arguments& arguments) {
 }
 
 int run_merlion(const MerlionPreset& preset, const Overrides& overrides) {
+  if (const auto config = merlion_config(preset); !config) {
+    std::cerr << "lbd merlion: " << config.error().message() << '\n';
+    return kExitUsage;
+  }
   const auto read = [&]() -> Result<Config> {
     LB_TRY(Config config, merlion_config(preset));
     return with_overrides(std::move(config), overrides);

@@ -1,7 +1,6 @@
 #include "daemon/presets.h"
 
 #include <algorithm>
-#include <cerrno>
 
 #include <fmt/format.h>
 
@@ -11,14 +10,14 @@ namespace lb {
 
 Result<Config> merlion_config(const MerlionPreset& preset) {
   const auto named = [](const char* name, const Error& error) {
-    return fail(EINVAL, fmt::format("{}: {}", name, error.message()));
+    return fail(fmt::format("{}: {}", name, error.message()));
   };
   EtcdSourceConfig etcd;
   for (const std::string& text : preset.prefixes) {
     if (auto good = check_merlion_prefix(text); !good) return named("PREFIX", good.error());
     const std::string prefix = strip_trailing_slashes(text);
     if (std::find(etcd.prefixes.begin(), etcd.prefixes.end(), prefix) != etcd.prefixes.end())
-      return fail(EINVAL, fmt::format("PREFIX: '{}' is named twice", prefix));
+      return fail(fmt::format("PREFIX: '{}' is named twice", prefix));
     etcd.prefixes.push_back(prefix);
   }
   for (const std::string& endpoint : preset.endpoints)
@@ -26,9 +25,9 @@ Result<Config> merlion_config(const MerlionPreset& preset) {
   auto mode = etcd::parse_mode(preset.api);
   if (!mode) return named("--api", mode.error());
   if (preset.tls.cert.empty() != preset.tls.key.empty())
-    return fail(EINVAL, "--cert and --key: each needs the other");
+    return fail("--cert and --key: each needs the other");
   if (preset.username.empty() != preset.password_file.empty())
-    return fail(EINVAL, "--username and --password-file: each needs the other");
+    return fail("--username and --password-file: each needs the other");
   etcd.access = {.endpoints = preset.endpoints,
                  .mode = *mode,
                  .tls = preset.tls,

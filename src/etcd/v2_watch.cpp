@@ -114,8 +114,8 @@ asio::awaitable<Result<std::int64_t>> Shared::events(std::size_t which, Header h
   for (;;) {
     auto bytes = co_await some(which);
     if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
-    const bool ended = bytes->empty();
-    auto whole = lines.feed(ended ? "\n" : *bytes);
+    const bool over = bytes->empty();
+    auto whole = lines.feed(over ? "\n" : *bytes);
     if (!whole) co_return tl::unexpected(std::move(whole.error()));
     for (const std::string& line : *whole) {
       auto after = take(prefix, line, header);
@@ -124,7 +124,7 @@ asio::awaitable<Result<std::int64_t>> Shared::events(std::size_t which, Header h
       next = *after;
       if (next <= header.revision + 1) co_return next;  // from the history
     }
-    if (ended) co_return next;
+    if (over) co_return next;
   }
 }
 

@@ -38,6 +38,10 @@ TEST(Commands, WrongUsageIsExit2) {
   EXPECT_EQ(run({}).code, kExitUsage);
   EXPECT_EQ(run({"fly"}).code, kExitUsage);
   EXPECT_EQ(run({"run", "--nonsense"}).code, kExitUsage);
+  EXPECT_EQ(run({"merlion"}).code, kExitUsage);
+  const Outcome outcome = run({"merlion", "no-prefix"});
+  EXPECT_EQ(outcome.code, kExitUsage);
+  EXPECT_THAT(outcome.err, HasSubstr("PREFIX: 'no-prefix'"));
 }
 
 TEST(Commands, CheckConfigNamesFileAndLine) {
