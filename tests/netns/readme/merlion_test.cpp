@@ -125,7 +125,7 @@ TEST_P(ReadmeNetns, MerlionsQuickStartWorksAsWritten) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Apis, ReadmeNetns, testing::Values("v2", "v3"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& one) { return one.param; });
 
 }  // namespace
 }  // namespace lb::test
