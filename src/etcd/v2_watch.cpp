@@ -19,7 +19,8 @@
 //
 // `stream=true` has a trap: etcd sends the first event that it finds in its history and, having found
 // one, never enters the stream among those it tells of new ones. Such an event is not newer than I; then
-// the poll is ended and the next one asks from there. One that is newer shows that the stream lives.
+// the stream is ended, which costs its connection, and what is left of the history is read by single
+// polls, which cost none. An event that is newer shows that the stream lives.
 namespace lb::etcd::v2 {
 namespace {
 
@@ -33,6 +34,12 @@ constexpr std::size_t kMaxEvent = std::size_t{16} << 20;
 // Nobody reads: stop before memory does.
 constexpr std::size_t kMaxWaiting = 100'000;
 
+// Where to go on.
+struct Place {
+  std::int64_t index = 0;
+  bool behind = false;  // etcd has newer events, of other keys at least: they are read one by one
+};
+
 // What the reader and its polls share. A poll is a coroutine of its own, because etcd holds only 1,000
 // events: the next poll must not wait until the reader has time.
 struct Shared {
@@ -43,10 +50,9 @@ struct Shared {
         changed(executor),
         confirmed(requests.size()) {}
 
-  // Each returns the index to go on from.
-  asio::awaitable<Result<std::int64_t>> poll(std::size_t which, std::int64_t from);
-  asio::awaitable<Result<std::int64_t>> events(std::size_t which, Header header);
-  asio::awaitable<Result<std::int64_t>> refusal(std::size_t which);
+  asio::awaitable<Result<Place>> poll(std::size_t which, Place from);
+  asio::awaitable<Result<Place>> events(std::size_t which, Header header, bool stream);
+  asio::awaitable<Error> refusal(std::size_t which);
   asio::awaitable<Result<std::string>> some(std::size_t which);
   Result<Header> check(const HttpStream& stream, std::int64_t from) const;
   // The index after the event's, 0 for an empty line.
@@ -93,39 +99,39 @@ asio::awaitable<Result<std::string>> Shared::some(std::size_t which) {
 }
 
 // What went wrong, in etcd's words.
-asio::awaitable<Result<std::int64_t>> Shared::refusal(std::size_t which) {
+asio::awaitable<Error> Shared::refusal(std::size_t which) {
   std::string all;
-  for (;;) {
+  while (all.size() <= kMaxEvent) {
     auto bytes = co_await some(which);
-    if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
+    if (!bytes) co_return std::move(bytes.error());
     if (bytes->empty()) break;
     all += *bytes;
-    if (all.size() > kMaxEvent) co_return fail(EMSGSIZE, "an answer of more than 16 MiB");
   }
   const HttpStream& stream = *streams[which];
-  co_return tl::unexpected(failure(answer_of(stream.status(), stream.headers(), all)));
+  co_return failure(answer_of(stream.status(), stream.headers(), all));
 }
 
-// Until the stream ends, or cannot go on.
-asio::awaitable<Result<std::int64_t>> Shared::events(std::size_t which, Header header) {
+// Until the answer ends, or cannot go on.
+asio::awaitable<Result<Place>> Shared::events(std::size_t which, Header header, bool stream) {
   const std::string prefix = requests[which].prefix;
-  std::int64_t next = header.revision + 1;
+  Place next{header.revision + 1, false};
   LineSplitter lines(kMaxEvent);
-  for (;;) {
+  for (bool over = false; !over;) {
     auto bytes = co_await some(which);
     if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
-    const bool over = bytes->empty();
+    over = bytes->empty();
     auto whole = lines.feed(over ? "\n" : *bytes);
     if (!whole) co_return tl::unexpected(std::move(whole.error()));
     for (const std::string& line : *whole) {
       auto after = take(prefix, line, header);
       if (!after) co_return tl::unexpected(std::move(after.error()));
       if (*after == 0) continue;
-      next = *after;
-      if (next <= header.revision + 1) co_return next;  // from the history
+      next = {*after, *after <= header.revision};
+      const bool from_history = *after <= header.revision + 1;
+      if (stream && from_history) co_return next;
     }
-    if (over) co_return next;
   }
+  co_return next;
 }
 
 Result<std::int64_t> Shared::take(const std::string& prefix, std::string_view body, Header header) {
@@ -140,12 +146,14 @@ Result<std::int64_t> Shared::take(const std::string& prefix, std::string_view bo
   return told.index + 1;
 }
 
-asio::awaitable<Result<std::int64_t>> Shared::poll(std::size_t which, std::int64_t from) {
+asio::awaitable<Result<Place>> Shared::poll(std::size_t which, Place from) {
   const std::string prefix = requests[which].prefix;
   auto path = directory_path(prefix);
   if (!path) co_return tl::unexpected(path.error());
-  auto request = target.get(*path, fmt::format("wait=true&stream=true&recursive=true&waitIndex={}",
-                                               std::max(from, std::int64_t{1})));
+  const bool stream = !from.behind;
+  auto request = target.get(
+      *path, fmt::format("wait=true&{}recursive=true&waitIndex={}", stream ? "stream=true&" : "",
+                         std::max(from.index, std::int64_t{1})));
   if (!request) co_return tl::unexpected(request.error());
   request->timeout = kHeaderTimeout;
   auto opened = co_await target.http.open(std::move(*request));
@@ -153,19 +161,19 @@ asio::awaitable<Result<std::int64_t>> Shared::poll(std::size_t which, std::int64
   if (!opened) co_return tl::unexpected(opened.error());
   streams[which].emplace(std::move(*opened));
   if (streams[which]->status() != 200) {
-    auto refused = co_await refusal(which);
-    co_return refused;
+    Error refused = co_await refusal(which);
+    co_return tl::unexpected(std::move(refused));
   }
-  auto checked = check(*streams[which], from);
+  auto checked = check(*streams[which], from.index);
   if (!checked) co_return tl::unexpected(checked.error());
   if (!confirmed[which]) changed.notify();
   confirmed[which] = true;
-  auto next = co_await events(which, *checked);
+  auto next = co_await events(which, *checked, stream);
   co_return next;
 }
 
 asio::awaitable<void> poll_on(std::shared_ptr<Shared> shared, std::size_t which) {
-  std::int64_t from = shared->requests[which].start_revision;
+  Place from{shared->requests[which].start_revision, false};
   while (!shared->closed) {
     auto next = co_await shared->poll(which, from);
     shared->streams[which].reset();
@@ -176,7 +184,7 @@ asio::awaitable<void> poll_on(std::shared_ptr<Shared> shared, std::size_t which)
       co_return;
     }
     // Without an event: whoever is between does not like long polls. Not as fast as it can refuse.
-    if (*next == from) {
+    if (next->index == from.index) {
       asio::steady_timer pause(co_await asio::this_coro::executor, kLookAround);
       co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
     }

@@ -12,7 +12,8 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <boost/asio/ip/tcp.hpp>
+
+#include "support/free_port.h"
 
 namespace lb::etcd {
 namespace {
@@ -20,11 +21,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kEtcd = "/usr/bin/etcd";
-
-std::string free_url(asio::io_context& io) {
-  const asio::ip::tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
-  return fmt::format("http://127.0.0.1:{}", acceptor.local_endpoint().port());
-}
 
 [[noreturn]] void become(std::vector<std::string> words, const std::string& log) {
   const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -41,7 +37,7 @@ std::string free_url(asio::io_context& io) {
 }  // namespace
 
 EtcdV2::EtcdV2(asio::io_context& io)
-    : io_(io), url_(free_url(io)), peer_(free_url(io)), http_(io) {}
+    : io_(io), url_(test::free_url()), peer_(test::free_url()), http_(io) {}
 
 bool EtcdV2::installed() { return ::access(kEtcd, X_OK) == 0; }
 

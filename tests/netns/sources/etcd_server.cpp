@@ -12,11 +12,11 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <boost/asio/ip/tcp.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/spawn.h"
 #include "base/text.h"
+#include "support/free_port.h"
 
 namespace lb {
 namespace {
@@ -24,15 +24,14 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-std::string free_url(asio::io_context& io) {
-  const asio::ip::tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
-  return fmt::format("http://127.0.0.1:{}", acceptor.local_endpoint().port());
-}
-
 }  // namespace
 
 EtcdServer::EtcdServer(asio::io_context& io, std::string folder)
-    : io_(io), folder_(std::move(folder)), url_(free_url(io)), peer_(free_url(io)), http_(io) {}
+    : io_(io),
+      folder_(std::move(folder)),
+      url_(test::free_url()),
+      peer_(test::free_url()),
+      http_(io) {}
 
 bool EtcdServer::installed() { return ::access("/usr/bin/etcd", X_OK) == 0; }
 
