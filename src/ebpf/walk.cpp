@@ -15,6 +15,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <random>
@@ -92,15 +93,28 @@ Result<> walk_all_namespaces(const bpf_program* program) {
 }
 
 // `active` and `recounted` follow the same events from different moments on, so that their difference
-// stands still; a reading between two halves of one event is off by one. The most frequent of several
-// readings is the difference.
-std::int32_t steady_difference(const Maps& maps, std::uint32_t id) {
-  std::array<std::int32_t, 15> readings;
-  for (auto& reading : readings) {
-    const auto active = std::atomic_ref(maps.backends[id].active).load();
-    const auto recounted = std::atomic_ref(maps.cold[id].recounted).load();
-    reading = static_cast<std::int32_t>(active - recounted);
+// stands still; a reading between the two halves of one event is off by one. Hence several readings, so
+// far apart that no two of them meet the same event, and the most frequent difference is taken.
+constexpr std::size_t kReadings = 15;
+using Readings = std::array<std::int32_t, kReadings>;
+constexpr std::chrono::microseconds kApart{
+    100};  // an event takes 2, the first of a socket some more
+
+std::vector<Readings> read_differences(const Maps& maps, const std::vector<std::uint32_t>& lines) {
+  std::vector<Readings> out(lines.size());
+  for (std::size_t reading = 0; reading < kReadings; ++reading) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      const auto active = std::atomic_ref(maps.backends[lines[i]].active).load();
+      const auto recounted = std::atomic_ref(maps.cold[lines[i]].recounted).load();
+      out[i][reading] = static_cast<std::int32_t>(active - recounted);
+    }
+    if (std::chrono::steady_clock::now() - begin < kApart) std::this_thread::sleep_for(kApart);
   }
+  return out;
+}
+
+std::int32_t most_frequent(Readings readings) {
   std::sort(readings.begin(), readings.end());
   std::int32_t best = readings[0];
   std::ptrdiff_t votes = 0;
@@ -178,14 +192,16 @@ Result<std::uint64_t> recount(lbd& skeleton, Maps& maps, const std::vector<std::
       walked = tl::unexpected(sockets.error());
 
   std::uint64_t wrong = 0;
-  if (walked)
-    for (const auto id : lines) {
-      const std::int32_t difference = steady_difference(maps, id);
+  if (walked) {
+    const std::vector<Readings> readings = read_differences(maps, lines);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      const std::int32_t difference = most_frequent(readings[i]);
       if (difference == 0) continue;
-      std::atomic_ref(maps.backends[id].active)
+      std::atomic_ref(maps.backends[lines[i]].active)
           .fetch_sub(static_cast<__u32>(difference), std::memory_order_relaxed);
       wrong += static_cast<std::uint64_t>(std::abs(difference));
     }
+  }
   std::atomic_ref(control.recount_epoch).store(0);
   if (!walked) return tl::unexpected(walked.error());
   return wrong;

@@ -75,7 +75,7 @@ TEST_P(EtcdLatency, FromThePutsReplyToTheFirstConnectionIn30Milliseconds) {
   std::cout << "not decided: the machine is busy\n";
 }
 
-INSTANTIATE_TEST_SUITE_P(Etcd, EtcdLatency, testing::Values(EtcdStore::V3), store_name);
+INSTANTIATE_TEST_SUITE_P(Etcd, EtcdLatency, testing::ValuesIn(kStores), store_name);
 
 }  // namespace
 }  // namespace lb::test
