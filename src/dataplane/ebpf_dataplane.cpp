@@ -152,9 +152,9 @@ Result<> EbpfDataplane::collect() {
   if (now - last_look_ >= kLookEvery) {
     last_look_ = now;
     if (!links_.intact()) return repair();
-    if (links_.missed_events() != missed_events_) return recount();
   }
-  return below_zero ? recount() : Result<>{};
+  const bool missed = links_.missed_events() != missed_events_;  // two queries
+  return below_zero || missed ? recount() : Result<>{};
 }
 
 // A connected UDP socket never hears that its backend is gone: it would send there for ever.
