@@ -185,7 +185,9 @@ int run_command(int argc, const char* const* argv) {
       "lbd"};
   cli.set_version_flag("--version", std::string("lbd ") + LB_VERSION);
   cli.require_subcommand(1);
-  cli.footer("A first try: lbd check-config FILE, then lbd run --config FILE.");
+  cli.footer(
+      "A first try: lbd check-config FILE, then lbd run --config FILE.\n"
+      "Coming from Merlion: lbd merlion PREFIX.");
 
   Arguments arguments;
   auto* run_cli = cli.add_subcommand("run", "Run the daemon in the foreground");
