@@ -142,7 +142,10 @@ TEST_F(Lbctl, WaitGoesOnWhileLbdIsRestarted) {
   for (int i = 0; i < 4; ++i) clients.push_back(connect_to(kWeb));
   Process waiting({program("lbctl"), "--socket", lbd_->socket(), "drain", kOne, "--wait"},
                   file("lbctl.log"));
-  ASSERT_TRUE(backend_becomes("web", kOne, "draining"));
+  // The order is in force before its answer, which comes after a grace period.
+  ASSERT_TRUE(eventually([&] { return waiting.log().find(" left") != std::string::npos; }))
+      << waiting.log();
+  EXPECT_EQ(lbd_->backend("web", kOne).state, "draining");
   lbd_->kill();
   EXPECT_FALSE(waiting.wait(std::chrono::milliseconds(600)));
   ASSERT_TRUE(lbd_->start());
