@@ -18,8 +18,8 @@ struct Access {
   Mode mode = Mode::Auto;
   HttpTls tls;
   std::string username;  // empty: no authentication
-  std::string
-      password_file;  // read anew for each authentication, so that a password can be changed
+  // Read anew for each authentication, so that a password can be changed.
+  std::string password_file;
 
   bool operator==(const Access&) const = default;
 };

@@ -10,7 +10,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "base/event.h"
-#include "etcd/v3_watch_codec.h"
+#include "etcd/lines.h"
 
 // What X-Etcd-Index says: etcd looks through its history from waitIndex on and takes its current index
 // under one lock, and from then on tells the poll of what comes. A poll that was answered with index I

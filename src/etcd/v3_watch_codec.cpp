@@ -58,19 +58,6 @@ Result<WatchMessage> parse_watch_message(std::string_view line) {
   return read_json(line, read_watch);
 }
 
-Result<std::vector<std::string>> LineSplitter::feed(std::string_view bytes) {
-  std::vector<std::string> lines;
-  for (;;) {
-    const auto newline = bytes.find('\n');
-    rest_.append(bytes.substr(0, newline));
-    if (rest_.size() > limit_)
-      return fail(EMSGSIZE, fmt::format("a watch message of more than {} bytes", limit_));
-    if (newline == std::string_view::npos) return lines;
-    if (!rest_.empty()) lines.push_back(std::exchange(rest_, {}));
-    bytes.remove_prefix(newline + 1);
-  }
-}
-
 Result<> WatchAssembler::feed(std::string_view bytes) {
   LB_TRY(const auto lines, lines_.feed(bytes));
   for (const std::string& line : lines) {

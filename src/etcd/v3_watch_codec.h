@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "etcd/lines.h"
 #include "etcd/types.h"
 #include "etcd/v3_codec.h"
 
@@ -28,20 +29,6 @@ struct WatchMessage {
 
 // One line of the stream. A stream error arrives as canceled with its reason.
 [[nodiscard]] Result<WatchMessage> parse_watch_message(std::string_view line);
-
-// Cuts the body of a watch into lines: etcd ends each message with a newline, which may arrive in a
-// chunk of its own.
-class LineSplitter {
- public:
-  explicit LineSplitter(std::size_t limit) : limit_(limit) {}
-  // EMSGSIZE when a line gets longer than the limit.
-  [[nodiscard]] Result<std::vector<std::string>> feed(std::string_view bytes);
-  [[nodiscard]] const std::string& rest() const { return rest_; }  // a line without end, so far
-
- private:
-  std::size_t limit_;
-  std::string rest_;
-};
 
 // Puts the batches together. Any error ends the watch; it does not name the endpoint.
 class WatchAssembler {

@@ -91,8 +91,9 @@ struct Snapshot {
   std::vector<ServicePtr> services;
   std::vector<std::string> warnings;  // one line each, names file:line or key; what was left out
   Absence absence = Absence::Believed;
-  std::string revision;  // the source's own (etcd: "CLUSTER:REVISION"); empty where there is none
-  SysTime as_of;         // when it was read
+  std::string
+      revision;   // the source's own (etcd: sources/etcd_position.h); empty where there is none
+  SysTime as_of;  // when it was read
 };
 
 [[nodiscard]] std::string_view to_string(Protocol protocol);

@@ -48,7 +48,6 @@ asio::awaitable<void> EtcdFollower::run() {
     view_.lost(shared_.clocks.now());
     if (result) continue;
     if (result.error().code.value() == ECANCELED) co_return;
-    if (was_watching) failures_ = 0;
     ++failures_;
     if (was_watching && shared_.clocks.steady() - started >= kStable) retry_.succeeded();
     error_ = result.error().message();

@@ -25,8 +25,8 @@ class MerlionPublisher {
   using SteadyTime = std::chrono::steady_clock::time_point;
 
   struct Wanted {
-    std::string
-        prefix;  // without trailing slashes; empty: nothing is published, and what was is withdrawn
+    // Without trailing slashes. Empty: nothing is published, and what was is withdrawn.
+    std::string prefix;
     etcd::ApiVersion api = etcd::ApiVersion::V3;
     MerlionState state;
   };

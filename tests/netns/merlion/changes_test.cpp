@@ -181,6 +181,17 @@ TEST_P(MerlionChanges, TheUpstreamPrefixMovesLive) {
   EXPECT_EQ(load.failed(), 0);
 }
 
+TEST_P(MerlionChanges, TheLogLevelFollowsItsKey) {
+  ASSERT_NO_FATAL_FAILURE(serve_three());
+  const auto logs = [&](const char* text) {
+    return eventually([&] { return lbd_->log().find(text) != std::string::npos; });
+  };
+  set("log-level", "debug");
+  EXPECT_TRUE(logs("log_level=debug"));
+  unset("log-level");
+  EXPECT_TRUE(logs("log_level=info"));
+}
+
 TEST_P(MerlionChanges, SurviveARestartOfEtcd) {
   ASSERT_NO_FATAL_FAILURE(serve_three());
   const Load load(kListen);

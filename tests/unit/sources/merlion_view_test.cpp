@@ -1,76 +1,10 @@
-// The rules of a Merlion prefix, with clocks that the test moves.
-#include "sources/merlion_view.h"
+// What the keys of a Merlion prefix say, and what their absence says.
+#include <cerrno>
 
-#include <gtest/gtest.h>
-
-#include <fmt/format.h>
+#include "unit/sources/merlion_view_fixture.h"
 
 namespace lb {
 namespace {
-
-using namespace std::chrono_literals;
-using etcd::Event;
-using etcd::KeyValue;
-
-class MerlionViewTest : public testing::Test {
- protected:
-  // Both clocks go on together; step() moves the wall alone.
-  void pass(std::chrono::milliseconds time) {
-    now_.wall += time;
-    now_.steady += time;
-  }
-  void step(std::chrono::milliseconds time) { now_.wall += time; }
-  std::string stamp(std::chrono::milliseconds ago = 0ms) const {
-    return format_iso8601(now_.wall - ago);
-  }
-
-  void sync(bool trusted = true) {
-    view_.replace_config(config_, trusted, now_);
-    view_.replace_backends(backends_, trusted, now_);
-  }
-  void put(const std::string& key, const std::string& value) {
-    view_.apply(Event{false, KeyValue{key, value, 9, 0}, std::nullopt}, now_);
-  }
-  void del(const std::string& key, std::int64_t lease = 0) {
-    view_.apply(Event{true, KeyValue{key, "", 9, 0}, KeyValue{key, "", 8, lease}}, now_);
-  }
-  void add(const std::string& name, const std::string& address, const std::string& seen) {
-    backends_.push_back({"/up/" + name + "/last-seen-at", seen, 1, 0});
-    backends_.push_back({"/up/" + name + "/listen-address", address, 1, 0});
-  }
-
-  MerlionView::Built build() {
-    return view_.build([this](const std::string& name) {
-      const auto it = dns_.find(name);
-      return it == dns_.end()
-                 ? MerlionView::Lookup{{}, false, "host name '" + name + "' is unknown"}
-                 : it->second;
-    });
-  }
-  // "NAME address state/reason" of each backend.
-  std::vector<std::string> seen() {
-    const auto built = build();
-    std::vector<std::string> out;
-    if (!built.service) return {"no service"};
-    for (const Backend& b : built.service->backends)
-      out.push_back(fmt::format("{} {} {}/{}", b.id, b.address.to_string(), to_string(b.state),
-                                to_string(b.reason)));
-    return out;
-  }
-  std::string warnings() {
-    view_.touch();
-    return fmt::format("{}", fmt::join(build().warnings, "\n"));
-  }
-  using Lines = std::vector<std::string>;
-
-  Moment now_{SysTime(1'700'000'000'000ms), std::chrono::steady_clock::time_point(1000h)};
-  std::vector<KeyValue> config_{{"/conf/site/listen-address", "127.0.0.1:8080", 1, 0},
-                                {"/conf/site/upstream-freshness", "10", 1, 0},
-                                {"/conf/site/upstream-service-etcd-prefix", "/up/", 1, 0}};
-  std::vector<KeyValue> backends_;
-  std::map<std::string, MerlionView::Lookup> dns_;
-  MerlionView view_{"/conf/site/"};
-};
 
 TEST_F(MerlionViewTest, MakesOneServiceOfAPrefix) {
   add("a", "10.0.0.2:80", stamp());
@@ -102,108 +36,6 @@ TEST_F(MerlionViewTest, TellsTheFourStates) {
   sync();
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 disabled/disabled",
                            "c 10.0.0.3:1 stale/not-seen", "d 10.0.0.4:1 stale/never-seen"}));
-}
-
-TEST_F(MerlionViewTest, ExpiresOneMillisecondAfterFreshness) {
-  add("a", "10.0.0.1:1", stamp());
-  sync();
-  (void)build();
-  EXPECT_EQ(view_.next_look(), now_.steady + 10s + 1ms);
-  pass(10s);
-  view_.tick(now_);
-  EXPECT_FALSE(view_.dirty());
-  pass(1ms);
-  view_.tick(now_);
-  EXPECT_TRUE(view_.dirty());
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
-}
-
-TEST_F(MerlionViewTest, AHeartbeatChangesNothingAndKeepsThePointer) {
-  add("a", "10.0.0.1:1", stamp());
-  sync();
-  const auto before = build().service;
-  for (int i = 0; i < 10; ++i) {
-    pass(9s);
-    put("/up/a/last-seen-at", stamp());
-    EXPECT_FALSE(view_.dirty());
-    view_.tick(now_);
-    EXPECT_FALSE(view_.dirty());
-  }
-  view_.touch();
-  EXPECT_EQ(build().service, before);
-}
-
-TEST_F(MerlionViewTest, ANewHeartbeatBringsAStaleBackendBack) {
-  add("a", "10.0.0.1:1", stamp(1h));
-  sync();
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
-  put("/up/a/last-seen-at", stamp());
-  EXPECT_TRUE(view_.dirty());
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
-}
-
-TEST_F(MerlionViewTest, ATimeInTheFutureIsFresh) {
-  add("a", "10.0.0.1:1", stamp(-1h));
-  sync();
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
-}
-
-TEST_F(MerlionViewTest, AnOutageMakesNothingStaleForOneFullFreshness) {
-  add("a", "10.0.0.1:1", stamp());
-  add("b", "10.0.0.2:1", stamp(1h));
-  sync();
-  view_.lost(now_);
-  pass(1h);
-  view_.tick(now_);
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 stale/not-seen"}));
-  sync();  // the same old times: their publisher could not write either
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 stale/not-seen"}));
-  pass(9999ms);
-  view_.tick(now_);
-  EXPECT_EQ(seen()[0], "a 10.0.0.1:1 active/");
-  pass(1ms);
-  view_.tick(now_);
-  EXPECT_EQ(seen()[0], "a 10.0.0.1:1 stale/not-seen");
-}
-
-TEST_F(MerlionViewTest, WhatWasSavedAsActiveGetsOneFullFreshness) {
-  Service saved;
-  saved.backends.resize(2);
-  saved.backends[0].id = "a";
-  saved.backends[1].id = "b";
-  saved.backends[1].state = BackendState::Stale;
-  view_ = MerlionView("/conf/site", std::make_shared<const Service>(saved));
-  add("a", "10.0.0.1:1", stamp(1h));
-  add("b", "10.0.0.2:1", stamp(1h));
-  sync();
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 stale/not-seen"}));
-  pass(10s);
-  view_.tick(now_);
-  EXPECT_EQ(seen()[0], "a 10.0.0.1:1 stale/not-seen");
-}
-
-TEST_F(MerlionViewTest, AStepOfTheWallClockMakesNothingStale) {
-  add("a", "10.0.0.1:1", stamp());
-  sync();
-  step(1h);
-  view_.tick(now_);
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
-  pass(10s);
-  view_.tick(now_);
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
-}
-
-TEST_F(MerlionViewTest, AnotherFreshnessCountsAtOnce) {
-  add("a", "10.0.0.1:1", stamp(8s));
-  sync();
-  pass(100ms);
-  (void)build();
-  put("/conf/site/upstream-freshness", "100");
-  pass(60s);
-  view_.tick(now_);
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
-  put("/conf/site/upstream-freshness", "5");
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 stale/not-seen"}));
 }
 
 TEST_F(MerlionViewTest, DisablingAndEnablingIsFollowed) {
@@ -406,17 +238,6 @@ TEST_F(MerlionViewTest, AFailedConnectTakesItsBackendOut) {
   pass(1s);
   put("/up/b/last-seen-at", stamp());
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 active/"}));
-}
-
-TEST_F(MerlionViewTest, WarnsAboutAClockThatIsAhead) {
-  add("a", "10.0.0.1:1", stamp(-90s));
-  sync();
-  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));
-  EXPECT_NE(warnings().find("etcd key /up/a/last-seen-at: more than 60 s ahead"),
-            std::string::npos);
-  pass(30s);
-  view_.tick(now_);
-  EXPECT_EQ(warnings(), "");
 }
 
 }  // namespace
