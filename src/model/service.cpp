@@ -11,6 +11,7 @@ namespace {
 constexpr std::array<std::string_view, 2> kProtocols{"tcp", "udp"};
 constexpr std::array<std::string_view, 5> kBalances{"least-conn", "p2c", "random", "round-robin",
                                                     "source-hash"};
+constexpr std::array<std::string_view, 2> kCheckTypes{"tcp", "http"};
 constexpr std::array<std::string_view, 7> kStates{"active", "unknown", "draining", "down",
                                                   "exited", "stale",   "disabled"};
 constexpr std::array<std::string_view, 12> kReasons{
@@ -30,6 +31,9 @@ Result<Enum> find(const std::array<std::string_view, N>& names, std::string_view
 
 std::string_view to_string(Protocol p) { return kProtocols.at(static_cast<std::size_t>(p)); }
 std::string_view to_string(Balance b) { return kBalances.at(static_cast<std::size_t>(b)); }
+std::string_view to_string(HealthCheck::Type t) {
+  return kCheckTypes.at(static_cast<std::size_t>(t));
+}
 std::string_view to_string(BackendState s) { return kStates.at(static_cast<std::size_t>(s)); }
 std::string_view to_string(Reason r) { return kReasons.at(static_cast<std::size_t>(r)); }
 
@@ -38,6 +42,9 @@ Result<Protocol> parse_protocol(std::string_view t) {
 }
 Result<Balance> parse_balance(std::string_view t) {
   return find<Balance>(kBalances, t, "balance method");
+}
+Result<HealthCheck::Type> parse_health_check_type(std::string_view t) {
+  return find<HealthCheck::Type>(kCheckTypes, t, "type of health check");
 }
 Result<BackendState> parse_backend_state(std::string_view t) {
   return find<BackendState>(kStates, t, "backend state");

@@ -2,9 +2,11 @@
 // or a clock.
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +68,21 @@ struct Backend {
   auto operator<=>(const Backend&) const = default;
 };
 
+// How lbd itself finds out whether a backend works: a connect, or a request that is answered with
+// 200 to 399. The defaults are HAProxy's.
+struct HealthCheck {
+  enum class Type : std::uint8_t { Tcp, Http };
+  Type type = Type::Tcp;
+  std::string path = "/";  // Http only
+  Port port = 0;           // 0: the backend's own
+  std::chrono::milliseconds interval{2'000};
+  std::chrono::milliseconds timeout{2'000};  // of one probe
+  std::uint32_t rise = 2;                    // so many good ones in a row: up
+  std::uint32_t fall = 3;                    // so many bad ones in a row: down
+
+  bool operator==(const HealthCheck&) const = default;
+};
+
 // Immutable once in a Snapshot, and shared between snapshots when nothing in it changed, so that
 // comparing two states compares pointers first.
 struct Service {
@@ -74,6 +91,10 @@ struct Service {
   Balance balance = Balance::LeastConn;
   std::string origin;             // file or key prefix, for messages
   std::vector<Backend> backends;  // sorted by address, no address twice
+  // The source named a port and no address: key.address is this host's publish.address.
+  bool default_address = false;
+  std::optional<HealthCheck> check{};                        // nullopt: lbd does not look itself
+  std::optional<std::chrono::milliseconds> drain_timeout{};  // nullopt: drain.timeout
 
   bool operator==(const Service&) const = default;
 };
@@ -94,14 +115,19 @@ struct Snapshot {
   std::string
       revision;   // the source's own (etcd: sources/etcd_position.h); empty where there is none
   SysTime as_of;  // when it was read
+  // Ids of backends that are known to have ended (Marathon said so in an event), sorted: believed
+  // even where absence is Guarded. Not saved.
+  std::vector<std::string> gone{};
 };
 
 [[nodiscard]] std::string_view to_string(Protocol protocol);
 [[nodiscard]] std::string_view to_string(Balance balance);
+[[nodiscard]] std::string_view to_string(HealthCheck::Type type);  // "tcp", "http"
 [[nodiscard]] std::string_view to_string(BackendState state);
 [[nodiscard]] std::string_view to_string(Reason reason);  // "" for None
 [[nodiscard]] Result<Protocol> parse_protocol(std::string_view text);
 [[nodiscard]] Result<Balance> parse_balance(std::string_view text);
+[[nodiscard]] Result<HealthCheck::Type> parse_health_check_type(std::string_view text);
 [[nodiscard]] Result<BackendState> parse_backend_state(std::string_view text);
 [[nodiscard]] Result<Reason> parse_reason(std::string_view text);
 

@@ -26,6 +26,9 @@ struct SourceStatus {
   std::string position;       // endpoint and revision, path and number of files: for people
   bool unconfigured = false;  // etcd: nothing valid is at one of the prefixes
   bool unreachable = false;   // etcd: every endpoint was asked in vain
+  // When what it says was last known to be the whole truth, also if nothing had changed; nullopt:
+  // not in this run.
+  std::optional<SysTime> read_at{};
 };
 
 class Source {
@@ -44,6 +47,8 @@ class Source {
   virtual void connect_failed(const ConnectFailure& failure) { (void)failure; }
   [[nodiscard]] virtual bool wants_reports() const { return false; }
   virtual void report(const std::vector<ServiceReport>& services) { (void)services; }
+  // All that it delivered so far has gone to the kernel, as far as that took it.
+  virtual void applied() {}
 
   // The log level that its configuration asks for, of the whole daemon.
   [[nodiscard]] virtual std::optional<LogLevel> log_level() const { return std::nullopt; }

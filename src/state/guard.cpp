@@ -57,6 +57,7 @@ std::map<Guard::Id, Guard::Absent> Guard::missing_from(const Snapshot& next, Tim
     if (after == before) continue;
     for (const Backend& backend : before->backends) {
       if (after && has_backend(*after, backend.address)) continue;
+      if (std::binary_search(next.gone.begin(), next.gone.end(), backend.id)) continue;
       const Id id{before->key, backend.address};
       const auto known = held_.find(id);
       missing.emplace(id,

@@ -26,7 +26,8 @@ struct GuardOptions {
 //
 // Only absences are held, each until a reading at least `confirm` after the first that lacked it
 // lacks it too, or until it is back. Losses that come one by one (leases that run out) are one loss
-// when they come within `confirm`: once they are implausible together, the first ones come back. A source emits nothing while nothing changes, so the second
+// when they come within `confirm`: once they are implausible together, the first ones come back.
+// Backends in Snapshot::gone are no absences. A source emits nothing while nothing changes, so the second
 // reading may never come by itself: at next_deadline() the caller calls recheck() if the source is
 // connected and hence still stands by what it said last.
 class Guard {

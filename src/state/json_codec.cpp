@@ -29,11 +29,49 @@ const std::string& text_of(const json& object, const char* key) {
   return object.at(key).get_ref<const std::string&>();
 }
 
-// get<unsigned>() would turn -1 into a large weight.
-Result<std::uint32_t> weight_from(const json& value) {
-  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > kMaxWeight)
-    return fail(fmt::format("weight {} is not between 0 and {}", value.dump(), kMaxWeight));
+// get<unsigned>() would turn -1 into a large number.
+Result<std::uint32_t> number_from(const json& object, const char* key, std::uint32_t max) {
+  const json& value = object.at(key);
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > max)
+    return fail(fmt::format("{} {} is not between 0 and {}", key, value.dump(), max));
   return value.get<std::uint32_t>();
+}
+
+// What few services have is written only where it is.
+json to_json(const HealthCheck& check) {
+  return {{"type", to_string(check.type)},
+          {"path", check.path},
+          {"port", check.port},
+          {"interval", format_duration(check.interval)},
+          {"timeout", format_duration(check.timeout)},
+          {"rise", check.rise},
+          {"fall", check.fall}};
+}
+
+Result<HealthCheck> check_from(const json& object) {
+  HealthCheck out;
+  LB_TRY(out.type, parse_health_check_type(text_of(object, "type")));
+  out.path = text_of(object, "path");
+  LB_TRY(const std::uint32_t port, number_from(object, "port", 65535));
+  out.port = static_cast<Port>(port);
+  LB_TRY(out.interval, parse_duration(text_of(object, "interval")));
+  LB_TRY(out.timeout, parse_duration(text_of(object, "timeout")));
+  LB_TRY(out.rise, number_from(object, "rise", 1000));
+  LB_TRY(out.fall, number_from(object, "fall", 1000));
+  if (out.interval.count() <= 0 || out.timeout.count() <= 0 || out.rise == 0 || out.fall == 0)
+    return fail("a health check needs an interval, a timeout, rise and fall above 0");
+  return out;
+}
+
+Result<> read_extras(const json& object, Service& out) {
+  out.default_address = object.value("default_address", false);
+  if (const auto check = object.find("check"); check != object.end()) {
+    LB_TRY(out.check, check_from(*check));
+  }
+  if (const auto timeout = object.find("drain_timeout"); timeout != object.end()) {
+    LB_TRY(out.drain_timeout, parse_duration(timeout->get_ref<const std::string&>()));
+  }
+  return {};
 }
 
 Result<Snapshot> snapshot_from(const json& root) {
@@ -90,6 +128,10 @@ void append_service(std::string& out, const Service& service) {
   append_quoted(out, service.name);
   out += R"(,"origin":)";
   append_quoted(out, service.origin);
+  if (service.default_address) out += R"(,"default_address":true)";
+  if (service.check) out += R"(,"check":)" + encode_json(to_json(*service.check));
+  if (service.drain_timeout)
+    append(out, R"(,"drain_timeout":"{}")", format_duration(*service.drain_timeout));
   out += R"(,"backends":[)";
   std::string_view comma;
   for (const Backend& backend : service.backends) {
@@ -114,11 +156,15 @@ json to_json(const Backend& backend) {
 json to_json(const Service& service) {
   json backends = json::array();
   for (const Backend& backend : service.backends) backends.push_back(to_json(backend));
-  return {{"key", service.key.to_string()},
-          {"name", service.name},
-          {"balance", to_string(service.balance)},
-          {"origin", service.origin},
-          {"backends", std::move(backends)}};
+  json out = {{"key", service.key.to_string()},
+              {"name", service.name},
+              {"balance", to_string(service.balance)},
+              {"origin", service.origin},
+              {"backends", std::move(backends)}};
+  if (service.default_address) out["default_address"] = true;
+  if (service.check) out["check"] = to_json(*service.check);
+  if (service.drain_timeout) out["drain_timeout"] = format_duration(*service.drain_timeout);
+  return out;
 }
 
 Result<Backend> backend_from_json(const json& value) {
@@ -127,7 +173,7 @@ Result<Backend> backend_from_json(const json& value) {
   out.host = text_of(value, "host");
   out.origin = text_of(value, "origin");
   LB_TRY(out.address, Address::parse(text_of(value, "address")));
-  LB_TRY(out.weight, weight_from(value.at("weight")));
+  LB_TRY(out.weight, number_from(value, "weight", kMaxWeight));
   LB_TRY(out.state, parse_backend_state(text_of(value, "state")));
   LB_TRY(out.reason, parse_reason(text_of(value, "reason")));
   return out;
@@ -139,6 +185,7 @@ Result<Service> service_from_json(const json& value) {
   out.name = text_of(value, "name");
   out.origin = text_of(value, "origin");
   LB_TRY(out.balance, parse_balance(text_of(value, "balance")));
+  LB_CHECK(read_extras(value, out));
   for (const json& item : value.at("backends").get_ref<const json::array_t&>()) {
     LB_TRY(Backend backend, backend_from_json(item));
     if (!out.backends.empty() && !(out.backends.back().address < backend.address))

@@ -98,6 +98,14 @@ TEST_F(GuardTest, RecheckStandsInForASourceThatHasNothingNewToSay) {
   EXPECT_EQ(recheck(20s), 1U);
 }
 
+TEST_F(GuardTest, BackendsThatAreKnownToHaveEndedAreNotMissed) {
+  Snapshot ended = guarded({web(2)});
+  ended.gone = {"10.0.0.3:80", "10.0.0.4:80"};
+  EXPECT_EQ(admit(ended, 0s), 4U) << "the two others of six are held";
+  ended.gone = {"10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"};
+  EXPECT_EQ(admit(ended, 1s), 3U) << "also what was held ends then";
+}
+
 TEST_F(GuardTest, NothingIsReleasedByTimeAlone) {
   admit(guarded({web(1)}), 0s);
   EXPECT_EQ(backends_in(*guard_.accepted()), 6U);

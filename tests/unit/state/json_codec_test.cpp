@@ -50,6 +50,32 @@ TEST(SnapshotCodec, WritesServicesAsTheirTreeIs) {
   }
 }
 
+TEST(SnapshotCodec, KeepsTheSettingsOfAService) {
+  Service service = *offered("127.0.0.1:80", {listed("10.0.0.1:9001")});
+  service.default_address = true;
+  service.drain_timeout = std::chrono::seconds(90);
+  service.check =
+      HealthCheck{.type = HealthCheck::Type::Http, .path = "/\"ok", .port = 81, .rise = 1};
+  const Snapshot with = snapshot({std::make_shared<const Service>(service)});
+  expect_same(decode_snapshot(encode_snapshot(with)).value(), with);
+  EXPECT_EQ(json::parse(encode_snapshot(with))["services"][0], to_json(service));
+  EXPECT_FALSE(to_json(*offered("127.0.0.1:80", {})).contains("check"));
+}
+
+TEST(SnapshotCodec, RefusesAHealthCheckThatWouldNeverEnd) {
+  Service service = *offered("127.0.0.1:80", {});
+  service.check = HealthCheck{};
+  for (const auto& [key, value] : {std::pair<const char*, json>("interval", "0ms"),
+                                   {"timeout", "0ms"},
+                                   {"rise", 0},
+                                   {"fall", -1},
+                                   {"port", 65536}}) {
+    json root = json::parse(encode_snapshot(snapshot({std::make_shared<const Service>(service)})));
+    root["services"][0]["check"][key] = value;
+    EXPECT_FALSE(decode_snapshot(root.dump())) << key;
+  }
+}
+
 TEST(SnapshotCodec, WritesTheVersionAndWordsThatPeopleKnow) {
   const json root = json::parse(encode_snapshot(sample()));
   EXPECT_EQ(root["version"], 1);

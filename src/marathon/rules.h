@@ -1,0 +1,59 @@
+// From apps to services: who is published where, and which tasks are its backends. Pure: host names
+// and the time come from the caller.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "marathon/app.h"
+#include "model/service.h"
+
+namespace lb::marathon {
+
+// A task whose health is not known and was not known before.
+enum class HealthUnknown : std::uint8_t {
+  Keep,     // the verdict of the same task stays; without one it is not used
+  Healthy,  // is used, as Marathoner does
+};
+// A task of an agent that Marathon has lost.
+enum class Unreachable : std::uint8_t { LastResort, Use, Drop };
+
+struct Rules {
+  std::string label = "marathoner_haproxy_enabled";  // must be "true" or "1"; "": every app
+  std::vector<std::string> groups;  // marathon-lb's HAPROXY_GROUP must be one of these; empty: any
+  bool udp = false;
+  HealthUnknown health_unknown = HealthUnknown::Keep;
+  Unreachable unreachable = Unreachable::LastResort;
+  IpAddress publish = IpAddress::v4(0x7f000001);  // where apps without LBD_BIND are published
+
+  bool operator==(const Rules&) const = default;
+};
+
+// What has to be remembered between two readings. Not saved.
+struct Memory {
+  std::map<std::string, bool> verdicts;  // by task id: the last known health of tasks that exist
+  // Tasks whose end an event has told, until a reading taken after the event lacks them. They
+  // drain like KILLING ones.
+  std::set<std::string> ended;
+};
+
+// nullopt: the name is not known (yet, or any more).
+using Resolve = std::function<std::optional<IpAddress>(const std::string& name)>;
+
+struct Outcome {
+  std::vector<ServicePtr> services;   // sorted by key, no key twice
+  std::vector<std::string> warnings;  // "/app task: what is wrong and what was done", no two equal
+  std::set<std::string> names;        // hosts of all tasks that are not addresses
+};
+
+// `previous`: the services of the last outcome, for pointers of what has not changed.
+[[nodiscard]] Outcome apply_rules(const std::vector<App>& apps, const Rules& rules, Memory& memory,
+                                  const Resolve& resolve,
+                                  const std::vector<ServicePtr>& previous = {});
+
+}  // namespace lb::marathon

@@ -1,0 +1,71 @@
+// One connection of the push protocol: lines over TCP or TLS 1.3. Knows no message.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+
+#include "base/result.h"
+#include "model/address.h"
+
+namespace lb::relay {
+
+namespace asio = boost::asio;
+
+// PEM files. `ca` checks the peer: of a server's client certificates, of a client's server
+// certificate (whose name must be that of the updater). Empty `ca` and `cert`: plain TCP.
+struct TlsFiles {
+  std::string ca;
+  std::string cert;
+  std::string key;
+
+  [[nodiscard]] bool used() const { return !ca.empty() || !cert.empty(); }
+  bool operator==(const TlsFiles&) const = default;
+};
+
+using Line = std::shared_ptr<const std::string>;  // with its newline; shared between connections
+
+class Connection {
+ public:
+  // Resolves, connects, and shakes hands, within `timeout`.
+  [[nodiscard]] static asio::awaitable<Result<std::unique_ptr<Connection>>> dial(
+      asio::io_context& io, HostPort to, TlsFiles tls, std::chrono::milliseconds timeout);
+  // The server's side; `tls` null: plain. The files were read into the context at accept, so that
+  // renewed certificates count for new connections.
+  [[nodiscard]] static asio::awaitable<Result<std::unique_ptr<Connection>>> accept(
+      asio::ip::tcp::socket socket, std::shared_ptr<asio::ssl::context> tls,
+      std::chrono::milliseconds timeout);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // The next line without its newline, at most `limit` bytes (EMSGSIZE). ETIMEDOUT after `timeout`
+  // without a byte; ENODATA at the orderly end. One call at a time.
+  asio::awaitable<Result<std::string>> read_line(std::size_t limit,
+                                                 std::chrono::milliseconds timeout);
+  // Returns when it has been handed to the kernel. One call at a time, beside a read. ETIMEDOUT
+  // when the peer takes nothing for `timeout`.
+  asio::awaitable<Result<>> write(Line line, std::chrono::milliseconds timeout);
+  // Ends both calls with ECANCELED; idempotent.
+  void close();
+
+  [[nodiscard]] const std::string& peer() const;  // "10.0.0.7:41234"
+  [[nodiscard]] bool is_tls() const;
+  // When the peer's certificate runs out; nullopt without one.
+  [[nodiscard]] std::optional<std::chrono::system_clock::time_point> peer_expiry() const;
+
+ private:
+  class Impl;
+  explicit Connection(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Reads the files; the error names the file and what is wrong with it.
+[[nodiscard]] Result<std::shared_ptr<asio::ssl::context>> server_context(const TlsFiles& files);
+
+}  // namespace lb::relay

@@ -1,0 +1,66 @@
+// Drains of the whole fleet: orders that an operator gives at one updater, and that every listener
+// keeps. Listeners report them in their hello, every updater adopts them, and only a newer order
+// for the same target replaces one: no failover and no restart undrains.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/service.h"
+
+namespace lb {
+
+struct FleetOrder {
+  std::string id;       // made by the updater that was asked; unique
+  SysTime time;         // of the order; the newer one of two wins, of equal ones the larger id
+  std::string target;   // ADDR:PORT or a host, as Drain::parse_target() takes it
+  std::string service;  // name or [tcp://|udp://]ADDR:PORT; empty: every service
+  bool drain = true;    // false: undrain
+  // Ids of the backends that an ADDR:PORT meant when the order was given: a new task on the same
+  // address is not drained. Empty for hosts.
+  std::vector<std::string> ids;
+
+  bool operator==(const FleetOrder&) const = default;
+};
+
+// What one lbd knows of the fleet's drains, saved.
+class FleetOrders {
+ public:
+  struct Known {
+    FleetOrder order;
+    bool ended = false;  // here: its backend has left and has no connection any more
+    SysTime ended_at{};
+
+    bool operator==(const Known&) const = default;
+  };
+
+  // In memory only, for tests.
+  FleetOrders() = default;
+  // A broken file is an error that names it, and is put aside as PATH.broken; open it again to
+  // start without.
+  [[nodiscard]] static Result<FleetOrders> open(std::string path);
+
+  // Each change is saved before it is in force. true: something changed; false: known, or older
+  // than what is known of the same target and service.
+  [[nodiscard]] Result<bool> adopt(const FleetOrder& order);
+  [[nodiscard]] Result<> end(const std::string& id, SysTime now);
+  // Forgets undrains and ended drains of more than a week ago.
+  [[nodiscard]] Result<> prune(SysTime now);
+
+  [[nodiscard]] const std::vector<Known>& all() const { return known_; }  // by target, service
+  [[nodiscard]] const Known* find(const std::string& target, const std::string& service) const;
+  // Counts changes, for whoever passes them on.
+  [[nodiscard]] std::uint64_t version() const { return version_; }
+
+ private:
+  [[nodiscard]] Result<> replace(std::vector<Known> next);
+
+  std::string path_;
+  std::vector<Known> known_;
+  std::uint64_t version_ = 0;
+};
+
+}  // namespace lb

@@ -1,0 +1,94 @@
+// The updater's side: serves its state to listeners.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "base/time.h"
+#include "relay/connection.h"
+#include "relay/fleet.h"
+#include "relay/message.h"
+
+namespace lb::relay {
+
+struct ServerConfig {
+  std::string listen;  // ADDR:PORT; empty: no updater
+  TlsFiles tls;        // ca: of client certificates, which are required then
+  bool require_tls = false;
+
+  bool operator==(const ServerConfig&) const = default;
+};
+
+// One listener, connected or lately so, for `lbctl listeners`.
+struct ListenerView {
+  std::string node;
+  std::string address;  // peer, ADDR:PORT
+  std::string version;
+  bool connected = false;
+  bool tls = false;
+  bool takes_state = false;  // from us; else it has it from another updater
+  SysTime since;             // connected, or gone
+  std::optional<Position> applied;
+  std::uint64_t behind = 0;                // our sequence minus the applied one, when it is ours
+  std::optional<std::chrono::milliseconds> lag;  // from sending to acknowledgement, of the last
+  std::vector<Counts::Item> counts;        // above 0, sorted
+  std::vector<OrderReport::Item> orders;
+};
+
+// How far an order is on the whole fleet.
+struct FleetProgress {
+  FleetOrder order;
+  struct Listener {
+    std::string node;
+    bool connected = true;   // false: gone within the last 10 minutes, its connections are unknown
+    bool programmed = false;
+    bool ended = false;
+    std::uint64_t connections = 0;  // the last known
+  };
+  std::vector<Listener> listeners;  // sorted by node
+  std::uint64_t connections = 0;    // the sum
+  bool drained = false;  // all listeners are connected, have programmed it, and the sum is 0
+};
+
+class Server {
+ public:
+  // EADDRINUSE and so on when it cannot listen; the files of TLS are checked. `orders` outlives it.
+  // `changed`: orders were adopted from a listener.
+  [[nodiscard]] static Result<std::unique_ptr<Server>> open(asio::io_context& io,
+                                                            ServerConfig config,
+                                                            FleetOrders& orders, std::string node,
+                                                            std::string version,
+                                                            std::function<void()> changed);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // What is served from now on; services sorted by key, pointers shared with the call before where
+  // nothing changed. Before the first call listeners get a hello and pings.
+  void publish(std::vector<ServicePtr> services, std::vector<SourceMark> sources);
+  // Only the marks have changed: told with the next ping.
+  void mark(std::vector<SourceMark> sources);
+  // After an order was adopted here: tells the listeners.
+  void orders_changed();
+
+  [[nodiscard]] std::vector<ListenerView> listeners() const;  // sorted by node, address
+  [[nodiscard]] FleetProgress progress(const FleetOrder& order) const;
+  [[nodiscard]] Position position() const;
+  // One sentence each: plain TCP beyond loopback, for example.
+  [[nodiscard]] std::vector<std::string> warnings() const;
+  [[nodiscard]] std::string address() const;  // as bound: the port of ":0"
+  // Says goodbye and takes no more listeners.
+  void stop();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+  explicit Server(std::unique_ptr<Impl> impl);
+};
+
+}  // namespace lb::relay
