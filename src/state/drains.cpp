@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -18,7 +19,12 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 
-auto identity(const Drain& drain) { return std::tie(drain.target, drain.service); }
+// One target may be drained twice, by us and by the fleet.
+auto identity(const Drain& drain) { return std::tie(drain.target, drain.service, drain.fleet); }
+
+bool in_order(const Drain& a, const Drain& b) { return identity(a) < identity(b); }
+
+bool is_own(const Drain& drain) { return drain.fleet.empty(); }
 
 bool names_service(std::string_view wanted, const ServiceKey& key, std::string_view name) {
   if (wanted == name) return true;
@@ -109,15 +115,15 @@ Result<Drains> Drains::open(std::string path) {
       return {};
     });
   }));
-  std::sort(out.drains_.begin(), out.drains_.end(),
-            [](const Drain& a, const Drain& b) { return identity(a) < identity(b); });
+  std::sort(out.drains_.begin(), out.drains_.end(), in_order);
   return out;
 }
 
 Result<> Drains::replace(std::vector<Drain> next) {
   if (!path_.empty()) {
     json list = json::array();
-    for (const Drain& drain : next) list.push_back(to_json(drain));
+    for (const Drain& drain : next)
+      if (is_own(drain)) list.push_back(to_json(drain));
     LB_CHECK(write_file_atomically(
         path_, encode_json({{"version", kVersion}, {"drains", std::move(list)}})));
   }
@@ -127,9 +133,7 @@ Result<> Drains::replace(std::vector<Drain> next) {
 
 Result<> Drains::add(Drain drain) {
   std::vector<Drain> next = drains_;
-  const auto at =
-      std::lower_bound(next.begin(), next.end(), drain,
-                       [](const Drain& a, const Drain& b) { return identity(a) < identity(b); });
+  const auto at = std::lower_bound(next.begin(), next.end(), drain, in_order);
   if (at == next.end() || identity(*at) != identity(drain)) {
     next.insert(at, std::move(drain));
   } else {
@@ -143,13 +147,19 @@ Result<> Drains::add(Drain drain) {
 Result<> Drains::remove(const Drain::Target& target, const std::optional<std::string>& service) {
   std::vector<Drain> next = drains_;
   const auto gone = std::remove_if(next.begin(), next.end(), [&](const Drain& drain) {
-    return drain.target == target && drain.service == service;
+    return drain.target == target && drain.service == service && is_own(drain);
   });
   if (gone == next.end())
     return fail(ENOENT, fmt::format("there is no drain of {}{}", to_string(target),
                                     service ? " in service " + *service : std::string()));
   next.erase(gone, next.end());
   return replace(std::move(next));
+}
+
+void Drains::set_fleet(std::vector<Drain> drains) {
+  std::erase_if(drains_, [](const Drain& drain) { return !is_own(drain); });
+  std::move(drains.begin(), drains.end(), std::back_inserter(drains_));
+  std::sort(drains_.begin(), drains_.end(), in_order);
 }
 
 const Drain* Drains::find(const Backend& backend, const Service& service) const {
@@ -163,6 +173,13 @@ const Drain* Drains::find(const Backend& backend, const ServiceKey& key,
   return nullptr;
 }
 
+// The fleet's order may be older than what is loaded here: it ends with a backend that was seen.
+bool Drains::may_end(const Drain& drain, bool covers) {
+  if (is_own(drain)) return true;
+  if (covers) seen_.insert(drain.fleet);
+  return seen_.contains(drain.fleet);
+}
+
 Result<std::vector<Drain>> Drains::settle(const DesiredState& state, bool complete) {
   std::vector<Drain> next;
   std::vector<Drain> ended;
@@ -170,7 +187,8 @@ Result<std::vector<Drain>> Drains::settle(const DesiredState& state, bool comple
     const bool settled =
         std::holds_alternative<std::string>(drain.target) || (!drain.ids.empty() && !complete);
     std::vector<std::string> ids = settled ? drain.ids : covered_ids(drain, state);
-    if (!settled && ids.empty() && complete) {
+    const bool may = may_end(drain, !ids.empty());
+    if (!settled && ids.empty() && complete && may) {
       ended.push_back(drain);
       continue;
     }

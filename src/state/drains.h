@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -29,6 +30,7 @@ struct Drain {
   // Names of the backends that an ADDR:PORT meant when it was first seen, filled in by settle(): a
   // new backend that takes over the address is not drained. Empty for hosts.
   std::vector<std::string> ids;
+  std::string fleet{};  // id of the fleet's order; empty: given to this lbd
 
   bool operator==(const Drain&) const = default;
 };
@@ -46,9 +48,12 @@ class Drains {
   // Each change is saved before it is in force: after an error nothing has changed.
   // Repeating a drain succeeds and keeps `since`; a new terminate_at replaces the old one.
   [[nodiscard]] Result<> add(Drain drain);
-  // ENOENT: there is no such drain.
+  // ENOENT: there is no such drain of our own.
   [[nodiscard]] Result<> remove(const Drain::Target& target,
                                 const std::optional<std::string>& service = std::nullopt);
+
+  // The fleet's drains that are in force (relay/fleet.h saves them): beside our own from now on.
+  void set_fleet(std::vector<Drain> drains);
 
   // The first drain that covers this backend of this service, or null.
   [[nodiscard]] const Drain* find(const Backend& backend, const Service& service) const;
@@ -64,13 +69,16 @@ class Drains {
   // of addresses it looks at every backend.
   [[nodiscard]] Result<std::vector<Drain>> settle(const DesiredState& state, bool complete);
 
-  [[nodiscard]] const std::vector<Drain>& all() const { return drains_; }  // sorted by target
+  // Our own and the fleet's, sorted by target.
+  [[nodiscard]] const std::vector<Drain>& all() const { return drains_; }
 
  private:
   [[nodiscard]] Result<> replace(std::vector<Drain> next);
+  [[nodiscard]] bool may_end(const Drain& drain, bool covers);
 
   std::string path_;
   std::vector<Drain> drains_;
+  std::set<std::string> seen_;  // orders of the fleet that have covered something
 };
 
 // Does `drain` mean a backend of this state? For "unknown target": exit 1.

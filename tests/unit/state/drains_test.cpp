@@ -204,6 +204,40 @@ TEST_F(DrainsEnd, OnDiskToo) {
   EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
 }
 
+Drain of_fleet(std::string_view target, std::string id, std::vector<std::string> ids = {}) {
+  Drain drain = drain_of(target);
+  drain.fleet = std::move(id);
+  drain.ids = std::move(ids);
+  return drain;
+}
+
+TEST(FleetDrains, StandBesideOurOwnAndAreNotSavedByUs) {
+  TempFolder folder;
+  Drains drains = Drains::open(folder.file("drains.json")).value();
+  ASSERT_TRUE(drains.add(drain_of("node1")));
+  drains.set_fleet({of_fleet("node1", "f1"), of_fleet("node2", "f2")});
+  EXPECT_EQ(drains.all().size(), 3U);
+  EXPECT_TRUE(drains.matches(named("10.0.0.2:80", "b", "node2"), *offered("127.0.0.1:80", {})));
+  EXPECT_EQ(drains.remove(Drain::parse_target("node2").value()).error().code,
+            std::errc::no_such_file_or_directory);
+  ASSERT_TRUE(drains.remove(Drain::parse_target("node1").value()));
+  EXPECT_TRUE(drains.matches(named("10.0.0.1:80", "a"), *offered("127.0.0.1:80", {})))
+      << "the fleet still drains it";
+  drains.set_fleet({});
+  EXPECT_THAT(drains.all(), IsEmpty());
+  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
+}
+
+TEST(FleetDrains, EndWithABackendThatWasSeenHere) {
+  Drains drains;
+  drains.set_fleet({of_fleet("10.0.0.1:80", "f1", {"task-1"})});
+  EXPECT_THAT(drains.settle(state_of({}), true).value(), IsEmpty())
+      << "what is loaded may be older than the order";
+  EXPECT_THAT(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true).value(), IsEmpty());
+  EXPECT_EQ(drains.settle(state_of({named("10.0.0.1:80", "task-2")}), true).value().size(), 1U);
+  EXPECT_THAT(drains.all(), IsEmpty());
+}
+
 TEST(CoversAny, TellsWhetherATargetIsKnown) {
   const DesiredState state = state_of({named("10.0.0.1:80", "task-1", "node1")});
   EXPECT_TRUE(covers_any(drain_of("10.0.0.1:80"), state));
