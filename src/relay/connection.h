@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/awaitable.hpp>
@@ -12,6 +13,7 @@
 
 #include "base/result.h"
 #include "model/address.h"
+#include "relay/line.h"
 
 namespace lb::relay {
 
@@ -27,8 +29,6 @@ struct TlsFiles {
   [[nodiscard]] bool used() const { return !ca.empty() || !cert.empty(); }
   bool operator==(const TlsFiles&) const = default;
 };
-
-using Line = std::shared_ptr<const std::string>;  // with its newline; shared between connections
 
 class Connection {
  public:
@@ -61,8 +61,8 @@ class Connection {
 
  private:
   class Impl;
-  explicit Connection(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Connection(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;  // calls that are under way hold it, too
 };
 
 // Reads the files; the error names the file and what is wrong with it.

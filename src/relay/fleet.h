@@ -3,7 +3,7 @@
 // for the same target replaces one: no failover and no restart undrains.
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -45,7 +45,11 @@ class FleetOrders {
 
   // Each change is saved before it is in force. true: something changed; false: known, or older
   // than what is known of the same target and service.
+  // Whoever makes an order gives it a time after that of the one that find() knows, also when its
+  // clock is behind. ENOSPC: there are 10,000 orders already.
   [[nodiscard]] Result<bool> adopt(const FleetOrder& order);
+  // All at once: saved once.
+  [[nodiscard]] Result<bool> adopt(const std::vector<FleetOrder>& orders);
   [[nodiscard]] Result<> end(const std::string& id, SysTime now);
   // Forgets undrains and ended drains of more than a week ago.
   [[nodiscard]] Result<> prune(SysTime now);

@@ -48,7 +48,7 @@ struct ListenerHello {
   std::string node;     // host name
   std::string version;  // of lbd
   std::optional<Position> have;
-  bool wants_state = false;  // false: control only (pings, drains, counts)
+  bool wants_state = false;        // false: control only (pings, drains, counts)
   std::vector<FleetOrder> orders;  // all that it knows
 };
 struct Feed {  // changes the connection's mind about wants_state
@@ -93,14 +93,32 @@ struct UpdaterHello {
 struct SnapshotMessage {
   Position at;
   std::vector<SourceMark> sources;
-  std::vector<ServicePtr> services;  // sorted by key
+  std::vector<ServicePtr> services;  // sorted by ServiceRef
 };
+// Two services may have the same key at a listener: one that names the address that is the
+// listener's default one, and one that names none. They stay apart; see visible() in replica.h.
+struct ServiceRef {
+  ServiceKey key;
+  bool default_address = false;
+
+  auto operator<=>(const ServiceRef&) const = default;
+};
+// Changes of backends alone: one backend of a service is all that most deltas are about.
+struct BackendPatch {
+  ServiceRef service;
+  std::vector<Backend> set;   // new or different; sorted by address
+  std::vector<Address> gone;  // sorted
+
+  bool operator==(const BackendPatch&) const = default;
+};
+// Made by make_delta() (feed.h), used by apply() (replica.h).
 struct Delta {  // after `base` of the same epoch
   Position at;
   std::uint64_t base = 0;
   std::vector<SourceMark> sources;
-  std::vector<ServicePtr> changed;  // whole services, new or different; sorted by key
-  std::vector<ServiceKey> removed;  // sorted
+  std::vector<ServicePtr> changed;    // whole services: new, or different in more than backends
+  std::vector<BackendPatch> patched;  // others of which backends are different
+  std::vector<ServiceRef> removed;
 };
 struct Orders {
   std::vector<FleetOrder> orders;  // new or newer ones
@@ -122,7 +140,9 @@ using Message = std::variant<ListenerHello, Feed, Ack, Resync, Counts, OrderRepo
 // With the newline. A service whose address is the default one goes without it.
 [[nodiscard]] std::string encode(const Message& message);
 // `line` without its newline. nullopt: a type that this version does not know. `publish` stands in
-// for the address of services that have none of their own. The error quotes what is wrong.
+// for the address of services that have none of their own. The error (EBADMSG) quotes what is wrong,
+// printably. A hello of an impossible protocol number has protocol 0 and nothing else; names and
+// reasons of others come out printable and short.
 [[nodiscard]] Result<std::optional<Message>> decode(std::string_view line,
                                                     const IpAddress& publish);
 

@@ -38,35 +38,10 @@ Result<std::uint32_t> number_from(const json& object, const char* key, std::uint
 }
 
 // What few services have is written only where it is.
-json to_json(const HealthCheck& check) {
-  return {{"type", to_string(check.type)},
-          {"path", check.path},
-          {"port", check.port},
-          {"interval", format_duration(check.interval)},
-          {"timeout", format_duration(check.timeout)},
-          {"rise", check.rise},
-          {"fall", check.fall}};
-}
-
-Result<HealthCheck> check_from(const json& object) {
-  HealthCheck out;
-  LB_TRY(out.type, parse_health_check_type(text_of(object, "type")));
-  out.path = text_of(object, "path");
-  LB_TRY(const std::uint32_t port, number_from(object, "port", 65535));
-  out.port = static_cast<Port>(port);
-  LB_TRY(out.interval, parse_duration(text_of(object, "interval")));
-  LB_TRY(out.timeout, parse_duration(text_of(object, "timeout")));
-  LB_TRY(out.rise, number_from(object, "rise", 1000));
-  LB_TRY(out.fall, number_from(object, "fall", 1000));
-  if (out.interval.count() <= 0 || out.timeout.count() <= 0 || out.rise == 0 || out.fall == 0)
-    return fail("a health check needs an interval, a timeout, rise and fall above 0");
-  return out;
-}
-
 Result<> read_extras(const json& object, Service& out) {
   out.default_address = object.value("default_address", false);
   if (const auto check = object.find("check"); check != object.end()) {
-    LB_TRY(out.check, check_from(*check));
+    LB_TRY(out.check, check_from_json(*check));
   }
   if (const auto timeout = object.find("drain_timeout"); timeout != object.end()) {
     LB_TRY(out.drain_timeout, parse_duration(timeout->get_ref<const std::string&>()));
@@ -142,6 +117,31 @@ void append_service(std::string& out, const Service& service) {
 }
 
 }  // namespace
+
+json to_json(const HealthCheck& check) {
+  return {{"type", to_string(check.type)},
+          {"path", check.path},
+          {"port", check.port},
+          {"interval", format_duration(check.interval)},
+          {"timeout", format_duration(check.timeout)},
+          {"rise", check.rise},
+          {"fall", check.fall}};
+}
+
+Result<HealthCheck> check_from_json(const json& object) {
+  HealthCheck out;
+  LB_TRY(out.type, parse_health_check_type(text_of(object, "type")));
+  out.path = text_of(object, "path");
+  LB_TRY(const std::uint32_t port, number_from(object, "port", 65535));
+  out.port = static_cast<Port>(port);
+  LB_TRY(out.interval, parse_duration(text_of(object, "interval")));
+  LB_TRY(out.timeout, parse_duration(text_of(object, "timeout")));
+  LB_TRY(out.rise, number_from(object, "rise", 1000));
+  LB_TRY(out.fall, number_from(object, "fall", 1000));
+  if (out.interval.count() <= 0 || out.timeout.count() <= 0 || out.rise == 0 || out.fall == 0)
+    return fail("a health check needs an interval, a timeout, rise and fall above 0");
+  return out;
+}
 
 json to_json(const Backend& backend) {
   return {{"id", backend.id},

@@ -21,9 +21,11 @@ namespace lb {
 
 [[nodiscard]] nlohmann::json to_json(const Backend& backend);
 [[nodiscard]] nlohmann::json to_json(const Service& service);
-// These two throw nlohmann's exceptions: call them inside decode_json().
+[[nodiscard]] nlohmann::json to_json(const HealthCheck& check);
+// These throw nlohmann's exceptions: call them inside decode_json().
 [[nodiscard]] Result<Backend> backend_from_json(const nlohmann::json& json);
 [[nodiscard]] Result<Service> service_from_json(const nlohmann::json& json);
+[[nodiscard]] Result<HealthCheck> check_from_json(const nlohmann::json& json);
 
 // Parses one of our own files, checks that it is an object of this version, and hands it to `read`;
 // whatever JSON exception that throws becomes an error.

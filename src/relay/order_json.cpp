@@ -1,0 +1,43 @@
+#include "relay/order_json.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "state/drains.h"
+
+namespace lb {
+
+using nlohmann::json;
+
+json to_json(const FleetOrder& order) {
+  json out{{"id", order.id},
+           {"time", format_iso8601(order.time)},
+           {"target", order.target},
+           {"drain", order.drain}};
+  if (!order.service.empty()) out["service"] = order.service;
+  if (!order.ids.empty()) out["ids"] = order.ids;
+  return out;
+}
+
+Result<FleetOrder> order_from_json(const json& value) {
+  FleetOrder out;
+  out.id = value.at("id").get_ref<const std::string&>();
+  if (out.id.empty() || out.id.size() > 100 || printable(out.id, 100) != out.id)
+    return fail(EBADMSG, fmt::format("an order has the id '{}'", printable(out.id, 100)));
+  LB_TRY(out.time, parse_iso8601(value.at("time").get_ref<const std::string&>()));
+  out.target = value.at("target").get_ref<const std::string&>();
+  if (const auto target = Drain::parse_target(out.target); !target)
+    return fail(EBADMSG, fmt::format("order {}: {}", out.id, target.error().message()));
+  out.drain = value.at("drain").get<bool>();
+  out.service = value.value("service", std::string());
+  if (const auto ids = value.find("ids"); ids != value.end()) ids->get_to(out.ids);
+  std::sort(out.ids.begin(), out.ids.end());
+  out.ids.erase(std::unique(out.ids.begin(), out.ids.end()), out.ids.end());
+  return out;
+}
+
+}  // namespace lb
