@@ -27,8 +27,8 @@ struct AppPort {
 
 struct Task {
   std::string id;
-  std::string host;   // a name or an address; may be empty
-  std::string state;  // "TASK_RUNNING"; empty: this version does not say
+  std::string host;                        // a name or an address; may be empty
+  std::string state;                       // "TASK_RUNNING"; empty: this version does not say
   std::vector<std::optional<Port>> ports;  // nullopt: nonsense at that index
   std::vector<std::string> addresses;      // ip per task, as text
   bool started = false;                    // startedAt is set

@@ -34,10 +34,12 @@ struct Rules {
   bool operator==(const Rules&) const = default;
 };
 
-// What has to be remembered between two readings. Not saved.
+// What has to be remembered between two readings; apply_rules keeps it up. Not saved.
 struct Memory {
-  std::map<std::string, bool> verdicts;  // by task id: the last known health of tasks that exist
-  // Tasks whose end an event has told, until a reading taken after the event lacks them. They
+  // By task id: the last known health. Of tasks that are missing too, within limits: an answer may
+  // be empty by mistake.
+  std::map<std::string, bool> verdicts;
+  // Tasks whose end an event has told, until a reading lacks them or has them starting again. They
   // drain like KILLING ones.
   std::set<std::string> ended;
 };
@@ -51,7 +53,9 @@ struct Outcome {
   std::set<std::string> names;        // hosts of all tasks that are not addresses
 };
 
-// `previous`: the services of the last outcome, for pointers of what has not changed.
+// `previous`: the services of the last outcome, or the saved ones of an earlier run. They lend their
+// pointers where nothing has changed, the verdict of a task that was in use, and the last address of
+// its host.
 [[nodiscard]] Outcome apply_rules(const std::vector<App>& apps, const Rules& rules, Memory& memory,
                                   const Resolve& resolve,
                                   const std::vector<ServicePtr>& previous = {});

@@ -39,18 +39,19 @@ struct ServiceKey {
 enum class BackendState : std::uint8_t { Active, Unknown, Draining, Down, Exited, Stale, Disabled };
 
 enum class Reason : std::uint8_t {
-  None,           // in use, nothing to explain
-  Source,         // draining: the source is taking it away (KILLING), or has removed it
-  Operator,       // draining: lbctl drain
-  Lingering,      // draining: its deadline has passed, connections are left
-  Weight,         // draining: the source gives it weight 0
-  ProbeFailed,    // down
-  Unreachable,    // down
-  ConnectFailed,  // exited
-  NotSeen,        // stale: last-seen-at is too old
-  NeverSeen,      // stale: no last-seen-at at all
-  Disabled,       // disabled by its key
-  NotVerified,    // unknown: no verdict yet
+  None,             // in use, nothing to explain
+  Source,           // draining: the source is taking it away (KILLING), or has removed it
+  Operator,         // draining: lbctl drain
+  Lingering,        // draining: its deadline has passed, connections are left
+  Weight,           // draining: the source gives it weight 0
+  ProbeFailed,      // down
+  Unreachable,      // down
+  ConnectFailed,    // exited
+  NotSeen,          // stale: last-seen-at is too old
+  NeverSeen,        // stale: no last-seen-at at all
+  Disabled,         // disabled by its key
+  NotVerified,      // unknown, or down where the source wants a verdict first: none yet
+  SourceUnhealthy,  // down: the source's own checks say so
 };
 
 constexpr std::uint32_t kDefaultWeight = 100;

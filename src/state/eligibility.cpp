@@ -45,6 +45,8 @@ std::string_view describe(const DesiredBackend& b) {
       return "disabled";
     case Reason::NotVerified:
       return "not verified";
+    case Reason::SourceUnhealthy:
+      return "unhealthy by the checks of the source";
   }
   bug("reason of a backend");
 }
@@ -67,6 +69,18 @@ std::string census(const std::vector<DesiredBackend>& backends) {
   return out;
 }
 
+// What makes those that are used in the end the last resort.
+std::string_view why_last(const std::vector<DesiredBackend>& backends) {
+  bool unreachable = false;
+  bool leaving = false;
+  for (const DesiredBackend& b : backends) {
+    if (eligibility(b) != Eligibility::LastResort) continue;
+    (b.state == BackendState::Down ? unreachable : leaving) = true;
+  }
+  if (!unreachable) return "leaving the source";
+  return leaving ? "leaving the source or unreachable" : "unreachable for the source";
+}
+
 std::string plural(std::size_t count, std::string_view one) {
   return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
 }
@@ -82,6 +96,8 @@ Eligibility eligibility(BackendState state, Reason reason, std::uint32_t weight)
     case BackendState::Draining:
       return reason == Reason::Source ? Eligibility::LastResort : Eligibility::Never;
     case BackendState::Down:
+      // The source has lost its sight of an unreachable one, which may well work.
+      if (reason == Reason::Unreachable) return Eligibility::LastResort;
       return reason == Reason::ProbeFailed ? Eligibility::FailOpen : Eligibility::Never;
     case BackendState::Exited:
     case BackendState::Stale:
@@ -106,9 +122,10 @@ Assignment assign_weights(std::vector<DesiredBackend>& backends) {
   if (count_of(backends, Eligibility::Normal) > 0) return {};
   if (const auto left = count_of(backends, Eligibility::LastResort); left > 0) {
     use_only(backends, Eligibility::LastResort);
-    return {Condition::LastResort,
-            fmt::format("no other backend is left ({}): {} leaving the source still {} connections",
-                        census(backends), plural(left, "backend"), left == 1 ? "takes" : "take")};
+    return {
+        Condition::LastResort,
+        fmt::format("no other backend is left ({}): {} {} still {} connections", census(backends),
+                    plural(left, "backend"), why_last(backends), left == 1 ? "takes" : "take")};
   }
   if (const auto down = count_of(backends, Eligibility::FailOpen); down > 0) {
     use_only(backends, Eligibility::FailOpen);

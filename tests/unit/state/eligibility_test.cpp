@@ -30,7 +30,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{BackendState::Draining, Reason::Lingering, Eligibility::Never},
                     Row{BackendState::Draining, Reason::Weight, Eligibility::Never},
                     Row{BackendState::Down, Reason::ProbeFailed, Eligibility::FailOpen},
-                    Row{BackendState::Down, Reason::Unreachable, Eligibility::Never},
+                    Row{BackendState::Down, Reason::Unreachable, Eligibility::LastResort},
+                    Row{BackendState::Down, Reason::SourceUnhealthy, Eligibility::Never},
+                    Row{BackendState::Down, Reason::NotVerified, Eligibility::Never},
                     Row{BackendState::Exited, Reason::ConnectFailed, Eligibility::Never},
                     Row{BackendState::Stale, Reason::NotSeen, Eligibility::Never},
                     Row{BackendState::Stale, Reason::NeverSeen, Eligibility::Never},
@@ -62,6 +64,8 @@ const DesiredBackend kZero = in_state(BackendState::Draining, Reason::Weight, 0)
 const DesiredBackend kLeavingZero = in_state(BackendState::Draining, Reason::Source, 0);
 const DesiredBackend kDown = in_state(BackendState::Down, Reason::ProbeFailed);
 const DesiredBackend kUnreachable = in_state(BackendState::Down, Reason::Unreachable);
+const DesiredBackend kUnhealthy = in_state(BackendState::Down, Reason::SourceUnhealthy);
+const DesiredBackend kUnverified = in_state(BackendState::Down, Reason::NotVerified);
 const DesiredBackend kStale = in_state(BackendState::Stale, Reason::NotSeen);
 
 struct Case {
@@ -89,8 +93,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Case{"normal_ones_share", {kActive, kUnknown}, {100, 7}, Condition::Ok, ""},
         Case{"others_wait",
-             {kActive, kLeaving, kDrained, kDown, kStale, kZero},
-             {100, 0, 0, 0, 0, 0},
+             {kActive, kLeaving, kDrained, kDown, kStale, kZero, kUnreachable},
+             {100, 0, 0, 0, 0, 0, 0},
              Condition::Ok,
              ""},
         Case{
@@ -106,6 +110,18 @@ INSTANTIATE_TEST_SUITE_P(
              Condition::LastResort,
              "no other backend is left (1 down by its probe, 1 leaving its source): 1 backend "
              "leaving the source still takes connections"},
+        Case{"unreachable_ones_are_a_last_resort",
+             {kUnreachable, kUnreachable, kUnhealthy},
+             {100, 100, 0},
+             Condition::LastResort,
+             "no other backend is left (2 unreachable, 1 unhealthy by the checks of the source): 2 "
+             "backends unreachable for the source still take connections"},
+        Case{"both_last_resorts_share",
+             {kUnreachable, kLeaving},
+             {100, 100},
+             Condition::LastResort,
+             "no other backend is left (1 unreachable, 1 leaving its source): 2 backends leaving "
+             "the source or unreachable still take connections"},
         Case{"fail_open",
              {kDown, kDown},
              {100, 100},
@@ -120,12 +136,14 @@ INSTANTIATE_TEST_SUITE_P(
             "every usable backend is down by its probe (1 down by its probe, 1 drained by the "
             "operator, 1 not seen for too long): it stays in use, since the prober is the likelier "
             "fault"},
-        Case{"never",
-             {kDrained, kLingering, kZero, kUnreachable, kStale},
-             {0, 0, 0, 0, 0},
-             Condition::NoBackends,
-             "no usable backend (1 drained by the operator, 1 past its drain deadline, 1 of weight "
-             "0, 1 unreachable, 1 not seen for too long): connections are refused"},
+        Case{
+            "never",
+            {kDrained, kLingering, kZero, kUnhealthy, kUnverified, kStale},
+            {0, 0, 0, 0, 0, 0},
+            Condition::NoBackends,
+            "no usable backend (1 drained by the operator, 1 past its drain deadline, 1 of weight "
+            "0, 1 unhealthy by the checks of the source, 1 not verified, 1 not seen for too long): "
+            "connections are refused"},
         Case{"departed_is_a_last_resort",
              {gone(BackendState::Active)},
              {100},

@@ -1,0 +1,217 @@
+#include "marathon/rules.h"
+
+#include <algorithm>
+#include <memory>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "marathon/labels.h"
+#include "marathon/rules_task.h"
+
+namespace lb::marathon {
+namespace {
+
+using AppRefs = std::vector<const App*>;
+
+bool passes_label(const App& app, const Rules& rules) {
+  if (rules.label.empty()) return true;
+  const auto it = app.labels.find(rules.label);
+  if (it == app.labels.end()) return false;
+  std::string_view value = it->second;
+  const auto begin = value.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return false;
+  value = value.substr(begin, value.find_last_not_of(" \t\r\n") - begin + 1);
+  return value == "true" || value == "1";
+}
+
+bool passes_groups(const PortSettings& settings, const Rules& rules) {
+  if (rules.groups.empty()) return true;
+  const auto wanted = [&](std::string_view group) {
+    return std::find(rules.groups.begin(), rules.groups.end(), group) != rules.groups.end();
+  };
+  if (!settings.groups.empty() && wanted("*")) return true;
+  return std::any_of(settings.groups.begin(), settings.groups.end(), wanted);
+}
+
+// Verdicts, and what events told, for the tasks of this reading. A standby without a leader may
+// answer with an empty list (0.8), and the next answer may lack all results: so verdicts of tasks
+// that are missing are kept, unless they have become many.
+void remember(const std::vector<App>& apps, std::size_t earlier, Memory& memory) {
+  constexpr std::size_t kSpare = 10'000;
+  std::set<std::string_view> present;
+  for (const App& app : apps)
+    for (const Task& task : app.tasks) {
+      present.insert(task.id);
+      if (task.health_results > 0) memory.verdicts[task.id] = task.all_alive;
+      // The same id starts again: a task with a volume of its own, before 1.8.
+      if (task.state == "TASK_STAGING" || task.state == "TASK_STARTING")
+        memory.ended.erase(task.id);
+    }
+  std::erase_if(memory.ended, [&](const std::string& id) { return !present.contains(id); });
+  if (memory.verdicts.size() > 2 * std::max(present.size(), earlier) + kSpare)
+    std::erase_if(memory.verdicts, [&](const auto& v) { return !present.contains(v.first); });
+}
+
+// Active ones first, then those that still work. Two tasks may have one address while an answer is
+// older than the end of the first.
+int rank(const Backend& b) {
+  if (b.state == BackendState::Active) return 0;
+  return b.state == BackendState::Draining ? 1 : 2;
+}
+
+class Publisher {
+ public:
+  Publisher(const Rules& rules, const TaskJudge& judge, Locator& locator, Warnings& warnings)
+      : rules_(rules), judge_(judge), locator_(locator), warnings_(warnings) {}
+
+  void publish(const App& app) {
+    for (const std::string& problem : app.problems) warnings_.add(app.id, problem);
+    std::vector<std::string> problems;
+    check_label_names(app.labels, app.ports.size(), problems);
+    std::size_t next_host_port = 0;
+    for (std::size_t index = 0; index < app.ports.size(); ++index) {
+      const AppPort& port = app.ports[index];
+      std::optional<std::size_t> host_port;
+      if (port.has_host_port) host_port = next_host_port++;
+      const PortSettings settings = read_labels(app.labels, index, problems);
+      if (!settings.enabled || !passes_groups(settings, rules_)) continue;
+      if (port.tcp) publish(app, index, host_port, settings, Protocol::Tcp);
+      if (port.udp && rules_.udp) publish(app, index, host_port, settings, Protocol::Udp);
+    }
+    for (const std::string& problem : problems) warnings_.add(app.id, problem);
+  }
+
+  [[nodiscard]] std::map<ServiceKey, Service> take() { return std::move(services_); }
+
+ private:
+  void publish(const App& app, std::size_t index, std::optional<std::size_t> host_port,
+               const PortSettings& settings, Protocol protocol) {
+    const auto number = settings.port ? settings.port : app.ports[index].service_port;
+    if (!number) return;
+    const ServiceKey key{protocol, settings.bind.value_or(rules_.publish), *number};
+    const auto [it, fresh] = services_.try_emplace(key);
+    Service& service = it->second;
+    if (!fresh) {
+      warnings_.add(app.id, fmt::format("port {} belongs to {} ('{}'): port index {} is not "
+                                        "published, give it another service port",
+                                        *number, printable(service.origin, 120),
+                                        printable(service.name, 120), index));
+      return;
+    }
+    service.key = key;
+    service.name = service_name(app.id, index);
+    service.balance = settings.balance.value_or(Balance::LeastConn);
+    service.origin = app.id;
+    service.default_address = !settings.bind;
+    if (protocol == Protocol::Tcp) service.check = settings.check;
+    service.drain_timeout = settings.drain_timeout;
+    service.backends = backends(app, index, host_port, settings.weight);
+  }
+
+  // No app id has an underscore, so that this is no other app's name.
+  static std::string service_name(const std::string& app, std::size_t index) {
+    std::string name = app.starts_with('/') && app.size() > 1 ? app.substr(1) : app;
+    if (index > 0) name += fmt::format("_{}", index);
+    return name;
+  }
+
+  std::vector<Backend> backends(const App& app, std::size_t index,
+                                std::optional<std::size_t> host_port, std::uint32_t weight) {
+    std::vector<Backend> all;
+    for (const Task& task : app.tasks) {
+      const auto verdict = judge_.judge(app, task);
+      if (!verdict) continue;
+      const auto address = locator_.locate(app, task, app.ports[index], host_port);
+      if (!address) continue;
+      Backend b{task.id, task.host, *address, weight, app.id, verdict->first, verdict->second};
+      if (weight == 0 && b.state == BackendState::Active) {
+        b.state = BackendState::Draining;
+        b.reason = Reason::Weight;
+      }
+      all.push_back(std::move(b));
+    }
+    return one_per_address(app, std::move(all));
+  }
+
+  std::vector<Backend> one_per_address(const App& app, std::vector<Backend> all) {
+    std::stable_sort(all.begin(), all.end(), [](const Backend& a, const Backend& b) {
+      return std::make_tuple(a.address, rank(a), std::string_view(a.id)) <
+             std::make_tuple(b.address, rank(b), std::string_view(b.id));
+    });
+    std::vector<Backend> out;
+    for (Backend& b : all) {
+      if (out.empty() || out.back().address != b.address) {
+        out.push_back(std::move(b));
+      } else {
+        const std::string& first = out.back().id;
+        warnings_.add(
+            app.id,
+            b.id == first
+                ? fmt::format("task {} is listed twice", printable(b.id, 120))
+                : fmt::format("task {} has the address of task {} ({}): it is left out",
+                              printable(b.id, 120), printable(first, 120), b.address.to_string()));
+      }
+    }
+    return out;
+  }
+
+  const Rules& rules_;
+  const TaskJudge& judge_;
+  Locator& locator_;
+  Warnings& warnings_;
+  std::map<ServiceKey, Service> services_;
+};
+
+// By id, so that whose port it is does not depend on the order of the answer.
+AppRefs published_apps(const std::vector<App>& apps, const Rules& rules, Warnings& warnings) {
+  AppRefs refs;
+  for (const App& app : apps)
+    if (passes_label(app, rules)) refs.push_back(&app);
+  std::stable_sort(refs.begin(), refs.end(),
+                   [](const App* a, const App* b) { return a->id < b->id; });
+  AppRefs out;
+  for (const App* app : refs)
+    if (out.empty() || out.back()->id != app->id)
+      out.push_back(app);
+    else
+      warnings.add(app->id, "the app is listed twice: the first one counts");
+  return out;
+}
+
+std::vector<ServicePtr> share(std::map<ServiceKey, Service> fresh,
+                              const std::vector<ServicePtr>& previous) {
+  std::map<ServiceKey, const ServicePtr*> known;
+  for (const ServicePtr& service : previous) known.emplace(service->key, &service);
+  std::vector<ServicePtr> out;
+  out.reserve(fresh.size());
+  for (auto& [key, service] : fresh) {
+    const auto it = known.find(key);
+    if (it != known.end() && **it->second == service)
+      out.push_back(*it->second);
+    else
+      out.push_back(std::make_shared<const Service>(std::move(service)));
+  }
+  return out;
+}
+
+}  // namespace
+
+Outcome apply_rules(const std::vector<App>& apps, const Rules& rules, Memory& memory,
+                    const Resolve& resolve, const std::vector<ServicePtr>& previous) {
+  const Earlier earlier(previous);
+  remember(apps, earlier.size(), memory);
+  Warnings warnings;
+  const TaskJudge judge(rules, memory, earlier);
+  Locator locator(resolve, earlier, warnings);
+  Publisher publisher(rules, judge, locator, warnings);
+  for (const App* app : published_apps(apps, rules, warnings)) publisher.publish(*app);
+  Outcome out;
+  out.services = share(publisher.take(), previous);
+  out.warnings = warnings.take();
+  out.names = locator.take_names();
+  return out;
+}
+
+}  // namespace lb::marathon
