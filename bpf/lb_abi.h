@@ -159,6 +159,12 @@ LB_STATIC_ASSERT(sizeof(struct lb_udp_flows) == LB_UDP_FLOWS * 28 + 4);
 #define LB_MARK_STEERED             1
 #define LB_MARK_STEERED_V6_LOOPBACK 2 /* the application asked for ::1 */
 
+/*
+ * SO_PRIORITY of sockets that mean the very address that they name, also where it is a service: lbd's
+ * own health probes. They are neither steered nor counted.
+ */
+#define LB_DIRECT_PRIORITY          0x6c60
+
 enum lb_event_kind {
 	LB_EVENT_REFUSED = 1,
 	LB_EVENT_TIMED_OUT = 2,

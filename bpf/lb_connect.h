@@ -26,6 +26,13 @@ static __always_inline int lb_out_of_scope(struct bpf_sock_addr *ctx)
 	return lb_netns_cookie && bpf_get_netns_cookie(ctx) != lb_netns_cookie;
 }
 
+static __always_inline int lb_is_direct(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk && sk->priority == LB_DIRECT_PRIORITY;
+}
+
 static __always_inline int lb_is_v4(const __be32 ip[4])
 {
 	return !(ip[0] | ip[1]) && ip[2] == bpf_htonl(0xffff);
@@ -225,7 +232,7 @@ static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx,
 
 	lb_normalise(&request->key);
 	service = lb_service_of(&request->key);
-	if (!service || lb_out_of_scope(ctx))
+	if (!service || lb_out_of_scope(ctx) || lb_is_direct(ctx))
 		return LB_NOT_A_SERVICE;
 	id = lb_choose(ctx, service, request, proto);
 	if (!id || !request->backend) {

@@ -71,6 +71,7 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
   LB_CHECK(app->take_locks());
   const SnapshotStore store(app->config_.daemon.state_dir + "/sources");
   LB_CHECK(app->open_engine(store));
+  app->open_health();
   LB_TRY(app->addresses_, LocalAddresses::open(io.get_executor()));
   LB_TRY(auto addresses, read_local_addresses());
   app->engine_->set_local_addresses(std::move(addresses));
@@ -118,6 +119,17 @@ Result<> App::open_engine(const SnapshotStore& store) {
     });
   });
   return {};
+}
+
+void App::open_health() {
+  health_.emplace(
+      io_,
+      [this] {
+        health_changed_ = true;
+        wake_.notify();
+      },
+      parts_.clocks.wall);
+  health_->restore(engine_->down());
 }
 
 ReconcilerOptions App::reconciler_options() {
@@ -189,7 +201,9 @@ asio::awaitable<void> App::source_loop(std::shared_ptr<SourceSlot> slot) {
 
 asio::awaitable<void> App::engine_loop() {
   for (;;) {
+    if (std::exchange(health_changed_, false)) engine_->set_health(health_->verdicts());
     while (engine_->turn(kBatch)) co_await asio::post(asio::use_awaitable);
+    health_->watch(engine_->checked());
     if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
@@ -269,6 +283,7 @@ Result<> App::finish(const std::function<Result<>(const DataplaneConfig&)>& deta
   if (!config_.dataplane.detach_on_exit) return {};
   api_.reset();
   operator_.reset();
+  health_.reset();
   engine_.reset();
   dataplane_.reset();
   return detach(config_.dataplane);

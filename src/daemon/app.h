@@ -20,6 +20,7 @@
 #include "daemon/config.h"
 #include "daemon/engine.h"
 #include "daemon/operator.h"
+#include "health/monitor.h"
 #include "reconcile/local_addresses.h"
 
 namespace lb {
@@ -69,6 +70,7 @@ class App {
                                                       const SnapshotStore& store);
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
+  void open_health();
   void save_all();
   void follow_log_level();
   void end_without_config(const SourceSlot& slot);
@@ -94,6 +96,8 @@ class App {
   std::unique_ptr<Operator> operator_;
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;
+  std::optional<HealthMonitor> health_;
+  bool health_changed_ = false;
   asio::signal_set signals_;
   std::optional<LocalAddresses> addresses_;
   std::optional<ApiServer> api_;

@@ -48,23 +48,26 @@ Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::st
            return Departures::open(state_dir + "/departures.json", settings.drain_timeout,
                                    clocks.wall());
          }));
+  LB_TRY(SavedVerdicts verdicts,
+         open_or_start_anew([&] { return SavedVerdicts::open(state_dir + "/health.json"); }));
   std::unique_ptr<Engine> engine(new Engine(dataplane, state_dir, settings, std::move(options),
                                             std::move(clocks), std::move(slots), std::move(drains),
-                                            std::move(departures)));
+                                            std::move(departures), std::move(verdicts)));
   LB_CHECK(engine->reconciler_.adopt(engine->clocks_.steady()));
   return engine;
 }
 
 Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
                ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
-               Departures departures)
+               Departures departures, SavedVerdicts verdicts)
     : dataplane_(dataplane),
       settings_(settings),
       clocks_(std::move(clocks)),
       slots_(std::move(slots)),
       drains_(std::move(drains)),
       departures_(std::move(departures)),
-      saver_(state_dir + "/sources", departures_),
+      verdicts_(std::move(verdicts)),
+      saver_(state_dir + "/sources", departures_, verdicts_),
       reconciler_(dataplane, std::move(options)),
       drain_watch_(dataplane) {}
 
@@ -159,9 +162,17 @@ MergeResult Engine::merge_all(SysTime now) {
                 .drains = &drains_,
                 .departures = &departures_,
                 .conflicts = nullptr,  // the reconciler sees listeners later, and lays them over
+                .health = &verdicts_.down(),
                 .scope_all = settings_.scope_all,
                 .previous = merged_once_ ? &merged_ : nullptr,
                 .now = now});
+}
+
+std::vector<ServicePtr> Engine::checked() const {
+  std::vector<ServicePtr> out;
+  for (const MergeResult::Memo& memo : merged_.memo)
+    if (memo.checked) out.push_back(memo.service);
+  return out;
 }
 
 // Once all sources have spoken, what the kernel has and nobody named has left while we were away: it

@@ -19,6 +19,7 @@
 #include "state/departures.h"
 #include "state/drains.h"
 #include "state/merge.h"
+#include "state/saved_verdicts.h"
 
 namespace lb {
 
@@ -41,6 +42,8 @@ class Engine {
 
   void deliver(SourceSlot& slot, const Result<Snapshot>& snapshot);
   void set_local_addresses(std::vector<IpAddress> addresses);
+  // What the health checks have found.
+  void set_health(const HealthVerdicts& verdicts) { replan_ = verdicts_.set(verdicts) || replan_; }
   void configure(EngineSettings settings, SourceSlots slots);
 
   // Does what is due, at most `limit` writes to the dataplane; true: call again.
@@ -61,6 +64,10 @@ class Engine {
   [[nodiscard]] const SourceSlots& slots() const { return slots_; }
   [[nodiscard]] Drains& drains() { return drains_; }
   [[nodiscard]] const View& view() const { return view_; }
+  // Backends that are down by health checks, at first those of the run before.
+  [[nodiscard]] const HealthVerdicts& down() const { return verdicts_.down(); }
+  // The services in force that have a health check.
+  [[nodiscard]] std::vector<ServicePtr> checked() const;
   [[nodiscard]] const Reconciler& reconciler() const { return reconciler_; }
   [[nodiscard]] Dataplane& dataplane() const { return dataplane_; }
   [[nodiscard]] DrainWatch& drain_watch() { return drain_watch_; }
@@ -71,7 +78,7 @@ class Engine {
  private:
   Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
          ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
-         Departures departures);
+         Departures departures, SavedVerdicts verdicts);
 
   void do_due(SteadyTime now);
   void replan();
@@ -90,6 +97,7 @@ class Engine {
   SourceSlots slots_;
   Drains drains_;
   Departures departures_;
+  SavedVerdicts verdicts_;
   Saver saver_;
   Reconciler reconciler_;
   DrainWatch drain_watch_;

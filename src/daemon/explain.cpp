@@ -86,6 +86,10 @@ Result<Explanation> Operator::explain(ServiceKey to) {
   out.backends =
       explain_backends(*out.service, counts_of(*out.service, observed ? &*observed : nullptr),
                        listeners ? &*listeners : nullptr);
+  for (ExplainedBackend& b : out.backends)
+    if (const auto down = engine_.down().find({*key, b.backend.backend.address});
+        down != engine_.down().end() && b.backend.reason == Reason::ProbeFailed)
+      b.why += ": " + down->second.error;
   if (owner)
     explain_balanced(out);
   else

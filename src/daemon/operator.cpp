@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -145,8 +146,7 @@ Result<Drain> Operator::drain_now(const DrainRequest& request) {
                                     order.service ? " in service " + *order.service : ""));
   order.since = engine_.clocks().wall();
   if (request.terminate)
-    order.terminate_at =
-        order.since + request.terminate_after.value_or(engine_.settings().drain_timeout);
+    order.terminate_at = order.since + request.terminate_after.value_or(drain_timeout_of(order));
   LB_CHECK(engine_.drains().add(order));
   spdlog::info("drain target={} service={} terminate={}", request.what.target, request.what.service,
                request.terminate);
@@ -156,6 +156,24 @@ Result<Drain> Operator::drain_now(const DrainRequest& request) {
   LB_TRY(auto backends, covered_by(order));
   LB_CHECK(check_programmed(backends));
   return order;
+}
+
+// The services' own, if all that it covers agree.
+std::chrono::milliseconds Operator::drain_timeout_of(const Drain& order) const {
+  const auto usual = engine_.settings().drain_timeout;
+  Drains only;
+  if (!only.add(order)) return usual;
+  std::optional<std::chrono::milliseconds> agreed;
+  for (const OwnedService& owned : engine_.view().services) {
+    const Service& service = *owned.service;
+    if (std::none_of(service.backends.begin(), service.backends.end(),
+                     [&](const Backend& b) { return only.matches(b, service); }))
+      continue;
+    const auto own = service.drain_timeout.value_or(usual);
+    if (agreed.value_or(own) != own) return usual;
+    agreed = own;
+  }
+  return agreed.value_or(usual);
 }
 
 // The order is saved and tried again, but whoever waits for it must not believe that it holds.

@@ -1,6 +1,7 @@
 // What operators ask, answered from the engine: the daemon's side of api/control.h.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -43,6 +44,7 @@ class Operator final : public Control {
   [[nodiscard]] Result<Accepted> accept_now(const std::string& source);
 
   [[nodiscard]] Result<std::vector<DrainedBackend>> covered_by(const Drain& order);
+  [[nodiscard]] std::chrono::milliseconds drain_timeout_of(const Drain& order) const;
   [[nodiscard]] Result<> check_programmed(const std::vector<DrainedBackend>& backends) const;
   void add_problems(Status& status) const;
   void add_failures(Status& status) const;

@@ -30,7 +30,7 @@ nanoseconds wait_after(nanoseconds took, bool good) {
 }  // namespace
 
 bool Saver::has_unsaved(const SourceSlots& slots) const {
-  return departures_.has_unsaved() ||
+  return departures_.has_unsaved() || verdicts_.has_unsaved() ||
          std::any_of(slots.begin(), slots.end(), [](const auto& s) { return s->has_unsaved(); });
 }
 
@@ -62,6 +62,10 @@ std::shared_ptr<Saver::Round> Saver::begin(const SourceSlots& slots) {
   auto round = std::make_shared<Round>();
   if (auto job = departures_.unsaved()) {
     round->departures = true;
+    round->jobs.push_back(std::move(job));
+  }
+  if (auto job = verdicts_.unsaved()) {
+    round->verdicts = true;
     round->jobs.push_back(std::move(job));
   }
   for (const auto& slot : slots)
@@ -96,6 +100,7 @@ void Saver::end(const Round& round, SteadyTime began, const Result<>& result) {
 
 void Saver::take_back(const Round& round) {
   if (round.departures) departures_.save_failed();
+  if (round.verdicts) verdicts_.save_failed();
   for (const auto& slot : round.slots) slot->save_failed();
 }
 

@@ -1,5 +1,5 @@
-// Brings departures and snapshots to disk while the loop goes on: one save at a time, departures
-// first, and what changes meanwhile goes with the next. Decides nothing about their content.
+// Brings departures, verdicts and snapshots to disk while the loop goes on: one save at a time,
+// departures first, and what changes meanwhile goes with the next. Decides nothing about their content.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 
 #include "daemon/source_slot.h"
 #include "state/departures.h"
+#include "state/saved_verdicts.h"
 #include "state/store.h"
 
 namespace lb {
@@ -22,9 +23,9 @@ class Saver {
   // Runs the job elsewhere and then calls the other one on the loop: Worker::run.
   using Background = std::function<void(std::function<Result<>()>, std::function<void(Result<>)>)>;
 
-  // `departures` outlives this.
-  Saver(std::string folder, Departures& departures)
-      : store_(std::move(folder)), departures_(departures) {}
+  // `departures` and `verdicts` outlive this.
+  Saver(std::string folder, Departures& departures, SavedVerdicts& verdicts)
+      : store_(std::move(folder)), departures_(departures), verdicts_(verdicts) {}
 
   // Until this is called, each save happens within save(). It must not call us once we are gone.
   void use(Background background) { background_ = std::move(background); }
@@ -39,7 +40,7 @@ class Saver {
 
  private:
   struct Round {
-    bool departures = false;
+    bool departures = false, verdicts = false;
     SourceSlots slots;  // those that are written
     std::vector<std::function<Result<>()>> jobs;
     std::chrono::nanoseconds took{};  // written by the job, read after it
@@ -52,6 +53,7 @@ class Saver {
 
   SnapshotStore store_;
   Departures& departures_;
+  SavedVerdicts& verdicts_;
   Background background_ = [](const auto& job, const auto& done) { done(job()); };
   std::shared_ptr<Round> running_;
   SteadyTime not_before_{};

@@ -6,7 +6,11 @@
 #include <array>
 #include <cstring>
 
+#include "base/direct_socket.h"
+
 namespace lb::bpf {
+
+static_assert(kDirectPriority == LB_DIRECT_PRIORITY);
 
 lb_addr to_abi(Protocol protocol, const Address& address) {
   lb_addr out{};

@@ -3,46 +3,38 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
-#include <optional>
-#include <string>
-#include <utility>
 #include <vector>
 
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "base/result.h"
 #include "base/time.h"
+#include "health/verdict.h"
 #include "model/service.h"
 
 namespace lb {
 
 namespace asio = boost::asio;
 
-// What lbd itself found out about a backend.
-struct HealthVerdict {
-  bool up = true;
-  SysTime since;
-  std::string error;  // of the last probe, while it is down: "connect: Connection refused"
-
-  bool operator==(const HealthVerdict&) const = default;
-};
-// By service and backend; a backend that was never looked at to the end is absent.
-using HealthVerdicts = std::map<std::pair<ServiceKey, Address>, HealthVerdict>;
-
 class HealthMonitor {
  public:
-  // `changed` is called from the loop whenever verdicts() differs.
+  // Looks once, within check.timeout: Prober::probe, or a test's.
+  using Probe = std::function<asio::awaitable<Result<>>(Address, HealthCheck)>;
+
+  // `changed` is called whenever verdicts() differs, also within watch().
   HealthMonitor(asio::io_context& io, std::function<void()> changed,
-                std::function<SysTime()> wall = sys_now);
+                std::function<SysTime()> wall = sys_now, Probe probe = {});
   ~HealthMonitor();
   HealthMonitor(const HealthMonitor&) = delete;
   HealthMonitor& operator=(const HealthMonitor&) = delete;
 
-  // What is to be looked at from now on: all TCP services that are in force. Probes of what stays the same go
-  // on, with their verdicts; two services that probe the same address in the same way share it.
+  // What is to be looked at from now on: the services in force, sorted by key; those without a check
+  // and those of UDP are passed over. Probes of what stays the same go on, with their verdicts; two
+  // services that probe the same address in the same way share it.
   void watch(const std::vector<ServicePtr>& services);
-  // Verdicts of an earlier run, by which it starts: a backend that was down stays down until it rises.
+  // Verdicts of an earlier run, for watch(): a backend that was down stays down until it rises.
   void restore(HealthVerdicts verdicts);
 
   [[nodiscard]] const HealthVerdicts& verdicts() const;

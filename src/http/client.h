@@ -40,6 +40,8 @@ struct HttpRequest {
   std::string username;  // basic authentication when not empty
   std::string password;
   std::size_t max_body = std::size_t{64} << 20;  // of a stream: what may wait unread
+  // A connection of its own, which lbd's hooks leave alone: base/direct_socket.h.
+  bool direct = false;
 };
 
 struct HttpResponse {

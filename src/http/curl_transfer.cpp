@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "base/direct_socket.h"
 #include "http/tls_hint.h"
 
 namespace lb {
@@ -64,9 +65,11 @@ std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) noexc
   return size;
 }
 
-int on_new_socket(void*, curl_socket_t fd, curlsocktype) noexcept {
+int on_new_socket(void* self, curl_socket_t fd, curlsocktype) noexcept {
   // Best effort: without it keepalive alone finds the dead peer.
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof kUserTimeoutMs);
+  if (static_cast<const Transfer*>(self)->request.direct)
+    ::setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &kDirectPriority, sizeof kDirectPriority);
   return CURL_SOCKOPT_OK;
 }
 
@@ -113,6 +116,10 @@ void set_limits(Transfer& t) {
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepaliveIdle);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, kKeepaliveInterval);
   curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &on_new_socket);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, &t);
+  if (!t.request.direct) return;
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+  curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
 }
 
 int errno_of(const Transfer& t) {

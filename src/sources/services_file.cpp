@@ -1,6 +1,7 @@
 #include "sources/services_file.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <set>
 #include <utility>
@@ -10,6 +11,14 @@
 
 namespace lb {
 namespace {
+
+using std::chrono::milliseconds;
+using namespace std::chrono_literals;
+
+constexpr milliseconds kShortestInterval = 100ms, kLongestInterval = 1h;
+constexpr milliseconds kShortestTimeout = 10ms, kLongestTimeout = 1min;
+constexpr milliseconds kLongestDrain = std::chrono::days(365);
+constexpr std::int64_t kMostInARow = 100;  // rise and fall
 
 // Walks one parsed document. Every error is made by at(), so that each names file, line, column and
 // key in the same form.
@@ -80,7 +89,8 @@ class Reader {
     constexpr std::string_view kPrefix = "service.";
     const toml::table* table = node.as_table();
     if (table == nullptr) return at(node, "service", "must be a table: write [[service]]");
-    LB_CHECK(only_keys(*table, {"name", "listen", "balance", "backends"}, kPrefix));
+    LB_CHECK(only_keys(*table, {"name", "listen", "balance", "backends", "health", "drain_timeout"},
+                       kPrefix));
     Service service;
     service.origin = path_;
     LB_TRY(const std::string listen, text(*table, kPrefix, "listen", nullptr));
@@ -93,7 +103,54 @@ class Reader {
     if (!method) return at(*table->get("balance"), "service.balance", method.error().message());
     service.balance = *method;
     LB_TRY(service.backends, read_backends(*table));
+    LB_CHECK(read_health(*table, service));
+    if (table->contains("drain_timeout")) {
+      LB_TRY(service.drain_timeout,
+             duration(*table, kPrefix, "drain_timeout", {}, 0ms, kLongestDrain));
+    }
     return service;
+  }
+
+  Result<> read_health(const toml::table& table, Service& service) const {
+    constexpr std::string_view kPrefix = "service.health.";
+    const toml::node* node = table.get("health");
+    if (node == nullptr) return {};
+    const toml::table* from = node->as_table();
+    if (from == nullptr)
+      return at(*node, "service.health",
+                "must be a table, as in { type = \"http\", path = \"/\" }");
+    if (service.key.protocol != Protocol::Tcp)
+      return at(*node, "service.health", "only TCP services can have a health check");
+    LB_CHECK(
+        only_keys(*from, {"type", "path", "port", "interval", "timeout", "rise", "fall"}, kPrefix));
+    HealthCheck check;
+    LB_TRY(const std::string type, text(*from, kPrefix, "type", "tcp"));
+    auto known = parse_health_check_type(type);
+    if (!known) return at(*from->get("type"), "service.health.type", known.error().message());
+    check.type = *known;
+    LB_TRY(check.path, read_path(*from, check));
+    LB_TRY(const auto port, number(*from, kPrefix, "port", check.port, 0, 65535));
+    check.port = static_cast<Port>(port);
+    LB_TRY(check.interval, duration(*from, kPrefix, "interval", check.interval, kShortestInterval,
+                                    kLongestInterval));
+    LB_TRY(check.timeout,
+           duration(*from, kPrefix, "timeout", check.timeout, kShortestTimeout, kLongestTimeout));
+    LB_TRY(check.rise, number(*from, kPrefix, "rise", check.rise, 1, kMostInARow));
+    LB_TRY(check.fall, number(*from, kPrefix, "fall", check.fall, 1, kMostInARow));
+    service.check = std::move(check);
+    return {};
+  }
+
+  Result<std::string> read_path(const toml::table& table, const HealthCheck& check) const {
+    LB_TRY(std::string path, text(table, "service.health.", "path", "/"));
+    const toml::node* node = table.get("path");
+    if (node == nullptr) return path;
+    if (check.type != HealthCheck::Type::Http)
+      return at(*node, "service.health.path", "needs type = \"http\"");
+    if (!path.starts_with('/') || path.find_first_of(" #") != std::string::npos)
+      return at(*node, "service.health.path",
+                fmt::format("'{}' must start with / and contain neither blanks nor #", path));
+    return path;
   }
 
   static std::string address_hint(const Error& error) {
@@ -147,7 +204,7 @@ class Reader {
     backend.address = *address;
     LB_TRY(backend.id, text(*table, kPrefix, "id", address->to_string().c_str()));
     LB_TRY(backend.host, text(*table, kPrefix, "host", address->ip.to_string().c_str()));
-    LB_TRY(backend.weight, read_weight(*table));
+    LB_TRY(backend.weight, number(*table, kPrefix, "weight", kDefaultWeight, 0, kMaxWeight));
     if (backend.weight == 0) {
       backend.state = BackendState::Draining;
       backend.reason = Reason::Weight;
@@ -155,16 +212,33 @@ class Reader {
     return backend;
   }
 
-  Result<std::uint32_t> read_weight(const toml::table& table) const {
-    const toml::node* node = table.get("weight");
-    if (node == nullptr) return kDefaultWeight;
+  Result<std::uint32_t> number(const toml::table& table, std::string_view prefix,
+                               std::string_view name, std::uint32_t fallback, std::int64_t least,
+                               std::int64_t most) const {
+    const toml::node* node = table.get(name);
+    if (node == nullptr) return fallback;
+    const std::string key = fmt::format("{}{}", prefix, name);
     const auto* value = node->as_integer();
-    if (value == nullptr)
-      return at(*node, "service.backends.weight", "must be a whole number without quotes");
-    if (value->get() < 0 || value->get() > kMaxWeight)
-      return at(*node, "service.backends.weight",
-                fmt::format("{} is not between 0 and {}", value->get(), kMaxWeight));
+    if (value == nullptr) return at(*node, key, "must be a whole number without quotes");
+    if (value->get() < least || value->get() > most)
+      return at(*node, key, fmt::format("{} is not between {} and {}", value->get(), least, most));
     return static_cast<std::uint32_t>(value->get());
+  }
+
+  Result<milliseconds> duration(const toml::table& table, std::string_view prefix,
+                                std::string_view name, milliseconds fallback, milliseconds least,
+                                milliseconds most) const {
+    if (!table.contains(name)) return fallback;
+    LB_TRY(const std::string value, text(table, prefix, name, nullptr));
+    const toml::node& node = *table.get(name);
+    const std::string key = fmt::format("{}{}", prefix, name);
+    const auto parsed = parse_duration(value);
+    if (!parsed) return at(node, key, parsed.error().message());
+    if (*parsed < least || *parsed > most)
+      return at(node, key,
+                fmt::format("'{}' is not between {} and {}", value, format_duration(least),
+                            format_duration(most)));
+    return *parsed;
   }
 
   const std::string& path_;

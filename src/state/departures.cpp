@@ -24,14 +24,16 @@ const Backend* find_backend(const Service& service, const Address& address) {
 }
 
 json to_json(const Departures::Key& key, const Departure& departure) {
-  return {{"service", key.first.to_string()},
-          {"service_name", departure.service_name},
-          {"balance", to_string(departure.balance)},
-          {"source", departure.source},
-          {"backend", to_json(departure.backend)},
-          {"since", format_iso8601(departure.since)},
-          {"deadline", format_iso8601(departure.deadline)},
-          {"terminated", departure.terminated}};
+  json out = {{"service", key.first.to_string()},
+              {"service_name", departure.service_name},
+              {"balance", to_string(departure.balance)},
+              {"source", departure.source},
+              {"backend", to_json(departure.backend)},
+              {"since", format_iso8601(departure.since)},
+              {"deadline", format_iso8601(departure.deadline)},
+              {"terminated", departure.terminated}};
+  if (departure.timeout) out["timeout"] = format_duration(*departure.timeout);
+  return out;
 }
 
 Result<std::pair<Departures::Key, Departure>> departure_from(const json& value) {
@@ -44,6 +46,9 @@ Result<std::pair<Departures::Key, Departure>> departure_from(const json& value) 
   value.at("service_name").get_to(out.service_name);
   value.at("source").get_to(out.source);
   value.at("terminated").get_to(out.terminated);
+  if (const auto timeout = value.find("timeout"); timeout != value.end()) {
+    LB_TRY(out.timeout, parse_duration(timeout->get<std::string>()));
+  }
   return std::pair{Departures::Key{key, out.backend.address}, std::move(out)};
 }
 
@@ -110,8 +115,14 @@ void Departures::depart_missing(const OwnedService& before, const std::string& s
 void Departures::depart(const OwnedService& owned, const std::string& source,
                         const Backend& backend, SysTime now) {
   const Service& service = *owned.service;
-  const Departure departure{backend,        service.name, service.balance, source, now,
-                            now + timeout_, false};
+  Departure departure{.backend = backend,
+                      .service_name = service.name,
+                      .balance = service.balance,
+                      .source = source,
+                      .since = now,
+                      .deadline = {},
+                      .timeout = service.drain_timeout};
+  departure.deadline = latest(departure, now);
   departures_.insert_or_assign(Key{service.key, backend.address}, departure);
   dirty_ = true;
 }
@@ -129,7 +140,9 @@ void Departures::drop_present(const Service& service) {
 }
 
 void Departures::adopt(const ServiceKey& key, const Address& backend, SysTime now) {
-  if (in_view(key, backend) || departures_.contains(Key{key, backend})) return;
+  const Service* service = in_view(key);
+  if (service && find_backend(*service, backend)) return;
+  if (departures_.contains(Key{key, backend})) return;
   Departure departure;
   departure.backend.id = backend.to_string();
   departure.backend.host = backend.ip.to_string();
@@ -138,17 +151,17 @@ void Departures::adopt(const ServiceKey& key, const Address& backend, SysTime no
   departure.backend.weight = 0;
   departure.service_name = key.to_string();
   departure.since = now;
-  departure.deadline = now + timeout_;
+  if (service) departure.timeout = service->drain_timeout;
+  departure.deadline = latest(departure, now);
   departures_.emplace(Key{key, backend}, std::move(departure));
   dirty_ = true;
 }
 
-bool Departures::in_view(const ServiceKey& key, const Address& backend) const {
+const Service* Departures::in_view(const ServiceKey& key) const {
   const auto found = std::lower_bound(
       before_.begin(), before_.end(), key,
       [](const OwnedService& s, const ServiceKey& k) { return s.service->key < k; });
-  return found != before_.end() && found->service->key == key &&
-         find_backend(*found->service, backend);
+  return found != before_.end() && found->service->key == key ? found->service.get() : nullptr;
 }
 
 bool Departures::finish(const ServiceKey& key, const Address& backend) {
@@ -159,9 +172,9 @@ bool Departures::finish(const ServiceKey& key, const Address& backend) {
 
 void Departures::clamp(SysTime now) {
   for (auto& [key, departure] : departures_) {
-    if (departure.since <= now && departure.deadline <= now + timeout_) continue;
+    if (departure.since <= now && departure.deadline <= latest(departure, now)) continue;
     departure.since = std::min(departure.since, now);
-    departure.deadline = std::min(departure.deadline, now + timeout_);
+    departure.deadline = std::min(departure.deadline, latest(departure, now));
     dirty_ = true;
   }
 }

@@ -25,6 +25,7 @@ struct Departure {
   SysTime since;
   SysTime deadline;         // from then on Lingering
   bool terminated = false;  // the caller was told once to end its connections
+  std::optional<std::chrono::milliseconds> timeout{};  // its service's own; nullopt: everyone's
 
   bool operator==(const Departure&) const = default;
 };
@@ -52,7 +53,7 @@ class Departures {
   // Its connections are gone (0, and still 0 after a grace period), or it never had any.
   bool finish(const ServiceKey& key, const Address& backend);
 
-  // A wall clock that was set back must not make anyone wait longer than drain.timeout: call it
+  // A wall clock that was set back must not make anyone wait longer than its drain timeout: call it
   // before using deadlines.
   void clamp(SysTime now);
   [[nodiscard]] std::vector<Key> lingering(SysTime now) const;
@@ -77,7 +78,11 @@ class Departures {
   void depart_missing(const OwnedService& before, const std::string& source, const Service* after,
                       SysTime now);
   void drop_present(const Service& service);
-  [[nodiscard]] bool in_view(const ServiceKey& key, const Address& backend) const;
+  [[nodiscard]] const Service* in_view(const ServiceKey& key) const;
+  // When its connections shall be gone, counted from `now`.
+  [[nodiscard]] SysTime latest(const Departure& departure, SysTime now) const {
+    return now + departure.timeout.value_or(timeout_);
+  }
 
   std::chrono::milliseconds timeout_;
   std::string path_;

@@ -16,10 +16,13 @@ struct Parts {
   ServiceKey key;
   const OwnedService* owned = nullptr;  // null: it has left its source
   DepartureIter departed_begin, departed_end;
+  std::vector<HealthVerdicts::const_iterator> down;  // sorted by address
   const std::string* conflict = nullptr;
   const MergeResult::Memo* old = nullptr;  // the same key in the previous result
 
-  [[nodiscard]] bool plain() const { return owned && departed_begin == departed_end && !conflict; }
+  [[nodiscard]] bool plain() const {
+    return owned && departed_begin == departed_end && down.empty() && !conflict;
+  }
 };
 
 class Merger {
@@ -28,6 +31,9 @@ class Merger {
     static const Departures kNone{std::chrono::milliseconds(0)};
     departures_ = &(in_.departures ? in_.departures : &kNone)->all();
     departed_ = departures_->begin();
+    static const HealthVerdicts kAllUp;
+    health_ = in_.health ? in_.health : &kAllUp;
+    verdict_ = health_->begin();
     if (in_.drains) out_.drains = in_.drains->all();
     out_.sources = in_.view->sources;
     out_.scope_all = in_.scope_all;
@@ -40,9 +46,12 @@ class Merger {
 
  private:
   Parts next_parts();
+  void skip_verdicts_before(const ServiceKey& key);
+  void add_down(Parts& parts);
+  [[nodiscard]] static const HealthVerdict* down_of(const Parts& parts, const Address& address);
   [[nodiscard]] const std::string* conflict_of(const ServiceKey& key) const;
   const MergeResult::Memo* old_of(const ServiceKey& key);
-  [[nodiscard]] const MergeResult::Memo* unchanged_next() const;
+  [[nodiscard]] const MergeResult::Memo* unchanged_next();
   void take(const MergeResult::Memo& memo);
   [[nodiscard]] bool is_unchanged(const Parts& parts) const;
   [[nodiscard]] MergeResult::Memo build(const Parts& parts) const;
@@ -63,6 +72,8 @@ class Merger {
   std::size_t next_owned_ = 0;  // in view->services
   std::size_t next_old_ = 0;    // in previous->memo
   DepartureIter departed_;
+  const HealthVerdicts* health_;
+  HealthVerdicts::const_iterator verdict_;
   MergeResult out_;
 };
 
@@ -83,7 +94,28 @@ Parts Merger::next_parts() {
   parts.departed_end = departed_;
   parts.conflict = conflict_of(parts.key);
   parts.old = old_of(parts.key);
+  add_down(parts);
   return parts;
+}
+
+void Merger::skip_verdicts_before(const ServiceKey& key) {
+  while (verdict_ != health_->end() && verdict_->first.first < key) ++verdict_;
+}
+
+// A verdict may be older than the news that the service has no check any more.
+void Merger::add_down(Parts& parts) {
+  skip_verdicts_before(parts.key);
+  const bool checked = parts.owned && parts.owned->service->check;
+  for (; verdict_ != health_->end() && verdict_->first.first == parts.key; ++verdict_)
+    if (checked && !verdict_->second.up) parts.down.push_back(verdict_);
+}
+
+const HealthVerdict* Merger::down_of(const Parts& parts, const Address& address) {
+  const auto found =
+      std::lower_bound(parts.down.begin(), parts.down.end(), address,
+                       [](const auto& down, const Address& a) { return down->first.second < a; });
+  return found != parts.down.end() && (*found)->first.second == address ? &(*found)->second
+                                                                        : nullptr;
 }
 
 const std::string* Merger::conflict_of(const ServiceKey& key) const {
@@ -115,13 +147,15 @@ MergeResult Merger::run() {
 
 // The common case, without looking into the service: the same pointer in the same place. Touching each
 // of 10,000 services would cost more than all the rest.
-const MergeResult::Memo* Merger::unchanged_next() const {
+const MergeResult::Memo* Merger::unchanged_next() {
   if (!same_world_ || next_owned_ == in_.view->services.size()) return nullptr;
   if (next_old_ == in_.previous->memo.size()) return nullptr;
   const OwnedService& owned = in_.view->services[next_owned_];
   const MergeResult::Memo& old = in_.previous->memo[next_old_];
   if (!old.plain || old.service != owned.service || old.source != owned.source) return nullptr;
   if (departed_ != departures_->end() && !(old.key < departed_->first.first)) return nullptr;
+  skip_verdicts_before(old.key);
+  if (verdict_ != health_->end() && verdict_->first.first == old.key) return nullptr;
   return conflict_of(old.key) ? nullptr : &old;
 }
 
@@ -141,6 +175,7 @@ MergeResult::Memo Merger::build(const Parts& parts) const {
   MergeResult::Memo memo;
   memo.key = parts.key;
   memo.plain = parts.plain();
+  memo.checked = parts.owned && parts.owned->service->check && !parts.owned->refused;
   DesiredService service;
   service.key = parts.key;
   service.removed = parts.owned == nullptr;
@@ -199,12 +234,18 @@ DesiredBackend Merger::live(const Backend& backend, const Service& service,
   b.reason = backend.reason;
   const Drain* drain = in_.drains ? in_.drains->find(backend, service) : nullptr;
   const bool usable = b.state == BackendState::Active || b.state == BackendState::Unknown;
+  const HealthVerdict* down = usable ? down_of(parts, backend.address) : nullptr;
   if (drain) {
     b.state = BackendState::Draining;
     b.reason = Reason::Operator;
   } else if (usable && backend.weight == 0) {
     b.state = BackendState::Draining;
     b.reason = Reason::Weight;
+  } else if (down) {
+    b.state = BackendState::Down;
+    b.reason = Reason::ProbeFailed;
+    set_since(b, parts, down->since);
+    return b;
   }
   // After a restart the drain knows better than we do.
   set_since(b, parts, drain && !in_.previous ? drain->since : in_.now);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "health/verdict.h"
 #include "model/desired.h"
 #include "state/claims.h"
 #include "state/departures.h"
@@ -26,6 +27,8 @@ struct MergeInput {
   const Departures* departures = nullptr;  // may be null
   // Keys that must not be programmed since somebody else listens there, with a sentence.
   const std::map<ServiceKey, std::string>* conflicts = nullptr;  // may be null
+  // Only those that are down count, so that the caller may leave out all others.
+  const HealthVerdicts* health = nullptr;  // may be null
   // Scope "all": backends in 127.0.0.0/8 and ::1 mean another host for each network namespace, so
   // they are left out with a warning.
   bool scope_all = false;
@@ -46,7 +49,8 @@ struct MergeResult {
     DesiredServicePtr desired;
     std::shared_ptr<const std::vector<std::string>> warnings;  // null: none
     std::uint32_t source = 0;
-    bool plain = false;  // nothing but `service`, drains and scope went into it
+    bool plain = false;    // nothing but `service`, drains and scope went into it
+    bool checked = false;  // `service` has a health check, and is not refused
   };
   std::vector<Memo> memo;  // sorted by key
   std::vector<View::SourceRef> sources;

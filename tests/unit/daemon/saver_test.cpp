@@ -57,7 +57,8 @@ class SaverTest : public testing::Test {
   Departures departures_{60s, folder_.file("departures.json")};
   SourceSlots slots_;
   SteadyTime now_{1'000h};
-  Saver saver_{folder_.file("sources"), departures_};
+  SavedVerdicts verdicts_ = SavedVerdicts::open(folder_.file("health.json")).value();
+  Saver saver_{folder_.file("sources"), departures_, verdicts_};
   std::deque<std::function<void()>> waiting_, ends_;
 };
 
