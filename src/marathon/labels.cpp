@@ -254,10 +254,11 @@ void check_label_names(const Labels& labels, std::size_t ports,
       if (!index || *index >= ports)
         problems.push_back(fmt::format("label {} is ignored: the app has {} port{}, counted from 0",
                                        printable(it->first, 60), ports, ports == 1 ? "" : "s"));
-      prefix += word.substr(0, digits + 1);
+      prefix += fmt::format("{}_", index.value_or(0));
       word.remove_prefix(digits + 1);
     }
-    if (std::find(kNames.begin(), kNames.end(), word) != kNames.end()) continue;
+    const bool known = std::find(kNames.begin(), kNames.end(), word) != kNames.end();
+    if (known && it->first == prefix + std::string(word)) continue;
     const std::string_view close_by = nearest(word);
     problems.push_back(fmt::format("label {} means nothing to lbd: {}", printable(it->first, 60),
                                    close_by.empty()
