@@ -1,0 +1,308 @@
+#include "relay/connection.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+#include <fmt/format.h>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "base/event.h"
+#include "relay/peer_bytes.h"
+#include "relay/tls.h"
+
+namespace lb::relay {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using tcp = asio::ip::tcp;
+using ErrorCode = boost::system::error_code;
+
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+// What a waiting connection holds; most messages are pings. Then as much again as has come, until
+// this much at a time.
+constexpr std::size_t kFirstRead = 1024;
+constexpr std::size_t kMaxRead = std::size_t{1} << 20;
+
+std::string text_of(const tcp::endpoint& endpoint) {
+  const auto address = endpoint.address();
+  const IpAddress ip = address.is_v4() ? IpAddress::v4(address.to_v4().to_uint())
+                                       : IpAddress::v6(address.to_v6().to_bytes());
+  return Address{ip, endpoint.port()}.to_string();
+}
+
+// Not all the names' addresses may be looked up in time, and getaddrinfo() cannot be interrupted:
+// whoever waits gives up, and the answer finds nobody.
+asio::awaitable<Result<std::vector<tcp::endpoint>>> resolve(asio::io_context& io, HostPort to,
+                                                            steady_clock::time_point deadline) {
+  struct Look {
+    explicit Look(asio::io_context& context) : resolver(context), done(context.get_executor()) {}
+    tcp::resolver resolver;
+    Event done;
+    ErrorCode error = asio::error::timed_out;
+    std::vector<tcp::endpoint> found;
+  };
+  if (const auto ip = IpAddress::parse(to.host)) {
+    const auto literal = asio::ip::make_address(ip->to_string());
+    co_return std::vector{tcp::endpoint(literal, to.port)};
+  }
+  const auto look = std::make_shared<Look>(io);
+  look->resolver.async_resolve(to.host, std::to_string(to.port),
+                               [look](ErrorCode error, const tcp::resolver::results_type& found) {
+                                 look->error = error;
+                                 for (const auto& entry : found) look->found.push_back(entry);
+                                 look->done.notify();
+                               });
+  (void)co_await look->done.wait(deadline);
+  if (look->found.empty())
+    co_return fail(look->error == asio::error::timed_out ? ETIMEDOUT : EHOSTUNREACH,
+                   fmt::format("cannot resolve {}: {}", to.host, look->error.message()));
+  co_return look->found;
+}
+
+}  // namespace
+
+class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
+ public:
+  Impl(tcp::socket socket, std::shared_ptr<asio::ssl::context> tls)
+      : socket_(std::move(socket)),
+        context_(std::move(tls)),
+        read_time_(socket_.get_executor()),
+        write_time_(socket_.get_executor()) {
+    if (context_) tls_.emplace(socket_, *context_);
+  }
+
+  asio::awaitable<Result<>> connect(std::vector<tcp::endpoint> to,
+                                    steady_clock::time_point deadline);
+  asio::awaitable<Result<>> shake_hands(asio::ssl::stream_base::handshake_type side,
+                                        steady_clock::time_point deadline);
+  asio::awaitable<Result<std::string>> read_line(std::size_t limit, milliseconds timeout);
+  asio::awaitable<Result<>> write(Line line, milliseconds timeout);
+
+  // For a client, before its handshake.
+  void expect(const std::string& host) { expect_name(tls_->native_handle(), host); }
+
+  void close() { end(ECANCELED, "the connection was closed here"); }
+  [[nodiscard]] const std::string& peer() const { return peer_; }
+  [[nodiscard]] SSL* ssl() { return tls_ ? tls_->native_handle() : nullptr; }
+  void ready() {
+    ErrorCode ignored;
+    socket_.set_option(tcp::no_delay(true), ignored);
+    const auto endpoint = socket_.remote_endpoint(ignored);
+    if (!ignored) peer_ = text_of(endpoint);
+  }
+
+ private:
+  // Ends every call when time is up before the next arm() or disarm().
+  void arm(asio::steady_timer& timer, steady_clock::time_point deadline, const char* complaint) {
+    timer.expires_at(deadline);
+    timer.async_wait([weak = weak_from_this(), &timer, complaint](const ErrorCode& error) {
+      const auto self = weak.lock();
+      // It may have been armed anew after this call was already on its way.
+      if (!error && self && timer.expiry() <= steady_clock::now()) self->end(ETIMEDOUT, complaint);
+    });
+  }
+  static void disarm(asio::steady_timer& timer) {
+    timer.expires_at(steady_clock::time_point::max());
+  }
+
+  void end(int reason, const char* complaint) {
+    if (ended_ == 0) {
+      ended_ = reason;
+      complaint_ = complaint;
+    }
+    ErrorCode ignored;
+    socket_.close(ignored);
+    read_time_.cancel();
+    write_time_.cancel();
+  }
+
+  [[nodiscard]] Error error_of(const ErrorCode& code) const;
+  [[nodiscard]] std::optional<Result<std::string>> take_line(std::size_t limit);
+  [[nodiscard]] Result<> check_begin(bool whole) const;
+
+  tcp::socket socket_;
+  std::shared_ptr<asio::ssl::context> context_;
+  std::optional<asio::ssl::stream<tcp::socket&>> tls_;
+  asio::steady_timer read_time_;
+  asio::steady_timer write_time_;
+  std::string peer_;
+  std::string buffer_;        // what has come and was not taken
+  std::size_t searched_ = 0;  // no newline before
+  bool first_ = true;         // no line was taken yet
+  int ended_ = 0;             // ECANCELED or ETIMEDOUT
+  const char* complaint_ = "";
+};
+
+Error Connection::Impl::error_of(const ErrorCode& code) const {
+  if (ended_ != 0) return fail(ended_, complaint_).value();
+  if (code == asio::error::eof || code == asio::ssl::error::stream_truncated)
+    return fail(ENODATA, "the other side has closed the connection").value();
+  if (code.category() == asio::error::get_ssl_category()) {
+    const std::string hint = relay_tls_hint(code.message());
+    return fail(EPROTO, fmt::format("TLS: {}{}{}", code.message(), hint.empty() ? "" : ": ", hint))
+        .value();
+  }
+  return fail(code.value(), "the connection is lost").value();
+}
+
+asio::awaitable<Result<>> Connection::Impl::connect(std::vector<tcp::endpoint> to,
+                                                    steady_clock::time_point deadline) {
+  ErrorCode last = asio::error::timed_out;
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    // One address that swallows packets must not take the time of the others.
+    const auto left = deadline - steady_clock::now();
+    ended_ = 0;
+    arm(read_time_, steady_clock::now() + left / static_cast<int>(to.size() - i), "connect");
+    const auto [error] = co_await socket_.async_connect(to[i], kTuple);
+    disarm(read_time_);
+    if (!error) co_return Result<>();
+    last = ended_ == ETIMEDOUT ? ErrorCode(asio::error::timed_out) : error;
+    if (ended_ == ECANCELED) break;
+    ErrorCode ignored;
+    socket_.close(ignored);
+  }
+  co_return fail(last.value(), "connect");
+}
+
+asio::awaitable<Result<>> Connection::Impl::shake_hands(asio::ssl::stream_base::handshake_type side,
+                                                        steady_clock::time_point deadline) {
+  arm(read_time_, deadline, "the TLS handshake took too long");
+  const auto [error] = co_await tls_->async_handshake(side, kTuple);
+  disarm(read_time_);
+  if (!error) co_return Result<>();
+  const long verdict = SSL_get_verify_result(tls_->native_handle());
+  if (ended_ == 0 && verdict != X509_V_OK)
+    co_return fail(EPROTO, fmt::format("TLS: the certificate of the other side is refused: {}",
+                                       verify_text(verdict)));
+  co_return tl::unexpected(error_of(error));
+}
+
+Result<> Connection::Impl::check_begin(bool whole) const {
+  if (!first_) return {};
+  // With its end the shortest word is whole.
+  std::string what = not_our_protocol(whole ? buffer_ + "\n" : buffer_);
+  if (what.empty()) return {};
+  return fail(EPROTO, std::move(what));
+}
+
+// nullopt: more must come.
+std::optional<Result<std::string>> Connection::Impl::take_line(std::size_t limit) {
+  if (const auto checked = check_begin(false); !checked) return tl::unexpected(checked.error());
+  const auto newline = buffer_.find('\n', searched_);
+  searched_ = buffer_.size();
+  if (std::min(newline, buffer_.size()) > limit)
+    return fail(EMSGSIZE, fmt::format("a message of more than {} bytes", limit));
+  if (newline == std::string::npos) return std::nullopt;
+  std::string rest = buffer_.substr(newline + 1);
+  buffer_.resize(newline);
+  first_ = false;
+  searched_ = 0;
+  return std::exchange(buffer_, std::move(rest));
+}
+
+asio::awaitable<Result<std::string>> Connection::Impl::read_line(std::size_t limit,
+                                                                 milliseconds timeout) {
+  const auto self = shared_from_this();
+  for (;;) {
+    if (auto line = take_line(limit)) co_return *std::move(line);
+    const std::size_t have = buffer_.size();
+    const std::size_t want = std::clamp(have, kFirstRead, kMaxRead);
+    buffer_.resize(have + std::min(want, limit + 1 - have));
+    const auto target = asio::buffer(buffer_.data() + have, buffer_.size() - have);
+    arm(read_time_, steady_clock::now() + timeout, "nothing was heard");
+    ErrorCode error;
+    std::size_t size = 0;
+    if (ended_ != 0)
+      error = asio::error::operation_aborted;
+    else if (tls_)
+      std::tie(error, size) = co_await tls_->async_read_some(target, kTuple);
+    else
+      std::tie(error, size) = co_await socket_.async_read_some(target, kTuple);
+    disarm(read_time_);
+    buffer_.resize(have + size);
+    if (!error) continue;
+    const auto begin = have == 0 ? Result<>() : check_begin(true);
+    if (!begin) co_return tl::unexpected(begin.error());
+    co_return tl::unexpected(error_of(error));
+  }
+}
+
+asio::awaitable<Result<>> Connection::Impl::write(Line line, milliseconds timeout) {
+  const auto self = shared_from_this();
+  std::size_t done = 0;
+  while (done < line->size()) {
+    const auto rest = asio::buffer(line->data() + done, line->size() - done);
+    arm(write_time_, steady_clock::now() + timeout, "the other side does not read");
+    ErrorCode error;
+    std::size_t size = 0;
+    if (ended_ != 0)
+      error = asio::error::operation_aborted;
+    else if (tls_)
+      std::tie(error, size) = co_await tls_->async_write_some(rest, kTuple);
+    else
+      std::tie(error, size) = co_await socket_.async_write_some(rest, kTuple);
+    disarm(write_time_);
+    if (error) co_return tl::unexpected(error_of(error));
+    done += size;
+  }
+  co_return Result<>();
+}
+
+Connection::Connection(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) { impl_->ready(); }
+Connection::~Connection() { impl_->close(); }
+
+asio::awaitable<Result<std::unique_ptr<Connection>>> Connection::dial(asio::io_context& io,
+                                                                      HostPort to, TlsFiles tls,
+                                                                      milliseconds timeout) {
+  const auto deadline = steady_clock::now() + timeout;
+  std::shared_ptr<asio::ssl::context> context;
+  if (tls.used()) {
+    LB_CO_TRY(context, client_context(tls));
+  }
+  LB_CO_TRY(auto endpoints, co_await resolve(io, to, deadline));
+  const auto impl = std::make_shared<Impl>(tcp::socket(io), context);
+  const auto connected = co_await impl->connect(std::move(endpoints), deadline);
+  if (!connected) co_return tl::unexpected(connected.error());
+  if (context) {
+    impl->expect(to.host);
+    const auto shaken = co_await impl->shake_hands(asio::ssl::stream_base::client, deadline);
+    if (!shaken) co_return tl::unexpected(shaken.error());
+  }
+  co_return std::unique_ptr<Connection>(new Connection(impl));
+}
+
+asio::awaitable<Result<std::unique_ptr<Connection>>> Connection::accept(
+    tcp::socket socket, std::shared_ptr<asio::ssl::context> tls, milliseconds timeout) {
+  const auto impl = std::make_shared<Impl>(std::move(socket), std::move(tls));
+  if (impl->ssl() != nullptr) {
+    const auto shaken =
+        co_await impl->shake_hands(asio::ssl::stream_base::server, steady_clock::now() + timeout);
+    if (!shaken) co_return tl::unexpected(shaken.error());
+  }
+  co_return std::unique_ptr<Connection>(new Connection(impl));
+}
+
+asio::awaitable<Result<std::string>> Connection::read_line(std::size_t limit,
+                                                           milliseconds timeout) {
+  return impl_->read_line(limit, timeout);
+}
+
+asio::awaitable<Result<>> Connection::write(Line line, milliseconds timeout) {
+  return impl_->write(std::move(line), timeout);
+}
+
+void Connection::close() { impl_->close(); }
+const std::string& Connection::peer() const { return impl_->peer(); }
+bool Connection::is_tls() const { return impl_->ssl() != nullptr; }
+
+std::optional<std::chrono::system_clock::time_point> Connection::peer_expiry() const {
+  return is_tls() ? expiry_of_peer(impl_->ssl()) : std::nullopt;
+}
+
+}  // namespace lb::relay

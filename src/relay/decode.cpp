@@ -68,9 +68,8 @@ Result<std::vector<T>> list_from(const json& object, const char* key, One one) {
 template <class T, class Less, class Name>
 Result<> sort_unique(std::vector<T>& items, Less less, Name name) {
   std::sort(items.begin(), items.end(), less);
-  const auto twice = std::adjacent_find(items.begin(), items.end(), [&](const T& a, const T& b) {
-    return !less(a, b);
-  });
+  const auto twice = std::adjacent_find(items.begin(), items.end(),
+                                        [&](const T& a, const T& b) { return !less(a, b); });
   if (twice == items.end()) return {};
   return fail(fmt::format("{} is there twice", name(*twice)));
 }
@@ -213,7 +212,7 @@ Result<Message> Reader::hello(const json& root) const {
   const auto protocol = known ? std::min<std::uint64_t>(proto->get<std::uint64_t>(), 1'000'000) : 0;
   const bool listener = root.contains("wants_state");
   if (!known) {
-    if (listener) return ListenerHello{0, {}, {}, {}, false, {}};
+    if (listener) return ListenerHello{0, {}, {}, {}, false, {}, false};
     return UpdaterHello{0, {}, {}, {}, {}};
   }
   LB_TRY(auto orders, orders_from(root));
@@ -226,20 +225,26 @@ Result<Message> Reader::hello(const json& root) const {
   }
   LB_TRY(auto have, have_from(root));
   const bool wants = root.at("wants_state").get<bool>();
-  return ListenerHello{number, node, version, std::move(have), wants, std::move(orders)};
+  return ListenerHello{number,
+                       node,
+                       version,
+                       std::move(have),
+                       wants,
+                       std::move(orders),
+                       flag_or(root, "observes", false)};
 }
 
 Result<Message> Reader::counts(const json& root) const {
   Counts out;
   out.complete = flag_or(root, "complete", false);
-  LB_TRY(out.items, list_from<Counts::Item>(root, "items",
-                                            [](const json& value) -> Result<Counts::Item> {
-    Counts::Item item;
-    LB_TRY(item.service, ServiceKey::parse(value.at(0).get_ref<const std::string&>()));
-    LB_TRY(item.backend, Address::parse(value.at(1).get_ref<const std::string&>()));
-    LB_TRY(item.connections, number_from(value.at(2), "connections"));
-    return item;
-  }));
+  LB_TRY(out.items,
+         list_from<Counts::Item>(root, "items", [](const json& value) -> Result<Counts::Item> {
+           Counts::Item item;
+           LB_TRY(item.service, ServiceKey::parse(value.at(0).get_ref<const std::string&>()));
+           LB_TRY(item.backend, Address::parse(value.at(1).get_ref<const std::string&>()));
+           LB_TRY(item.connections, number_from(value.at(2), "connections"));
+           return item;
+         }));
   LB_CHECK(sort_unique(
       out.items,
       [](const Counts::Item& a, const Counts::Item& b) {

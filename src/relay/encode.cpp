@@ -84,9 +84,8 @@ void put_have(Writer& out, const std::optional<Position>& have) {
 }
 
 void put(Writer& out, const std::vector<FleetOrder>& orders) {
-  out.list("orders", orders, [&](const FleetOrder& order) {
-    out.add("{}", encode_json(to_json(order)));
-  });
+  out.list("orders", orders,
+           [&](const FleetOrder& order) { out.add("{}", encode_json(to_json(order))); });
 }
 
 void put(Writer& out, const std::vector<SourceMark>& sources) {
@@ -138,6 +137,7 @@ std::string text_of(const ListenerHello& hello) {
   out.field("node", hello.node);
   out.field("version", hello.version);
   out.flag("wants_state", hello.wants_state);
+  if (hello.observes) out.flag("observes", true);
   put_have(out, hello.have);
   put(out, hello.orders);
   return std::move(out).take();

@@ -143,9 +143,9 @@ StateFeed::Step StateFeed::next(std::optional<std::uint64_t> have) {
   }
   // With marks that are the newest: a listener compares them with those of other updaters.
   if (!snapshot_.line || snapshot_.sequence != at_.sequence || snapshot_sources_ != sources_) {
-    snapshot_ = {std::make_shared<const std::string>(
-                     encode(SnapshotMessage{at_, sources_, services_})),
-                 at_.sequence};
+    snapshot_ = {
+        std::make_shared<const std::string>(encode(SnapshotMessage{at_, sources_, services_})),
+        at_.sequence};
     snapshot_sources_ = sources_;
   }
   return snapshot_;

@@ -50,6 +50,8 @@ struct ListenerHello {
   std::optional<Position> have;
   bool wants_state = false;        // false: control only (pings, drains, counts)
   std::vector<FleetOrder> orders;  // all that it knows
+  // Programs nothing (a logger): no drain waits for it.
+  bool observes = false;
 };
 struct Feed {  // changes the connection's mind about wants_state
   bool wants_state = false;

@@ -32,11 +32,12 @@ struct ListenerView {
   bool connected = false;
   bool tls = false;
   bool takes_state = false;  // from us; else it has it from another updater
+  bool observes = false;     // programs nothing: a logger
   SysTime since;             // connected, or gone
   std::optional<Position> applied;
-  std::uint64_t behind = 0;                // our sequence minus the applied one, when it is ours
+  std::uint64_t behind = 0;  // our sequence minus the applied one, when it is ours
   std::optional<std::chrono::milliseconds> lag;  // from sending to acknowledgement, of the last
-  std::vector<Counts::Item> counts;        // above 0, sorted
+  std::vector<Counts::Item> counts;              // above 0, sorted
   std::vector<OrderReport::Item> orders;
 };
 
@@ -45,14 +46,16 @@ struct FleetProgress {
   FleetOrder order;
   struct Listener {
     std::string node;
-    bool connected = true;   // false: gone within the last 10 minutes, its connections are unknown
+    bool connected = true;  // false: gone within the last 10 minutes, its connections are unknown
     bool programmed = false;
     bool ended = false;
     std::uint64_t connections = 0;  // the last known
   };
-  std::vector<Listener> listeners;  // sorted by node
+  std::vector<Listener> listeners;  // sorted by node; without those that only observe
   std::uint64_t connections = 0;    // the sum
-  bool drained = false;  // all listeners are connected, have programmed it, and the sum is 0
+  // All listeners are connected, have programmed it, and the sum is 0. Never in the first 15 s of an
+  // updater, when not all have come back to it.
+  bool drained = false;
 };
 
 class Server {
@@ -87,8 +90,8 @@ class Server {
 
  private:
   class Impl;
-  std::unique_ptr<Impl> impl_;
-  explicit Server(std::unique_ptr<Impl> impl);
+  explicit Server(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;  // its coroutines hold it, too
 };
 
 }  // namespace lb::relay
