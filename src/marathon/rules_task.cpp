@@ -48,19 +48,21 @@ Earlier::Earlier(const std::vector<ServicePtr>& services) {
     for (const Backend& backend : service->backends) by_task_.emplace(backend.id, &backend);
 }
 
-bool Earlier::was_in_use(const std::string& task) const {
-  const auto [begin, end] = by_task_.equal_range(task);
-  return std::any_of(begin, end, [](const auto& entry) {
+bool Earlier::was_in_use(const App& app, const Task& task) const {
+  const auto [begin, end] = by_task_.equal_range(task.id);
+  return std::any_of(begin, end, [&](const auto& entry) {
     const Backend& b = *entry.second;
+    if (b.origin != app.id) return false;
     return b.state == BackendState::Active ||
            (b.state == BackendState::Draining && b.reason == Reason::Weight);
   });
 }
 
-std::optional<IpAddress> Earlier::address(const Task& task, Port port) const {
+std::optional<IpAddress> Earlier::address(const App& app, const Task& task, Port port) const {
   const auto [begin, end] = by_task_.equal_range(task.id);
   const auto it = std::find_if(begin, end, [&](const auto& entry) {
-    return entry.second->address.port == port && entry.second->host == task.host;
+    const Backend& b = *entry.second;
+    return b.origin == app.id && b.address.port == port && b.host == task.host;
   });
   if (it == end) return std::nullopt;
   return it->second->address.ip;
@@ -73,7 +75,7 @@ TaskJudge::Health TaskJudge::health(const App& app, const Task& task) const {
   if (!app.has_health_checks) return Health::Good;
   if (const auto it = memory_.verdicts.find(task.id); it != memory_.verdicts.end())
     return it->second ? Health::Good : Health::Bad;
-  if (earlier_.was_in_use(task.id)) return Health::Good;
+  if (earlier_.was_in_use(app, task)) return Health::Good;
   return rules_.health_unknown == HealthUnknown::Healthy ? Health::Good : Health::Unknown;
 }
 
@@ -106,7 +108,7 @@ std::optional<Address> Locator::locate(const App& app, const Task& task, const A
 
 std::optional<Address> Locator::on_host(const App& app, const Task& task, Port port) {
   auto ip = host_address(task.host);
-  if (!ip) ip = earlier_.address(task, port);
+  if (!ip) ip = earlier_.address(app, task, port);
   if (ip && !ip->is_unspecified()) return Address{*ip, port};
   warnings_.add(app.id,
                 task.host.empty()

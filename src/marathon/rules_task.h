@@ -30,9 +30,9 @@ class Warnings {
 class Earlier {
  public:
   explicit Earlier(const std::vector<ServicePtr>& services);
-  [[nodiscard]] bool was_in_use(const std::string& task) const;
+  [[nodiscard]] bool was_in_use(const App& app, const Task& task) const;
   // Where this task's host was when it was resolved last.
-  [[nodiscard]] std::optional<IpAddress> address(const Task& task, Port port) const;
+  [[nodiscard]] std::optional<IpAddress> address(const App& app, const Task& task, Port port) const;
   [[nodiscard]] std::size_t size() const { return by_task_.size(); }
 
  private:
