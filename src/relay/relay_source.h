@@ -24,6 +24,7 @@ struct RelaySourceConfig {
   IpAddress publish = IpAddress::v4(0x7f000001);
   // An older state than the one in force is taken only after the newer updater has been gone so long.
   std::chrono::milliseconds confirm{10'000};
+  bool observes = false;  // programs nothing (a logger): no drain of the fleet waits for it
 
   bool operator==(const RelaySourceConfig&) const = default;
 };
@@ -57,8 +58,7 @@ class RelaySource final : public Source {
   void set_order_report(std::vector<relay::OrderReport::Item> items);
   // Tells the updaters of orders that came by another way.
   void orders_changed();
-  // Counts are worth computing: somebody is connected and a ping is due.
-  [[nodiscard]] std::vector<UpdaterView> updaters() const;
+  [[nodiscard]] std::vector<UpdaterView> updaters() const;  // in the order of the configuration
 
  private:
   class Impl;

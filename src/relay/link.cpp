@@ -1,0 +1,194 @@
+#include "relay/link.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace lb::relay {
+namespace {
+
+using namespace asio::experimental::awaitable_operators;
+using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// Two lost SYNs. All addresses of a name share it.
+constexpr milliseconds kDialPatience = 4s;
+constexpr milliseconds kHelloPatience = 5s;
+constexpr milliseconds kGoodbyePatience = 1s;
+
+Line line_of(const Message& message) { return std::make_shared<const std::string>(encode(message)); }
+
+Result<UpdaterHello> check_hello(const std::optional<Message>& message) {
+  if (message) {
+    if (const auto* bye = std::get_if<Goodbye>(&*message))
+      return fail(EPROTO, fmt::format("refuses this listener: {}", bye->reason));
+    if (const auto* hello = std::get_if<UpdaterHello>(&*message)) {
+      if (hello->protocol == kProtocol) return *hello;
+      return fail(EPROTO, fmt::format("speaks version {} of the push protocol, and this lbd version "
+                                      "{}: run the same release of lbd on both",
+                                      hello->protocol, kProtocol));
+    }
+    if (std::holds_alternative<ListenerHello>(*message))
+      return fail(EPROTO, "is a listener itself: name an updater");
+  }
+  return fail(EPROTO, "does not begin with a hello: is that port an lbd updater?");
+}
+
+}  // namespace
+
+Link::Link(const Shared& shared, std::size_t index, HostPort updater)
+    : shared_(shared),
+      index_(index),
+      updater_(std::move(updater)),
+      wake_(shared.io.get_executor()),
+      pause_(shared.io),
+      random_(std::random_device{}()) {}
+
+void Link::stop() {
+  stopped_ = true;
+  if (connection_) connection_->close();
+  pause_.cancel();
+}
+
+asio::awaitable<void> Link::run() {
+  std::uniform_real_distribution<double> unit(0.0, 1.0);
+  while (!stopped_) {
+    auto ended = co_await session();
+    connection_.reset();
+    if (stopped_) co_return;
+    failed(ended.error());
+    shared_.down(index_);
+    pause_.expires_after(redial_.failed(unit(random_)));
+    const auto [ec] = co_await pause_.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (ec) co_return;
+  }
+}
+
+void Link::failed(const Error& error) {
+  const auto now = shared_.clocks.steady();
+  if (std::exchange(connected_, false) && now - connected_at_ >= Complaint::kStable)
+    redial_.succeeded();
+  Trouble trouble = explain(updater_, error, stage_);
+  error_ = trouble.text;
+  complaint_.failed(std::move(trouble), now);
+}
+
+// Never succeeds: the error is why it is over.
+asio::awaitable<Result<>> Link::session() {
+  stage_ = Stage::Dial;
+  ended_.reset();
+  goodbye_.clear();
+  auto dialed = co_await Connection::dial(shared_.io, updater_, shared_.tls, kDialPatience);
+  if (!dialed) co_return tl::unexpected(dialed.error());
+  if (stopped_) co_return fail(ECANCELED, "stopped");
+  connection_ = *std::move(dialed);
+  stage_ = Stage::Hello;
+  auto hello = co_await greet();
+  if (!hello) co_return tl::unexpected(hello.error());
+  stage_ = Stage::Up;
+  connected_ = true;
+  connected_at_ = shared_.clocks.steady();
+  error_.clear();
+  complaint_.connected(connected_at_);
+  outbox_.heard(hello->orders);
+  outbox_.orders_changed();
+  outbox_.ping();  // the counts, before anybody takes them for 0
+  shared_.up(index_, *hello);
+  auto both = listen() && talk();
+  co_await std::move(both);
+  co_return tl::unexpected(ended_.value_or(Error{{}, "ended"}));
+}
+
+asio::awaitable<Result<UpdaterHello>> Link::greet() {
+  const ListenerHello mine = shared_.hello();
+  outbox_.restart(mine.orders);
+  const auto written = co_await connection_->write(line_of(mine), kDeadAfter);
+  if (!written) co_return tl::unexpected(written.error());
+  const auto line = co_await connection_->read_line(kLineLimit, kHelloPatience);
+  if (!line) co_return tl::unexpected(line.error());
+  const auto message = decode(*line, shared_.publish);
+  if (!message) co_return tl::unexpected(message.error());
+  auto hello = check_hello(*message);
+  if (!hello) {
+    const auto told = co_await connection_->write(line_of(Goodbye{hello.error().context}), 1s);
+    (void)told;
+  }
+  co_return hello;
+}
+
+asio::awaitable<void> Link::listen() {
+  while (!ended_) {
+    auto line = co_await connection_->read_line(kLineLimit, kDeadAfter);
+    if (stopped_) break;  // whoever could take it may be gone
+    if (!line) {
+      end(line.error(), line.error().code.value() == EMSGSIZE);
+      break;
+    }
+    auto message = decode(*line, shared_.publish);
+    if (!message) {
+      end(message.error(), true);
+    } else if (*message && std::holds_alternative<Goodbye>(**message)) {
+      const std::string& reason = std::get<Goodbye>(**message).reason;
+      end(fail(ENODATA, fmt::format("has ended the connection: {}", reason)).value());
+    } else if (*message) {
+      const auto taken = shared_.take(index_, std::move(**message));
+      if (!taken) end(taken.error(), true);
+    }
+  }
+}
+
+asio::awaitable<void> Link::talk() {
+  auto next_ping = steady_clock::now() + kPingEvery;
+  for (;;) {
+    co_await say_all();
+    if (ended_ || stopped_) break;
+    const auto woken = co_await wake_.wait(next_ping);
+    if (woken == Event::Woken::Cancelled) end(fail(ECANCELED, "stopped").value());
+    if (woken != Event::Woken::Deadline) continue;
+    next_ping = steady_clock::now() + kPingEvery;
+    check_certificate();
+    outbox_.ping();
+  }
+  if (!goodbye_.empty()) {
+    const auto told = co_await connection_->write(line_of(Goodbye{goodbye_}), kGoodbyePatience);
+    (void)told;
+  }
+  connection_->close();
+}
+
+asio::awaitable<void> Link::say_all() {
+  while (!ended_ && !stopped_) {
+    const auto message = outbox_.next(shared_.orders());
+    if (!message) break;
+    writing_ = true;
+    const auto written = co_await connection_->write(line_of(*message), kDeadAfter);
+    writing_ = false;
+    if (!written) end(written.error());
+  }
+}
+
+void Link::end(Error error, bool tell) {
+  if (ended_) return;
+  ended_ = std::move(error);
+  if (tell && !writing_) goodbye_ = ended_->context;
+  // Else at the end of talk(), after the goodbye.
+  if (goodbye_.empty()) connection_->close();
+  wake_.notify();
+}
+
+// The handshake checked it once; a connection may live longer than that.
+void Link::check_certificate() {
+  const auto expiry = connection_->peer_expiry();
+  if (!expiry || shared_.clocks.wall() < *expiry) return;
+  const SysTime at = std::chrono::time_point_cast<milliseconds>(*expiry);
+  end(fail(EPROTO, fmt::format("its certificate has expired at {}: renew it", format_iso8601(at)))
+          .value(),
+      true);
+}
+
+}  // namespace lb::relay
