@@ -123,6 +123,8 @@ std::optional<Address> Locator::in_container(const App& app, const Task& task, P
   for (const std::string& text : task.addresses)
     if (const auto ip = IpAddress::parse(text); ip && !ip->is_unspecified())
       return Address{*ip, port};
+  // An agent that is lost, and a task that ends, may have none any more.
+  if (life_of(task) != Life::Runs) return std::nullopt;
   warnings_.add(
       app.id,
       task.addresses.empty()

@@ -268,7 +268,7 @@ TEST_F(Hosts, ThatCannotBeConnectedToAreLeftOut) {
 
 TEST_F(Hosts, OfTasksWithAddressesOfTheirOwnAreNotLookedUp) {
   read(fmt::format(
-      R"({{"id":"/a",{},"networks":[{{"name":"x"}}],"container":{{"portMappings":[{{"containerPort":80,"servicePort":10000}}]}},"tasks":[{{"id":"t1","host":"node1","state":"TASK_RUNNING","ipAddresses":[{{"ipAddress":"nonsense"}},{{"ipAddress":"fd00::1","protocol":"IPv6"}}]}},{{"id":"t2","host":"node1","state":"TASK_RUNNING","ipAddresses":[]}}]}})",
+      R"({{"id":"/a",{},"networks":[{{"name":"x"}}],"container":{{"portMappings":[{{"containerPort":80,"servicePort":10000}}]}},"tasks":[{{"id":"t1","host":"node1","state":"TASK_RUNNING","ipAddresses":[{{"ipAddress":"nonsense"}},{{"ipAddress":"fd00::1","protocol":"IPv6"}}]}},{{"id":"t2","host":"node1","state":"TASK_RUNNING","ipAddresses":[]}},{{"id":"t3","host":"node1","state":"TASK_UNREACHABLE"}}]}})",
       kOn));
   EXPECT_THAT(only(), ElementsAre("[fd00::1]:80"));
   EXPECT_THAT(outcome_.names, IsEmpty());
