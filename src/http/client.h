@@ -40,13 +40,15 @@ struct HttpRequest {
   std::string username;  // basic authentication when not empty
   std::string password;
   std::size_t max_body = std::size_t{64} << 20;  // of a stream: what may wait unread
+  bool gzip = false;  // may be answered compressed; max_body counts what comes out
   // A connection of its own, which lbd's hooks leave alone: base/direct_socket.h.
   bool direct = false;
 };
 
 struct HttpResponse {
   int status = 0;
-  std::map<std::string, std::string> headers;  // names in lower case; the last of equal names wins
+  // Names in lower case; the last of equal names wins, but cookies are joined by commas.
+  std::map<std::string, std::string> headers;
   std::string body;
 };
 

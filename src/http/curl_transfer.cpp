@@ -42,7 +42,10 @@ std::size_t on_header(char* data, std::size_t, std::size_t size, void* self) noe
     std::string name(line.substr(0, colon));
     std::transform(name.begin(), name.end(), name.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    transfer.response.headers[std::move(name)] = std::string(trim(line.substr(colon + 1)));
+    const bool cookie = name == "set-cookie";
+    std::string& value = transfer.response.headers[std::move(name)];
+    value =
+        (cookie && !value.empty() ? value + ", " : "") + std::string(trim(line.substr(colon + 1)));
     return size;
   }
   long status = 0;
@@ -190,6 +193,7 @@ Result<> prepare_transfer(Transfer& t) {
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &t);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &t);
+  if (t.request.gzip) curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
   set_limits(t);
   set_security(t);
   set_body(t);

@@ -1,0 +1,83 @@
+#include "sources/marathon_stream.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace lb {
+namespace {
+
+using std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+// Marathon sends a heartbeat every 10 s, whatever else it sends.
+constexpr auto kSilence = 30s;
+// A version without a stream stays without one until it is upgraded.
+constexpr auto kWithoutStream = 600s;
+// A stream that lived shorter was no success.
+constexpr auto kStable = 5s;
+constexpr auto kLongestRest = 30'000ms;
+
+}  // namespace
+
+MarathonStream::MarathonStream(marathon::Client& client, const Clocks& clocks, Hooks hooks)
+    : client_(client),
+      clocks_(clocks),
+      hooks_(std::move(hooks)),
+      endpoints_(client.access().endpoints.size(), kLongestRest),
+      random_(std::random_device{}()) {}
+
+asio::awaitable<void> MarathonStream::run() {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  for (;;) {
+    const auto choice = endpoints_.choose(clocks_.steady(), random());
+    auto pause = choice.not_before - clocks_.steady();
+    if (pause <= 0s) {
+      const auto began = clocks_.steady();
+      auto ended = co_await follow(choice.index);
+      if (ended.error().code.value() == ECANCELED) co_return;
+      open_ = false;
+      error_ = ended.error().message();
+      pause = after(ended.error(), choice.index, clocks_.steady() - began);
+      hooks_.closed();
+    }
+    timer.expires_after(pause);
+    const auto [ec] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (ec) co_return;
+  }
+}
+
+steady_clock::duration MarathonStream::after(const Error& error, std::size_t index,
+                                             steady_clock::duration lived) {
+  const auto now = clocks_.steady();
+  if (error.code.value() == ENOTSUP) return kWithoutStream;
+  if (lived >= kStable) endpoints_.succeeded(index);
+  endpoints_.failed(index, now, random());
+  // Another endpoint is asked a moment later, and not by the whole fleet at once.
+  const auto next = endpoints_.choose(now, random()).not_before - now;
+  const auto spread = std::chrono::milliseconds(static_cast<int>(100 * random()));
+  return std::max<steady_clock::duration>(next, spread);
+}
+
+// Ends with an error always.
+asio::awaitable<Result<>> MarathonStream::follow(std::size_t index) {
+  auto feed = co_await client_.events(client_.access().endpoints.at(index));
+  if (!feed) co_return tl::unexpected(std::move(feed.error()));
+  open_ = true;
+  error_.clear();
+  hooks_.opened();
+  for (;;) {
+    auto events = co_await feed->read(steady_clock::now() + kSilence);
+    if (!events && events.error().code.value() == ETIMEDOUT)
+      co_return fail(fmt::format("{}: the event stream was silent for 30 s", feed->from()));
+    if (!events) co_return tl::unexpected(std::move(events.error()));
+    if (!events->empty()) hooks_.events(*std::move(events));
+  }
+}
+
+}  // namespace lb

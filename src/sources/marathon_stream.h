@@ -1,0 +1,51 @@
+// Keeps one event stream of Marathon open, at whatever endpoint has one, and says what comes. Losing it
+// loses nothing: who listens reads everything once it is open again.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "marathon/client.h"
+#include "marathon/endpoints.h"
+#include "sources/clocks.h"
+
+namespace lb {
+
+class MarathonStream {
+ public:
+  struct Hooks {
+    std::function<void()> opened;
+    std::function<void()> closed;  // or could not be opened for the first time
+    std::function<void(std::vector<marathon::SseEvent>)> events;
+  };
+
+  MarathonStream(marathon::Client& client, const Clocks& clocks, Hooks hooks);
+
+  asio::awaitable<void> run();  // until cancelled
+
+  [[nodiscard]] bool is_open() const { return open_; }
+  // Why there is none; "" while it is open.
+  [[nodiscard]] const std::string& error() const { return error_; }
+
+ private:
+  asio::awaitable<Result<>> follow(std::size_t index);
+  // How long to wait before the next attempt.
+  std::chrono::steady_clock::duration after(const Error& error, std::size_t index,
+                                            std::chrono::steady_clock::duration lived);
+  double random() { return std::uniform_real_distribution<double>(0.0, 1.0)(random_); }
+
+  marathon::Client& client_;
+  const Clocks& clocks_;
+  Hooks hooks_;
+  marathon::Endpoints endpoints_;
+  std::minstd_rand random_;
+  bool open_ = false;
+  std::string error_;
+};
+
+}  // namespace lb
