@@ -122,7 +122,7 @@ class HealthMonitor::Impl : public std::enable_shared_from_this<Impl> {
   std::minstd_rand random_{std::random_device{}()};
   const std::size_t most_in_flight_ = most_in_flight();
   std::size_t in_flight_ = 0;
-  std::deque<TargetPtr> due_;  // whose time has come, while too many are in flight
+  std::deque<TargetPtr> due_;                 // whose time has come, while too many are in flight
   std::vector<ServicePtr> last_;              // what watch() was called with
   std::map<ServiceKey, ServicePtr> watched_;  // of those, the ones with a check
   std::map<ProbeKey, TargetPtr> targets_;
@@ -212,12 +212,12 @@ void HealthMonitor::Impl::tell() {
 
 void HealthMonitor::Impl::wait(const TargetPtr& target, steady_clock::duration time) {
   target->timer.expires_after(time);
-  target->timer.async_wait([self = weak_from_this(), weak = std::weak_ptr(target)](
-                               const boost::system::error_code& ec) {
-    const auto impl = self.lock();
-    const auto due = weak.lock();
-    if (!ec && impl && due) impl->begin(due);
-  });
+  target->timer.async_wait(
+      [self = weak_from_this(), weak = std::weak_ptr(target)](const boost::system::error_code& ec) {
+        const auto impl = self.lock();
+        const auto due = weak.lock();
+        if (!ec && impl && due) impl->begin(due);
+      });
 }
 
 void HealthMonitor::Impl::begin(const TargetPtr& target) {

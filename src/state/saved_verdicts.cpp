@@ -62,8 +62,7 @@ bool SavedVerdicts::set(const HealthVerdicts& verdicts) {
   HealthVerdicts down;
   for (const auto& [key, verdict] : verdicts)
     if (!verdict.up) down.emplace_hint(down.end(), key, verdict);
-  const bool differs =
-      !std::equal(down.begin(), down.end(), down_.begin(), down_.end(), same);
+  const bool differs = !std::equal(down.begin(), down.end(), down_.begin(), down_.end(), same);
   down_ = std::move(down);
   dirty_ = dirty_ || differs;
   return differs;

@@ -188,6 +188,34 @@ TEST_F(EngineTest, ReloadWithoutASourceDrainsWhatItHad) {
   EXPECT_THAT(dataplane_.service(web_)->addresses, IsEmpty());
 }
 
+TEST_F(EngineTest, BackendFoundDownIsOutAlsoAfterARestart) {
+  auto web = std::make_shared<Service>(
+      *offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")}));
+  web->check = HealthCheck();
+  start();
+  EXPECT_TRUE(engine_->checked().empty());
+  deliver({web, offered("127.0.0.1:81", {listed("10.0.0.1:80")})});
+  ASSERT_EQ(engine_->checked().size(), 1U);
+  EXPECT_EQ(engine_->checked()[0], web);
+  engine_->set_health({{{web->key, addr("10.0.0.1:80")}, {false, wall_, "connect: refused"}},
+                       {{web->key, addr("10.0.0.2:80")}, {true, wall_, ""}}});
+  run();
+  const auto one_is_out = ElementsAre(ProgrammedBackend{addr("10.0.0.1:80"), 0},
+                                      ProgrammedBackend{addr("10.0.0.2:80"), 1});
+  EXPECT_THAT(programmed("127.0.0.1:80"), one_is_out);
+  dataplane_.calls.clear();
+  engine_->set_health(engine_->down());
+  run();
+  start();
+  EXPECT_THAT(programmed("127.0.0.1:80"), one_is_out);
+  EXPECT_TRUE(dataplane_.calls.empty()) << "nothing is new";
+  EXPECT_EQ(engine_->down().size(), 1U);
+  engine_->set_health({});
+  run();
+  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{addr("10.0.0.1:80"), 1},
+                                                      ProgrammedBackend{addr("10.0.0.2:80"), 1}));
+}
+
 TEST_F(EngineTest, BrokenSavedFilesDoNotKeepItFromStarting) {
   folder_.write("drains.json", "junk");
   folder_.write("departures.json", "{}");

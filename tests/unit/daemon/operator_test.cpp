@@ -13,6 +13,7 @@ namespace lb {
 namespace {
 
 using test::run_awaitable;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -128,6 +129,29 @@ TEST_F(OperatorTest, TerminatingDrainDestroysAtItsOwnDeadline) {
   EXPECT_EQ(control.drain_progress({"10.0.0.2:9000", ""})->front().connections, 0U);
 }
 
+TEST_F(OperatorTest, TerminatingDrainTakesTheTimeoutOfTheServicesThatAgree) {
+  const auto service = [](std::string_view at, milliseconds timeout) {
+    auto out = std::make_shared<Service>(*offered(at, {listed("10.0.0.2:9000")}, at));
+    if (timeout.count() > 0) out->drain_timeout = timeout;
+    return out;
+  };
+  const auto drained_until = [&] {
+    DrainRequest r = request("10.0.0.2:9000");
+    r.terminate = true;
+    Operator control = make();
+    EXPECT_TRUE(run_awaitable(control.drain(r)));
+    return *engine_->drains().all().at(0).terminate_at - wall_;
+  };
+  deliver({service("127.0.0.1:80", milliseconds(0)), service("127.0.0.1:81", milliseconds(0))});
+  EXPECT_EQ(drained_until(), settings_.drain_timeout);
+  deliver({service("127.0.0.1:80", milliseconds(7)), service("127.0.0.1:81", milliseconds(7))});
+  EXPECT_EQ(drained_until(), milliseconds(7));
+  deliver({service("127.0.0.1:80", milliseconds(7)), service("127.0.0.1:81", milliseconds(8))});
+  EXPECT_EQ(drained_until(), settings_.drain_timeout);
+  deliver({service("127.0.0.1:80", milliseconds(7)), service("127.0.0.1:81", milliseconds(0))});
+  EXPECT_EQ(drained_until(), settings_.drain_timeout);
+}
+
 TEST_F(OperatorTest, UndrainBringsItBack) {
   Operator control = make();
   ASSERT_TRUE(run_awaitable(control.drain(request("10.0.0.2:9000"))));
@@ -178,6 +202,22 @@ TEST_F(OperatorTest, ExplainNamesTheCandidates) {
   EXPECT_TRUE(e->backends[1].candidate);
   EXPECT_EQ(e->backends[1].listening, true);
   EXPECT_THAT(e->alias, IsEmpty());
+}
+
+TEST_F(OperatorTest, ExplainTellsWhatTheProbeMet) {
+  auto web = std::make_shared<Service>(
+      *offered("127.0.0.1:80", {listed("127.0.0.1:9000"), listed("10.0.0.2:9000")}));
+  web->check = HealthCheck();
+  deliver({web});
+  engine_->set_health({{{web_, two_}, {false, wall_, "connect: No route to host"}}});
+  run();
+  const auto explained = make().explain(web_);
+  ASSERT_TRUE(explained);
+  ASSERT_EQ(explained->backends.size(), 2U);
+  EXPECT_FALSE(explained->backends[0].candidate);
+  EXPECT_THAT(explained->backends[0].why, AllOf(HasSubstr("weight 0: down (probe-failed) since "),
+                                                HasSubstr(": connect: No route to host")));
+  EXPECT_THAT(explained->backends[1].why, "active: weight 100 of 100");
 }
 
 TEST_F(OperatorTest, ExplainLeavesOutALocalBackendThatDoesNotListen) {

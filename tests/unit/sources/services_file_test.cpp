@@ -46,6 +46,31 @@ backends = [ { address = "[fd00::1]:53", weight = 0 } ]
   EXPECT_EQ(dns.backends[0].reason, Reason::Weight);
 }
 
+TEST(ServicesFile, ReadsHealthChecksAndDrainTimeouts) {
+  const auto services = parse_services_file(
+      one("backends = []\ndrain_timeout = \"5m\"\n"
+          "health = { type = \"http\", path = \"/ok?deep=1\", port = 8000, interval = \"500ms\", "
+          "timeout = \"1s\", rise = 1, fall = 100 }\n"
+          "[[service]]\nlisten = \"127.0.0.1:81\"\nbackends = []\nhealth = {}\n"
+          "[[service]]\nlisten = \"127.0.0.1:82\"\nbackends = []\ndrain_timeout = \"0s\"\n"),
+      "f");
+  ASSERT_TRUE(services) << services.error().message();
+  HealthCheck check;
+  check.type = HealthCheck::Type::Http;
+  check.path = "/ok?deep=1";
+  check.port = 8000;
+  check.interval = std::chrono::milliseconds(500);
+  check.timeout = std::chrono::seconds(1);
+  check.rise = 1;
+  check.fall = 100;
+  EXPECT_EQ(services->at(0).check, check);
+  EXPECT_EQ(services->at(0).drain_timeout, std::chrono::minutes(5));
+  EXPECT_EQ(services->at(1).check, HealthCheck()) << "all has defaults";
+  EXPECT_EQ(services->at(1).drain_timeout, std::nullopt);
+  EXPECT_EQ(services->at(2).check, std::nullopt);
+  EXPECT_EQ(services->at(2).drain_timeout, std::chrono::seconds(0));
+}
+
 TEST(ServicesFile, MayBeWithoutServices) {
   EXPECT_TRUE(parse_services_file("# none today\n", "f").value().empty());
   EXPECT_TRUE(parse_services_file("service = []\n", "f").value().empty());
@@ -68,6 +93,9 @@ TEST_P(BadServicesFile, IsRefusedWithLineColumnKeyAndHint) {
   EXPECT_NE(text.find(GetParam().hint), std::string::npos) << text;
 }
 
+std::string health(const std::string& fields) {
+  return one("backends = []\nhealth = { " + fields + " }\n");
+}
 std::string backend(const std::string& fields) { return one("backends = [ { " + fields + " } ]"); }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -132,6 +160,42 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"backend_twice",
                 one("backends = [ { address = \"10.0.0.1:1\" }, { address = \"10.0.0.1:1\" } ]"),
                 "3:42: service.backends.address:", "twice"},
+        BadCase{"health_text", one("backends = []\nhealth = \"tcp\"\n"),
+                "4:10: service.health: must be a table", "{ type ="},
+        BadCase{"health_of_udp",
+                "[[service]]\nlisten = \"udp://127.0.0.1:53\"\nbackends = []\nhealth = {}\n",
+                "4:10: service.health: only TCP services", ""},
+        BadCase{"health_unknown_key", health("typ = \"tcp\""),
+                "4:12: service.health.typ: unknown key", "interval"},
+        BadCase{"health_type", health("type = \"icmp\""), "4:19: service.health.type:", "http"},
+        BadCase{"health_path_of_tcp", health("path = \"/\""),
+                "4:19: service.health.path: needs type = \"http\"", ""},
+        BadCase{"health_path_relative", health("type = \"http\", path = \"ok\""),
+                "4:34: service.health.path: 'ok' must start with /", ""},
+        BadCase{"health_path_blank", health("type = \"http\", path = \"/a b\""),
+                "4:34: service.health.path:", "blanks"},
+        BadCase{"health_port", health("port = 65536"),
+                "4:19: service.health.port: 65536 is not between 0 and 65535", ""},
+        BadCase{"health_interval_short", health("interval = \"99ms\""),
+                "4:23: service.health.interval: '99ms' is not between 100ms and 1h", ""},
+        BadCase{"health_interval_long", health("interval = \"61m\""),
+                "4:23: service.health.interval:", "1h"},
+        BadCase{"health_interval_number", health("interval = 2"),
+                "4:23: service.health.interval:", "string in quotes"},
+        BadCase{"health_interval_unit", health("interval = \"2\""),
+                "4:23: service.health.interval:", "2"},
+        BadCase{"health_timeout_long", health("timeout = \"61s\""),
+                "4:22: service.health.timeout: '61s' is not between 10ms and 1m", ""},
+        BadCase{"health_rise", health("rise = 0"),
+                "4:19: service.health.rise: 0 is not between 1 and 100", ""},
+        BadCase{"health_fall", health("fall = 101"),
+                "4:19: service.health.fall: 101 is not between 1 and 100", ""},
+        BadCase{"drain_timeout_number", one("backends = []\ndrain_timeout = 60\n"),
+                "4:17: service.drain_timeout:", "string in quotes"},
+        BadCase{"drain_timeout_unit", one("backends = []\ndrain_timeout = \"60\"\n"),
+                "4:17: service.drain_timeout:", "60"},
+        BadCase{"drain_timeout_long", one("backends = []\ndrain_timeout = \"366d\"\n"),
+                "4:17: service.drain_timeout:", "365d"},
         BadCase{"service_twice", one("backends = []\n") + one("backends = []\n"),
                 "5:10: service.listen: tcp://127.0.0.1:80 is already defined in line 2", "remove"}),
     [](const auto& test) { return test.param.name; });

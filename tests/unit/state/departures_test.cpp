@@ -119,6 +119,32 @@ TEST_F(DeparturesTest, LingersFromItsDeadlineOn) {
   EXPECT_EQ(departures_.next_deadline(at(80)), std::nullopt);
 }
 
+// The same service, with a drain timeout of its own.
+ServicePtr patient(const ServicePtr& service, std::chrono::milliseconds timeout) {
+  auto out = std::make_shared<Service>(*service);
+  out->drain_timeout = timeout;
+  return out;
+}
+
+TEST_F(DeparturesTest, ServicesOwnTimeoutGoesBeforeEveryones) {
+  const ServicePtr other = offered("127.0.0.1:81", {listed("10.0.0.1:80")});
+  departures_.update(view_of({patient(both_, 300s), other}), at(0));
+  departures_.update(view_of({patient(one_, 300s)}), at(10));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(310));
+  EXPECT_EQ(departures_.find(other->key, kOne)->deadline, at(70));
+  departures_.clamp(at(10));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(310));
+  departures_.clamp(at(-1000));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(-700));
+  EXPECT_EQ(departures_.find(other->key, kOne)->deadline, at(-940));
+}
+
+TEST_F(DeparturesTest, WhatOnlyTheKernelKnowsHasTheTimeoutOfItsService) {
+  departures_.update(view_of({patient(one_, 5s)}), at(0));
+  departures_.adopt(kKey, kTwo, at(5));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(10));
+}
+
 TEST_F(DeparturesTest, TerminationIsToldOnce) {
   departures_.update(view_of({both_}), at(0));
   departures_.update(view_of({one_}), at(10));
@@ -193,6 +219,16 @@ TEST_F(SavedDepartures, ClockThatWasSetBackMakesNobodyWaitLonger) {
 TEST_F(SavedDepartures, ShorterTimeoutHoldsForThemToo) {
   departures_ = Departures::open(path_, 5s, at(11)).value();
   EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(16));
+}
+
+TEST_F(SavedDepartures, KeepTheTimeoutOfTheirService) {
+  Departures before(60s, path_);
+  before.update(view_of({patient(both_, 300s)}), at(0));
+  before.update(view_of({patient(one_, 300s)}), at(10));
+  ASSERT_TRUE(save(before));
+  departures_ = Departures::open(path_, 60s, at(20)).value();
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(310));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->timeout, 300s);
 }
 
 TEST_F(SavedDepartures, AreWrittenOnlyWhenTheyChanged) {

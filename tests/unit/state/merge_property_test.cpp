@@ -25,6 +25,7 @@ class World {
       if (below(3) == 0) snapshots_[i] = reading(snapshots_[i].value_or(Snapshot{}));
     if (below(6) == 0) toggle_drain();
     if (below(8) == 0) toggle_conflict();
+    if (below(3) == 0) change_verdict();
     if (below(20) == 0) scope_all_ = !scope_all_;
     if (below(20) == 0) ports_ = PortRanges::parse(below(2) == 0 ? "1-3" : "1-65535").value();
     std::vector<SourceInput> sources{{"a", nullptr, ports_, false}, {"b", nullptr, {}, false}};
@@ -44,6 +45,7 @@ class World {
                   .drains = &drains_,
                   .departures = &departures_,
                   .conflicts = &conflicts_,
+                  .health = &health_,
                   .scope_all = scope_all_,
                   .previous = previous,
                   .now = now_});
@@ -69,9 +71,16 @@ class World {
       else if (old != before.services.end() && dice == 5)
         services.push_back(std::make_shared<const Service>(**old));
       else if (dice < 9)
-        services.push_back(offered(at, backends(), "s" + std::to_string(port)));
+        services.push_back(checked(offered(at, backends(), "s" + std::to_string(port))));
     }
     return snapshot(std::move(services));
+  }
+
+  ServicePtr checked(ServicePtr service) {
+    if (below(2) == 0) return service;
+    auto out = std::make_shared<Service>(*service);
+    out->check = HealthCheck();
+    return out;
   }
 
   std::vector<Backend> backends() {
@@ -108,6 +117,15 @@ class World {
     const ServiceKey key = ServiceKey::parse("127.0.0.1:" + std::to_string(1 + below(6))).value();
     if (conflicts_.erase(key) == 0) conflicts_[key] = "somebody listens there";
   }
+  // Of services that are there or not, with a check or without.
+  void change_verdict() {
+    const ServiceKey key = ServiceKey::parse("127.0.0.1:" + std::to_string(1 + below(7))).value();
+    const auto backend = Address::parse("10.0.0.1:" + std::to_string(1 + below(4))).value();
+    if (below(3) == 0)
+      health_.erase({key, backend});
+    else
+      health_[{key, backend}] = {below(3) == 0, now_, "an error"};
+  }
   void finish_some() {
     std::vector<Departures::Key> all;
     for (const auto& [key, departure] : departures_.all()) all.push_back(key);
@@ -123,6 +141,7 @@ class World {
   Drains drains_;
   Departures departures_{60s};
   std::map<ServiceKey, std::string> conflicts_;
+  HealthVerdicts health_;
   bool scope_all_ = false;
   MergeResult result_, previous_;
 };

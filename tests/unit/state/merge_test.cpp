@@ -34,6 +34,7 @@ class Merge : public testing::Test {
                               .drains = &drains_,
                               .departures = &departures_,
                               .conflicts = &conflicts_,
+                              .health = &health_,
                               .scope_all = scope_all_,
                               .previous = first_ ? nullptr : &result_,
                               .now = now});
@@ -60,9 +61,19 @@ class Merge : public testing::Test {
   Drains drains_;
   Departures departures_{60s};
   std::map<ServiceKey, std::string> conflicts_;
+  HealthVerdicts health_;
   bool scope_all_ = false;
   MergeResult result_;
   bool first_ = true;
+
+  static ServicePtr with_check(const ServicePtr& service) {
+    auto out = std::make_shared<Service>(*service);
+    out->check = HealthCheck();
+    return out;
+  }
+  void find_down(std::string_view backend, SysTime since) {
+    health_[{kWeb, Address::parse(backend).value()}] = {false, since, "connect: refused"};
+  }
 
   const ServicePtr two_ =
       offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80", 7)});
@@ -106,6 +117,87 @@ TEST_F(Merge, DrainGoesBeforeWhateverTheSourceSays) {
               ElementsAre("10.0.0.1:80 draining/operator 0", "10.0.0.2:80 draining/operator 0"));
   EXPECT_EQ(web().condition, Condition::NoBackends) << "drained ones are no last resort";
   EXPECT_EQ(web().backends[0].since, at(5)) << "after a restart the drain knows since when";
+}
+
+TEST_F(Merge, BackendThatIsDownByItsHealthCheckIsOutUntilItRises) {
+  const ServicePtr service = with_check(two_);
+  turn({service}, at(10));
+  find_down("10.0.0.1:80", at(15));
+  again(at(20));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 down/probe-failed 0", "10.0.0.2:80 active 7"));
+  EXPECT_EQ(web().condition, Condition::Ok);
+  EXPECT_EQ(web().backends[0].since, at(15)) << "the verdict knows since when";
+  again(at(30));
+  EXPECT_EQ(web().backends[0].since, at(15));
+  health_.begin()->second = {true, at(35), ""};
+  again(at(40));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 active 7"));
+}
+
+TEST_F(Merge, AllDownByTheirHealthChecksFailsOpen) {
+  find_down("10.0.0.1:80", at(5));
+  find_down("10.0.0.2:80", at(5));
+  turn({with_check(two_)}, at(10));
+  EXPECT_EQ(web().condition, Condition::FailOpen);
+  EXPECT_THAT(rows(),
+              ElementsAre("10.0.0.1:80 down/probe-failed 100", "10.0.0.2:80 down/probe-failed 7"));
+  EXPECT_EQ(web().backends[0].since, at(5)) << "as after a restart";
+}
+
+TEST_F(Merge, UnknownBackendMayBeFoundDown) {
+  find_down("10.0.0.1:80", at(5));
+  turn({with_check(offered("127.0.0.1:80",
+                           {listed("10.0.0.1:80", BackendState::Unknown, Reason::NotVerified),
+                            listed("10.0.0.2:80")}))},
+       at(10));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 down/probe-failed 0", "10.0.0.2:80 active 100"));
+}
+
+TEST_F(Merge, DrainsWeightsAndTheSourcesBadVerdictsGoBeforeHealthChecks) {
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(5))));
+  for (const auto* backend : {"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"})
+    find_down(backend, at(5));
+  turn({with_check(offered("127.0.0.1:80",
+                           {listed("10.0.0.1:80"), listed("10.0.0.2:80", 0),
+                            listed("10.0.0.3:80", BackendState::Exited, Reason::ConnectFailed),
+                            listed("10.0.0.4:80", BackendState::Draining, Reason::Source)}))},
+       at(10));
+  EXPECT_THAT(
+      rows(),
+      ElementsAre("10.0.0.1:80 draining/operator 0", "10.0.0.2:80 draining/weight 0",
+                  "10.0.0.3:80 exited/connect-failed 0", "10.0.0.4:80 draining/source 100"));
+}
+
+TEST_F(Merge, VerdictOfACheckThatWasRemovedCountsNoMore) {
+  find_down("10.0.0.1:80", at(5));
+  turn({with_check(two_)}, at(10));
+  turn({two_}, at(20));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 active 7"));
+}
+
+TEST_F(Merge, VerdictsChangeOnlyTheServicesTheyAreAbout) {
+  auto other = std::make_shared<Service>(*offered("127.0.0.1:81", {listed("10.0.0.1:80")}));
+  other->check = HealthCheck();
+  turn({with_check(two_), other}, at(10));
+  const DesiredState before = result_.state;
+  find_down("10.0.0.1:80", at(15));
+  again(at(20));
+  EXPECT_NE(result_.state.at(kWeb), before.at(kWeb));
+  EXPECT_EQ(result_.state.at(other->key), before.at(other->key));
+  const DesiredState down = result_.state;
+  again(at(30));
+  EXPECT_EQ(result_.state.at(kWeb), down.at(kWeb)) << "nothing new";
+}
+
+TEST_F(Merge, MemoTellsWhichServicesAreToBeChecked) {
+  ports_ = PortRanges::parse("80-81").value();
+  auto refused = std::make_shared<Service>(*offered("127.0.0.1:82", {}));
+  refused->check = HealthCheck();
+  turn({with_check(two_), offered("127.0.0.1:81", {}), refused}, at(10));
+  ASSERT_EQ(result_.memo.size(), 3U);
+  EXPECT_TRUE(result_.memo[0].checked);
+  EXPECT_FALSE(result_.memo[1].checked);
+  EXPECT_FALSE(result_.memo[2].checked) << "its port is refused";
 }
 
 TEST_F(Merge, SinceIsKeptUntilStateOrReasonChanges) {
