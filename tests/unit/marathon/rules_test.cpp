@@ -80,6 +80,19 @@ TEST_F(Health, IsTakenFromTheLastServicesOfAnEarlierRun) {
   EXPECT_THAT(only(), ElementsAre("10.0.0.1:31001", "10.0.0.2:31002=down/not-verified"));
 }
 
+TEST_F(Health, OfATaskIsNotThatOfAnotherAppsTaskWithTheSameId) {
+  const std::string both =
+      R"({"id":"/b","labels":{"marathoner_haproxy_enabled":"1"},"ports":[2],"tasks":[)" + task(1) +
+      "]}," + checked(task(1));
+  for (int i = 0; i < 2; ++i) {
+    read(both);
+    EXPECT_THAT(table(outcome_),
+                ElementsAre(Pair("tcp://127.0.0.1:10000 a",
+                                 ElementsAre("10.0.0.1:31001=down/not-verified")),
+                            Pair("tcp://127.0.0.1:2 b", ElementsAre("10.0.0.1:31001"))));
+  }
+}
+
 TEST_F(Health, ThatWasNeverKnownIsGoodOnlyForMarathoner) {
   read(checked(task(1)));
   EXPECT_THAT(only(), ElementsAre("10.0.0.1:31001=down/not-verified"));
