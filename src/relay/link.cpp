@@ -21,7 +21,9 @@ constexpr milliseconds kDialPatience = 4s;
 constexpr milliseconds kHelloPatience = 5s;
 constexpr milliseconds kGoodbyePatience = 1s;
 
-Line line_of(const Message& message) { return std::make_shared<const std::string>(encode(message)); }
+Line line_of(const Message& message) {
+  return std::make_shared<const std::string>(encode(message));
+}
 
 Result<UpdaterHello> check_hello(const std::optional<Message>& message) {
   if (message) {
@@ -29,9 +31,10 @@ Result<UpdaterHello> check_hello(const std::optional<Message>& message) {
       return fail(EPROTO, fmt::format("refuses this listener: {}", bye->reason));
     if (const auto* hello = std::get_if<UpdaterHello>(&*message)) {
       if (hello->protocol == kProtocol) return *hello;
-      return fail(EPROTO, fmt::format("speaks version {} of the push protocol, and this lbd version "
-                                      "{}: run the same release of lbd on both",
-                                      hello->protocol, kProtocol));
+      return fail(EPROTO,
+                  fmt::format("speaks version {} of the push protocol, and this lbd version "
+                              "{}: run the same release of lbd on both",
+                              hello->protocol, kProtocol));
     }
     if (std::holds_alternative<ListenerHello>(*message))
       return fail(EPROTO, "is a listener itself: name an updater");
@@ -107,7 +110,8 @@ asio::awaitable<Result<>> Link::session() {
 asio::awaitable<Result<UpdaterHello>> Link::greet() {
   const ListenerHello mine = shared_.hello();
   outbox_.restart(mine.orders);
-  const auto written = co_await connection_->write(line_of(mine), kDeadAfter);
+  const Line greeting = line_of(mine);
+  const auto written = co_await connection_->write(greeting, kDeadAfter);
   if (!written) co_return tl::unexpected(written.error());
   const auto line = co_await connection_->read_line(kLineLimit, kHelloPatience);
   if (!line) co_return tl::unexpected(line.error());
@@ -115,7 +119,8 @@ asio::awaitable<Result<UpdaterHello>> Link::greet() {
   if (!message) co_return tl::unexpected(message.error());
   auto hello = check_hello(*message);
   if (!hello) {
-    const auto told = co_await connection_->write(line_of(Goodbye{hello.error().context}), 1s);
+    const Line bye = line_of(Goodbye{hello.error().context});
+    const auto told = co_await connection_->write(bye, kGoodbyePatience);
     (void)told;
   }
   co_return hello;
@@ -155,7 +160,8 @@ asio::awaitable<void> Link::talk() {
     outbox_.ping();
   }
   if (!goodbye_.empty()) {
-    const auto told = co_await connection_->write(line_of(Goodbye{goodbye_}), kGoodbyePatience);
+    const Line bye = line_of(Goodbye{goodbye_});
+    const auto told = co_await connection_->write(bye, kGoodbyePatience);
     (void)told;
   }
   connection_->close();
@@ -165,8 +171,9 @@ asio::awaitable<void> Link::say_all() {
   while (!ended_ && !stopped_) {
     const auto message = outbox_.next(shared_.orders());
     if (!message) break;
+    const Line line = line_of(*message);
     writing_ = true;
-    const auto written = co_await connection_->write(line_of(*message), kDeadAfter);
+    const auto written = co_await connection_->write(line, kDeadAfter);
     writing_ = false;
     if (!written) end(written.error());
   }
@@ -186,7 +193,8 @@ void Link::check_certificate() {
   const auto expiry = connection_->peer_expiry();
   if (!expiry || shared_.clocks.wall() < *expiry) return;
   const SysTime at = std::chrono::time_point_cast<milliseconds>(*expiry);
-  end(fail(EPROTO, fmt::format("its certificate has expired at {}: renew it", format_iso8601(at)))
+  end(fail(EPROTO,
+           fmt::format("the updater's certificate has expired at {}: renew it", format_iso8601(at)))
           .value(),
       true);
 }

@@ -40,7 +40,9 @@ class Link {
 
   Link(const Shared& shared, std::size_t index, HostPort updater);
 
-  asio::awaitable<void> run();  // until stop() or cancelled
+  // Until stop(), and then until what is under way has ended: a dial takes some seconds. After stop()
+  // nothing of Shared's functions is called any more.
+  asio::awaitable<void> run();
   void stop();
 
   // What to say; say() has it said.

@@ -8,10 +8,6 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/error.hpp>
 
 #include "base/event.h"
 #include "base/spawn.h"
@@ -31,16 +27,6 @@ using namespace std::chrono_literals;
 
 // An updater that was started with this host may still wait for its own sources.
 constexpr auto kStatePatience = 5s;
-
-bool is_cancellation(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const boost::system::system_error& e) {
-    return e.code() == asio::error::operation_aborted;
-  } catch (...) {
-    return false;
-  }
-}
 
 }  // namespace
 
@@ -90,7 +76,6 @@ class RelaySource::Impl : public std::enable_shared_from_this<RelaySource::Impl>
   std::minstd_rand random_;
   Link::Shared shared_;
   std::vector<std::unique_ptr<Link>> links_;  // in the order of the configuration
-  std::vector<std::unique_ptr<asio::cancellation_signal>> cancel_;
   bool started_ = false;
   std::optional<steady_clock::time_point> next_turn_;
   steady_clock::time_point unfed_since_;
@@ -124,18 +109,19 @@ RelaySource::Impl::Impl(asio::io_context& io, RelaySourceConfig config,
               .publish = config_.publish,
               .clocks = clocks_,
               .hello = [this] { return hello(); },
-              .orders = [this]() -> const auto& { return orders_->all(); },
-              .up = [this](std::size_t i, const relay::UpdaterHello& hello) { link_up(i, hello); },
-              .take = [this](std::size_t i,
-                             relay::Message message) { return take(i, std::move(message)); },
-              .down = [this](std::size_t i) { link_down(i); }},
-      unfed_since_(clocks_.steady()),
-      plain_text_(config_.tls.used() ? std::vector<std::string>() : relay::plain_text(config_.updaters)) {
+              .orders = [this]() -> const auto& {return orders_->all();
+}  // namespace lb
+, .up = [this](std::size_t i, const relay::UpdaterHello& hello) { link_up(i, hello); },
+  .take = [this](std::size_t i, relay::Message message) { return take(i, std::move(message)); },
+  .down = [this](std::size_t i) { link_down(i); }
+}
+, unfed_since_(clocks_.steady()),
+    plain_text_(config_.tls.used() ? std::vector<std::string>()
+                                   : relay::plain_text(config_.updaters)) {
   auto revision = relay::parse_revision(saved ? saved->revision : "");
   if (revision) intake_.restore(*std::move(revision));
   for (std::size_t i = 0; i < config_.updaters.size(); ++i) {
     links_.push_back(std::make_unique<Link>(shared_, i, config_.updaters[i]));
-    cancel_.push_back(std::make_unique<asio::cancellation_signal>());
   }
 }
 
@@ -143,18 +129,14 @@ void RelaySource::Impl::start() {
   started_ = true;
   const auto self = shared_from_this();
   for (std::size_t i = 0; i < links_.size(); ++i)
-    asio::co_spawn(
-        io_, [self, i] { return self->links_[i]->run(); },
-        asio::bind_cancellation_slot(
-            cancel_[i]->slot(), [self](const std::exception_ptr& error) {
-              if (error && !is_cancellation(error)) root_ended(self->io_, "relay", error);
-            }));
+    spawn(io_, "relay", [self, i] { return self->links_[i]->run(); });
 }
 
+// Not by asio's cancellation: co_spawn() posts it, and a coroutine that ends by itself before it arrives
+// takes with it what it arrives at.
 void RelaySource::Impl::stop() {
   on_orders_ = nullptr;
   for (const auto& link : links_) link->stop();
-  for (const auto& cancel : cancel_) cancel->emit(asio::cancellation_type::terminal);
   orders_ = nullptr;
 }
 
@@ -326,8 +308,9 @@ SourceStatus RelaySource::Impl::status() const {
   const auto [kind, text] = outage();
   out.error = text;
   out.unreachable = kind == Outage::Away;
-  out.position = fmt::format("{} of {}", feeder ? relay::to_string(config_.updaters[*feeder]) : "none",
-                             config_.updaters.size());
+  out.position =
+      fmt::format("{} of {}", feeder ? relay::to_string(config_.updaters[*feeder]) : "none",
+                  config_.updaters.size());
   out.read_at = intake_.choice().read_at();
   return out;
 }
@@ -364,8 +347,8 @@ void RelaySource::Impl::set_order_report(std::vector<relay::OrderReport::Item> i
 
 RelaySource::RelaySource(asio::io_context& io, RelaySourceConfig config,
                          std::optional<Snapshot> saved, FleetOrders& orders,
-                         std::function<void()> orders_changed, std::string node, std::string version,
-                         Clocks clocks)
+                         std::function<void()> orders_changed, std::string node,
+                         std::string version, Clocks clocks)
     : impl_(std::make_shared<Impl>(io, std::move(config), std::move(saved), orders,
                                    std::move(orders_changed), std::move(node), std::move(version),
                                    std::move(clocks))) {}
