@@ -1,6 +1,9 @@
 // One look at one backend: a connect, or a request. What the answers mean over time is the dampener's.
 #pragma once
 
+#include <cstddef>
+#include <deque>
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
@@ -14,7 +17,7 @@ namespace asio = boost::asio;
 
 class Prober {
  public:
-  explicit Prober(asio::io_context& io) : io_(io), http_(io) {}
+  explicit Prober(asio::io_context& io);
 
   // Each time by a connection of its own, which lbd's hooks leave alone (base/direct_socket.h) and
   // which no count shows. An error is one sentence: "connect: Connection refused". The probe goes to
@@ -26,7 +29,8 @@ class Prober {
   asio::awaitable<Result<>> probe_http(Address address, HealthCheck check);
 
   asio::io_context& io_;
-  HttpClient http_;
+  std::deque<HttpClient> http_;  // used in turn
+  std::size_t next_ = 0;
 };
 
 // A probe that failed for want of something on this host says nothing of the backend.
