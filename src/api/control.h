@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "model/desired.h"
+#include "relay/listener_view.h"
 
 namespace lb {
 
@@ -90,6 +91,7 @@ struct DrainOrder {
   std::string service;  // empty: in every service
   SysTime since;
   std::optional<SysTime> terminate_at;
+  bool fleet = false;  // given at an updater, for all listeners
 };
 
 struct Status {
@@ -213,6 +215,14 @@ class Control {
   // How far it is: what the orders matching `what` still cover. Empty when all of it is gone, or
   // when there is no such order; never ENOENT, so that a waiting lbctl sees the end.
   [[nodiscard]] virtual Result<std::vector<DrainedBackend>> drain_progress(DrainTarget what) = 0;
+
+  // --- of an updater; ENOTSUP where no listeners are served
+  [[nodiscard]] virtual Result<std::vector<relay::ListenerView>> listeners() = 0;
+  // The order is saved and on its way; drain_fleet's answer may come before anybody has it. ENOENT as
+  // with drain(). Repeating it succeeds.
+  [[nodiscard]] virtual Result<relay::FleetProgress> drain_fleet(DrainTarget what) = 0;
+  [[nodiscard]] virtual Result<relay::FleetProgress> undrain_fleet(DrainTarget what) = 0;
+  [[nodiscard]] virtual Result<relay::FleetProgress> fleet_progress(DrainTarget what) = 0;
 
   // Believes the absences that the wipe guard holds for this source. ENOENT: no such source.
   virtual asio::awaitable<Result<Accepted>> accept(std::string source) = 0;

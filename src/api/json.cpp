@@ -99,7 +99,8 @@ Json to_value(const DrainOrder& order) {
   return {{"target", order.target},
           {"service", order.service},
           {"since", format_iso8601(order.since)},
-          {"terminate_at", time_or_null(order.terminate_at)}};
+          {"terminate_at", time_or_null(order.terminate_at)},
+          {"fleet", order.fleet}};
 }
 
 Json to_value(const LostClaim& claim) {
@@ -210,6 +211,52 @@ Json drained_json(std::span<const DrainedBackend> backends) {
                     {"connections", backend.connections}});
   }
   return {{"connections", total}, {"backends", std::move(list)}};
+}
+
+Json listeners_json(std::span<const relay::ListenerView> listeners) {
+  Json list = Json::array();
+  for (const relay::ListenerView& l : listeners) {
+    Json counts = Json::array();
+    std::uint64_t total = 0;
+    for (const relay::Counts::Item& c : l.counts) {
+      total += c.connections;
+      counts.push_back({{"service", c.service.to_string()},
+                        {"address", c.backend.ip.to_string()},
+                        {"port", c.backend.port},
+                        {"connections", c.connections}});
+    }
+    list.push_back({{"node", l.node},
+                    {"address", l.address},
+                    {"version", l.version},
+                    {"connected", l.connected},
+                    {"tls", l.tls},
+                    {"takes_state", l.takes_state},
+                    {"since", format_iso8601(l.since)},
+                    {"applied_epoch", l.applied ? Json(l.applied->epoch) : Json(nullptr)},
+                    {"applied_sequence", l.applied ? Json(l.applied->sequence) : Json(nullptr)},
+                    {"behind", l.behind},
+                    {"lag_seconds", l.lag ? Json(seconds(*l.lag)) : Json(nullptr)},
+                    {"connections", total},
+                    {"backends", std::move(counts)}});
+  }
+  return {{"listeners", std::move(list)}};
+}
+
+Json fleet_json(const relay::FleetProgress& progress) {
+  Json list = Json::array();
+  for (const relay::FleetProgress::Listener& l : progress.listeners)
+    list.push_back({{"node", l.node},
+                    {"connected", l.connected},
+                    {"programmed", l.programmed},
+                    {"ended", l.ended},
+                    {"connections", l.connections}});
+  return {{"id", progress.order.id},
+          {"time", format_iso8601(progress.order.time)},
+          {"target", progress.order.target},
+          {"service", progress.order.service},
+          {"connections", progress.connections},
+          {"drained", progress.drained},
+          {"listeners", std::move(list)}};
 }
 
 Json accepted_json(const Accepted& accepted) {

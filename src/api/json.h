@@ -21,6 +21,8 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json sources_json(std::span<const SourceView> sources);
 [[nodiscard]] Json explanation_json(const Explanation& explanation);
 [[nodiscard]] Json drained_json(std::span<const DrainedBackend> backends);
+[[nodiscard]] Json listeners_json(std::span<const relay::ListenerView> listeners);
+[[nodiscard]] Json fleet_json(const relay::FleetProgress& progress);
 [[nodiscard]] Json accepted_json(const Accepted& accepted);
 // `near` is left out when empty: names that the caller may have meant.
 [[nodiscard]] Json error_json(std::string_view message, std::span<const std::string> near = {});

@@ -150,6 +150,31 @@ Parsed drain_call(std::string_view query, const std::string& body) {
   return DrainCall{std::move(request)};
 }
 
+Parsed listeners_call(std::string_view query, const std::string&) {
+  LB_CHECK(parse_query(query, {}));
+  return ListenersCall{};
+}
+
+Parsed fleet_progress_call(std::string_view query, const std::string&) {
+  LB_TRY(DrainTarget what, target_of(query));
+  return FleetProgressCall{std::move(what)};
+}
+
+Parsed fleet_undrain_call(std::string_view query, const std::string&) {
+  LB_TRY(DrainTarget what, target_of(query));
+  return FleetUndrainCall{std::move(what)};
+}
+
+Parsed fleet_drain_call(std::string_view query, const std::string& body) {
+  LB_CHECK(parse_query(query, {}));
+  LB_TRY(Json json, parse_object(body, {"target", "service"}));
+  DrainTarget what;
+  LB_TRY(what.target, text_field(json, "target"));
+  LB_TRY(what.service, text_field(json, "service"));
+  if (what.target.empty()) return fail("field 'target' must name ADDR:PORT or a host");
+  return FleetDrainCall{std::move(what)};
+}
+
 Parsed accept_call(std::string_view query, const std::string& body) {
   LB_CHECK(parse_query(query, {}));
   LB_TRY(Json json, parse_object(body, {"accept"}));
@@ -163,7 +188,7 @@ struct Route {
   std::string_view method;
   Parsed (*parse)(std::string_view query, const std::string& body);
 };
-constexpr std::array<Route, 8> kRoutes{{
+constexpr std::array<Route, 12> kRoutes{{
     {"/v1/services", "GET", list_call},
     {"/v1/status", "GET", status_call},
     {"/v1/sources", "GET", sources_call},
@@ -172,6 +197,10 @@ constexpr std::array<Route, 8> kRoutes{{
     {"/v1/drains", "POST", drain_call},
     {"/v1/drains", "DELETE", undrain_call},
     {"/v1/resync", "POST", accept_call},
+    {"/v1/listeners", "GET", listeners_call},
+    {"/v1/fleet/drains", "GET", fleet_progress_call},
+    {"/v1/fleet/drains", "POST", fleet_drain_call},
+    {"/v1/fleet/drains", "DELETE", fleet_undrain_call},
 }};
 
 }  // namespace

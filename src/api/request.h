@@ -42,8 +42,19 @@ struct ProgressCall {
 struct AcceptCall {
   std::string source;
 };
+struct ListenersCall {};
+struct FleetDrainCall {
+  DrainTarget what;
+};
+struct FleetUndrainCall {
+  DrainTarget what;
+};
+struct FleetProgressCall {
+  DrainTarget what;
+};
 using ApiCall = std::variant<ListCall, StatusCall, SourcesCall, ExplainCall, DrainCall, UndrainCall,
-                             ProgressCall, AcceptCall>;
+                             ProgressCall, AcceptCall, ListenersCall, FleetDrainCall,
+                             FleetUndrainCall, FleetProgressCall>;
 
 // The error is the finished reply: 404 unknown path, 405 wrong method, 400 bad input.
 [[nodiscard]] tl::expected<ApiCall, ApiReply> parse_call(const ApiRequest& request);

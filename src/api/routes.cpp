@@ -98,7 +98,30 @@ class Handler {
     co_return reply_of(result, accepted_json);
   }
 
+  asio::awaitable<ApiReply> operator()(ListenersCall) const {
+    co_return reply_of(control_.listeners(), [](const auto& list) { return listeners_json(list); });
+  }
+
+  asio::awaitable<ApiReply> operator()(FleetDrainCall call) const {
+    co_return fleet(control_.drain_fleet(call.what), call.what);
+  }
+
+  asio::awaitable<ApiReply> operator()(FleetUndrainCall call) const {
+    co_return fleet(control_.undrain_fleet(call.what), call.what);
+  }
+
+  asio::awaitable<ApiReply> operator()(FleetProgressCall call) const {
+    co_return fleet(control_.fleet_progress(call.what), call.what);
+  }
+
  private:
+  [[nodiscard]] ApiReply fleet(const Result<relay::FleetProgress>& result,
+                               const DrainTarget& what) const {
+    if (result) return ok(fleet_json(*result));
+    if (status_of(result.error()) == 404) return unknown_target(result.error(), what, control_);
+    return reply_of(result.error());
+  }
+
   [[nodiscard]] ApiReply drained(const Result<std::vector<DrainedBackend>>& result,
                                  const DrainTarget& what) const {
     if (result) return ok(drained_json(*result));

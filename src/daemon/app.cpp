@@ -15,6 +15,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/host_name.h"
 #include "base/spawn.h"
 #include "daemon/feedback.h"
 #include "daemon/logging.h"
@@ -63,12 +64,14 @@ App::App(asio::io_context& io, Config config, AppParts parts)
       logging_(config_.daemon),
       disk_(io, "lbd-disk"),
       wake_(io.get_executor()),
+      look_(io.get_executor()),
       signals_(io) {}
 
 Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std::string config_name,
                                        AppParts parts) {
   std::unique_ptr<App> app(new App(io, std::move(config), std::move(parts)));
   LB_CHECK(app->take_locks());
+  LB_CHECK(app->open_fleet());
   const SnapshotStore store(app->config_.daemon.state_dir + "/sources");
   LB_CHECK(app->open_engine(store));
   app->open_health();
@@ -77,7 +80,7 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
   app->engine_->set_local_addresses(std::move(addresses));
   app->engine_->apply_all();
   app->operator_ = std::make_unique<Operator>(
-      *app->engine_,
+      *app->engine_, *app->fleet_,
       DaemonFacts{.version = LB_VERSION,
                   .config = std::move(config_name),
                   .started = app->parts_.clocks.wall(),
@@ -99,6 +102,24 @@ Result<> App::take_locks() {
   LB_TRY(FolderLock runtime, lock_folder(d.runtime_dir, "--runtime-dir"));
   locks_.push_back(std::move(runtime));
   return {};
+}
+
+Result<> App::open_fleet() {
+  LB_TRY(fleet_, Fleet::open(config_.daemon.state_dir, host_name(), [this] {
+           wake_.notify();
+           look_.notify();
+         }));
+  fleet_->set_applies(fleet_applies());
+  if (config_.relay.listen.empty()) return {};
+  return fleet_->serve(io_, config_.relay, LB_VERSION);
+}
+
+// An updater alone has no connections that could be drained.
+bool App::fleet_applies() const {
+  return config_.dataplane.mode != DataplaneMode::None ||
+         std::any_of(config_.sources.begin(), config_.sources.end(), [](const SourceConfig& s) {
+           return std::holds_alternative<RelaySourceConfig>(s.settings);
+         });
 }
 
 Result<> App::open_engine(const SnapshotStore& store) {
@@ -155,7 +176,12 @@ std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const Sna
                   loaded.error().message());
   std::optional<Snapshot> saved;
   if (slot->snapshot()) saved = *slot->snapshot();
-  slot->source = parts_.make_source(io_, source, std::move(saved), parts_.clocks);
+  const SourceContext context{.io = io_,
+                              .clocks = parts_.clocks,
+                              .orders = fleet_->orders(),
+                              .orders_changed = [this] { fleet_->orders_changed(); },
+                              .node = fleet_->node()};
+  slot->source = parts_.make_source(context, source, std::move(saved));
   return slot;
 }
 
@@ -163,6 +189,7 @@ void App::start() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal);
   spawn(io_, "engine", [this] { return engine_loop(); });
   spawn(io_, "reports", [this] { return report_loop(); });
+  spawn(io_, "fleet", [this] { return fleet_loop(); });
   spawn(io_, "addresses", [this] { return address_loop(); });
   spawn(io_, "signals", [this] { return signal_loop(); });
   for (const auto& slot : engine_->slots()) start_source(slot);
@@ -201,9 +228,11 @@ asio::awaitable<void> App::source_loop(std::shared_ptr<SourceSlot> slot) {
 
 asio::awaitable<void> App::engine_loop() {
   for (;;) {
+    fleet_->before_turn(*engine_);
     if (std::exchange(health_changed_, false)) engine_->set_health(health_->verdicts());
     while (engine_->turn(kBatch)) co_await asio::post(asio::use_awaitable);
     health_->watch(engine_->checked());
+    fleet_->after_turn(*engine_);
     if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
@@ -243,6 +272,15 @@ asio::awaitable<void> App::report_loop() {
   }
 }
 
+asio::awaitable<void> App::fleet_loop() {
+  for (;;) {
+    fleet_->look(*engine_);
+    const Event::Woken woken =
+        co_await look_.wait(std::chrono::steady_clock::now() + fleet_->pace());
+    if (woken == Event::Woken::Cancelled) co_return;
+  }
+}
+
 asio::awaitable<void> App::address_loop() {
   const Result<> ended = co_await addresses_->watch([this](std::vector<IpAddress> addresses) {
     engine_->set_local_addresses(std::move(addresses));
@@ -272,6 +310,7 @@ void App::stop() {
   if (auto told = notify_service_manager("STOPPING=1"); !told)
     spdlog::warn("{}", told.error().message());
   for (const auto& slot : engine_->slots()) slot->stop.emit(asio::cancellation_type::terminal);
+  fleet_->stop();
   if (api_) api_->stop();
   const auto deadline = std::chrono::steady_clock::now() + kLongestFinish - kGoodbye;
   while (engine_->turn(kBatch) && std::chrono::steady_clock::now() < deadline) {
@@ -309,11 +348,13 @@ void App::keep_what_cannot_change(Config& config) const {
   for (const auto& [name, differs] :
        {std::pair("[daemon] state_dir", config.daemon.state_dir != config_.daemon.state_dir),
         std::pair("[daemon] runtime_dir", config.daemon.runtime_dir != config_.daemon.runtime_dir),
-        std::pair("[dataplane]", config.dataplane != config_.dataplane)})
+        std::pair("[dataplane]", config.dataplane != config_.dataplane),
+        std::pair("[relay]", config.relay != config_.relay)})
     if (differs) spdlog::warn("reload: {} changes only at the next start", name);
   config.daemon.state_dir = config_.daemon.state_dir;
   config.daemon.runtime_dir = config_.daemon.runtime_dir;
   config.dataplane = config_.dataplane;
+  config.relay = config_.relay;
 }
 
 void App::apply_config(Config config) {
@@ -338,6 +379,7 @@ void App::apply_config(Config config) {
     if (std::find(slots.begin(), slots.end(), slot) == slots.end())
       slot->stop.emit(asio::cancellation_type::terminal);
   engine_->configure(settings_of(config_), std::move(slots));
+  fleet_->set_applies(fleet_applies());
   follow_log_level();
   for (const auto& slot : fresh) start_source(slot);
   spdlog::info("reloaded sources={} new={}", engine_->slots().size(), fresh.size());

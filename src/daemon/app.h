@@ -19,7 +19,9 @@
 #include "base/worker.h"
 #include "daemon/config.h"
 #include "daemon/engine.h"
+#include "daemon/fleet.h"
 #include "daemon/operator.h"
+#include "daemon/source_factory.h"
 #include "health/monitor.h"
 #include "reconcile/local_addresses.h"
 
@@ -29,8 +31,8 @@ namespace lb {
 struct AppParts {
   std::function<Result<std::unique_ptr<Dataplane>>(asio::io_context&, const DataplaneConfig&)>
       open_dataplane;
-  std::function<std::unique_ptr<Source>(asio::io_context&, const SourceConfig&,
-                                        std::optional<Snapshot>, Clocks)>
+  std::function<std::unique_ptr<Source>(const SourceContext&, const SourceConfig&,
+                                        std::optional<Snapshot>)>
       make_source;
   std::function<Result<std::vector<Listener>>()> read_listeners = lb::read_listeners;
   // How SIGHUP gets the new configuration, with the flags of the command line laid over it.
@@ -68,9 +70,11 @@ class App {
   [[nodiscard]] Result<> open_engine(const SnapshotStore& store);
   [[nodiscard]] std::shared_ptr<SourceSlot> make_slot(const SourceConfig& source,
                                                       const SnapshotStore& store);
+  void open_health();
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
-  void open_health();
+  [[nodiscard]] Result<> open_fleet();
+  [[nodiscard]] bool fleet_applies() const;
   void save_all();
   void follow_log_level();
   void end_without_config(const SourceSlot& slot);
@@ -80,6 +84,7 @@ class App {
   asio::awaitable<void> engine_loop();
   asio::awaitable<void> source_loop(std::shared_ptr<SourceSlot> slot);
   asio::awaitable<void> report_loop();
+  asio::awaitable<void> fleet_loop();
   asio::awaitable<void> address_loop();
   asio::awaitable<void> signal_loop();
 
@@ -91,13 +96,15 @@ class App {
   DaemonConfig logging_;  // as set up: the level may be a source's
   std::vector<FolderLock> locks_;
   ProcessNames process_names_;
+  std::optional<HealthMonitor> health_;
+  bool health_changed_ = false;
+  std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<Dataplane> dataplane_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Operator> operator_;
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;
-  std::optional<HealthMonitor> health_;
-  bool health_changed_ = false;
+  Event look_;  // the fleet's orders have changed
   asio::signal_set signals_;
   std::optional<LocalAddresses> addresses_;
   std::optional<ApiServer> api_;

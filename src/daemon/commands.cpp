@@ -12,8 +12,9 @@
 #include "base/file.h"
 #include "daemon/app.h"
 #include "daemon/dataplane_factory.h"
+#include "daemon/logger.h"
 #include "daemon/logging.h"
-#include "daemon/presets.h"
+#include "daemon/preset_options.h"
 #include "daemon/source_factory.h"
 
 namespace lb {
@@ -75,35 +76,57 @@ int run(const Arguments& arguments) {
       arguments.config, [&] { return read_config(arguments); }, false);
 }
 
-int run_merlion(const MerlionPreset& preset, const Overrides& overrides) {
-  if (const auto config = merlion_config(preset); !config) {
-    std::cerr << "lbd merlion: " << config.error().message() << '\n';
+// A preset's words are checked before anything starts: what is wrong with them is a usage error.
+int run_preset(const std::string& command, const std::string& words,
+               const std::function<Result<Config>()>& make, const Overrides& overrides,
+               bool exit_without_config = false) {
+  if (const auto config = make(); !config) {
+    std::cerr << fmt::format("lbd {}: {}\n", command, config.error().message());
     return kExitUsage;
   }
   const auto read = [&]() -> Result<Config> {
-    LB_TRY(Config config, merlion_config(preset));
+    LB_TRY(Config config, make());
     return with_overrides(std::move(config), overrides);
   };
-  return run_daemon(fmt::format("lbd merlion {}", fmt::join(preset.prefixes, " ")), read,
-                    preset.exit_without_config);
+  return run_daemon(fmt::format("lbd {} {}", command, words), read, exit_without_config);
 }
 
-void add_merlion_options(CLI::App& command, MerlionPreset& preset) {
-  command.add_option("PREFIX", preset.prefixes, "Where in etcd the configuration of a service is")
-      ->required();
-  command.add_option("--etcd", preset.endpoints, "etcd's members: URL,URL")
-      ->delimiter(',')
-      ->capture_default_str();
-  command.add_option("--api", preset.api, "auto, v3 or v2; auto looks where the prefix is")
-      ->capture_default_str();
-  command.add_option("--ca", preset.tls.ca, "Authority of etcd's certificates, PEM file");
-  command.add_option("--cert", preset.tls.cert, "Client certificate, PEM file");
-  command.add_option("--key", preset.tls.key, "Its key, PEM file");
-  command.add_option("--username", preset.username, "User in etcd");
-  command.add_option("--password-file", preset.password_file, "File with the user's password");
-  command.add_flag("--exit-without-config", preset.exit_without_config,
-                   "End with 1, as Merlion does, when there is no valid configuration, instead of "
-                   "waiting for one");
+int run_merlion(const MerlionPreset& preset, const Overrides& overrides) {
+  return run_preset(
+      "merlion", fmt::format("{}", fmt::join(preset.prefixes, " ")),
+      [&] { return merlion_config(preset); }, overrides, preset.exit_without_config);
+}
+
+int run_updater(const UpdaterPreset& preset, const std::string& file, const Overrides& overrides) {
+  if (file.empty())
+    return run_preset(
+        "updater", fmt::format("-m {}", fmt::join(preset.marathons, ",")),
+        [&] { return updater_config(preset); }, overrides);
+  const auto read = [&]() -> Result<Config> {
+    LB_TRY(Config config, load_config(file));
+    make_updater(config, preset.listen);
+    return with_overrides(std::move(config), overrides);
+  };
+  return run_daemon(file, read, false);
+}
+
+int run_listener(const ListenerPreset& preset, const Overrides& overrides) {
+  return run_preset(
+      "listener", fmt::format("-u {}", fmt::join(preset.updaters, ",")),
+      [&] { return listener_config(preset); }, overrides);
+}
+
+int run_logger_command(const LoggerPreset& preset, const std::string& log_level) {
+  auto config = listener_config(preset.listener);
+  auto level = parse_log_level(log_level);
+  if (!config || !level) {
+    std::cerr << fmt::format("lbd logger: {}\n",
+                             !config ? config.error().message() : level.error().message());
+    return kExitUsage;
+  }
+  setup_logging({.log_level = *level});
+  return run_logger(std::get<RelaySourceConfig>(config->sources.front().settings), preset.full,
+                    std::cout);
 }
 
 int check_config(const std::string& path) {
@@ -180,13 +203,14 @@ Result<Config> with_overrides(Config config, const Overrides& o) {
 int run_command(int argc, const char* const* argv) {
   CLI::App cli{
       "lbd balances connections to local service ports in the kernel.\n"
-      "It reads backends from files and etcd and needs no proxy in between; lbctl shows and "
-      "drains.",
+      "It reads backends from Marathon, etcd, files or another lbd, and needs no proxy in between; "
+      "lbctl shows and drains.",
       "lbd"};
   cli.set_version_flag("--version", std::string("lbd ") + LB_VERSION);
   cli.require_subcommand(1);
   cli.footer(
       "A first try: lbd check-config FILE, then lbd run --config FILE.\n"
+      "Coming from Marathoner: lbd updater -m URL, lbd listener -u HOST:7676.\n"
       "Coming from Merlion: lbd merlion PREFIX.");
 
   Arguments arguments;
@@ -201,6 +225,28 @@ int run_command(int argc, const char* const* argv) {
   add_overrides(*merlion_cli, arguments.overrides);
 
   std::string checked;
+  UpdaterPreset updater;
+  std::string updater_file;
+  auto* updater_cli = cli.add_subcommand(
+      "updater", "Read Marathon (or any sources) and serve what is there to listeners");
+  add_updater_options(*updater_cli, updater, updater_file);
+  add_overrides(*updater_cli, arguments.overrides);
+
+  ListenerPreset listener;
+  auto* listener_cli =
+      cli.add_subcommand("listener", "Balance on this host what updaters say, in the kernel");
+  add_listener_options(*listener_cli, listener);
+  add_overrides(*listener_cli, arguments.overrides);
+
+  LoggerPreset logger;
+  std::string logger_level = "warn";
+  auto* logger_cli =
+      cli.add_subcommand("logger", "Print each change that updaters tell as a line of JSON");
+  add_logger_options(*logger_cli, logger);
+  logger_cli
+      ->add_option("--log-level", logger_level, "Of what is said on stderr: trace to critical")
+      ->capture_default_str();
+
   auto* check_cli = cli.add_subcommand("check-config", "Say what is wrong with a configuration");
   check_cli->add_option("FILE", checked, "Configuration file")->required();
 
@@ -216,6 +262,9 @@ int run_command(int argc, const char* const* argv) {
   }
   if (*run_cli) return run(arguments);
   if (*merlion_cli) return run_merlion(merlion, arguments.overrides);
+  if (*updater_cli) return run_updater(updater, updater_file, arguments.overrides);
+  if (*listener_cli) return run_listener(listener, arguments.overrides);
+  if (*logger_cli) return run_logger_command(logger, logger_level);
   if (*check_cli) return check_config(checked);
   return detach(arguments);
 }

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "daemon/config_reader.h"
+#include "daemon/config_sources.h"
 
 namespace lb {
 namespace {
@@ -21,9 +22,6 @@ const Words<Scope> kScopes{{"host", Scope::Host}, {"all", Scope::All}};
 const Words<OnLocalListener> kOnLocalListener{{"refuse", OnLocalListener::Refuse},
                                               {"shadow", OnLocalListener::Shadow}};
 const Words<OnTimeout> kOnTimeout{{"keep", OnTimeout::Keep}, {"terminate", OnTimeout::Terminate}};
-const Words<etcd::Mode> kEtcdApis{
-    {"auto", etcd::Mode::Auto}, {"v3", etcd::Mode::V3}, {"v2", etcd::Mode::V2}};
-
 void read_daemon(Section section, DaemonConfig& out) {
   section.path("state_dir", out.state_dir);
   section.path("runtime_dir", out.runtime_dir);
@@ -67,59 +65,21 @@ void read_guard(Section section, GuardOptions& out) {
   section.close();
 }
 
-FileSourceConfig read_file_source(Section& section) {
-  FileSourceConfig out;
-  section.require("path", "a file, or a folder of *.toml files");
-  section.path("path", out.path);
-  return out;
-}
-
-EtcdSourceConfig read_etcd_source(Section& section) {
-  EtcdSourceConfig out;
-  etcd::Access& access = out.access;
-  section.texts("endpoints", access.endpoints);
-  for (const std::string& endpoint : access.endpoints) {
-    if (auto good = check_etcd_endpoint(endpoint); !good)
-      section.complain("endpoints", good.error().message());
-  }
-  section.word("api", access.mode, kEtcdApis);
-  section.require("prefixes", "one prefix for each service, such as [\"/conf/merlion/web\"]");
-  section.texts("prefixes", out.prefixes);
-  for (const std::string& prefix : out.prefixes)
-    if (auto good = check_merlion_prefix(prefix); !good)
-      section.complain("prefixes", good.error().message());
-  section.path("ca", access.tls.ca);
-  section.path("cert", access.tls.cert);
-  section.path("key", access.tls.key);
-  section.together("cert", "key");
-  section.text("username", access.username);
-  section.path("password_file", access.password_file);
-  section.together("username", "password_file");
-  return out;
-}
-
-constexpr std::string_view kSourceTypes = "\"file\" or \"etcd\"";
-
-void read_source(Section section, SourceConfig& out) {
-  section.require("type", kSourceTypes);
-  const auto type = section.string_at("type");
-  section.text("name", out.name);
-  section.parsed("ports", out.ports, PortRanges::parse, "write for example \"80,443,1024-65535\"");
-  if (type == "file") {
-    out.settings = read_file_source(section);
-  } else if (type == "etcd") {
-    out.settings = read_etcd_source(section);
-  } else {
-    // Which other keys are right depends on the type, so nothing is said about them.
-    if (type == "marathon" || type == "relay")
-      section.complain("type",
-                       fmt::format("{} is not in this version: use {}", *type, kSourceTypes));
-    else if (type)
-      section.complain("type", fmt::format("'{}' is not known: use {}", *type, kSourceTypes));
-    return;
-  }
+void read_relay(Section section, relay::ServerConfig& out) {
+  section.optional_text("listen", out.listen);
+  if (auto address = Address::parse(out.listen); !out.listen.empty() && !address)
+    section.complain("listen", address.error().message() + ": write for example \"0.0.0.0:7676\"");
+  section.boolean("require_tls", out.require_tls);
+  section.path("tls_cert", out.tls.cert);
+  section.path("tls_key", out.tls.key);
+  section.path("tls_client_ca", out.tls.ca);
+  section.together("tls_cert", "tls_key");
+  if (!out.tls.ca.empty() && out.tls.cert.empty())
+    section.complain("tls_client_ca", "needs tls_cert and tls_key");
+  if (out.require_tls && !out.listen.empty() && out.tls.cert.empty())
+    section.complain("require_tls",
+                     "needs tls_cert and tls_key, and tls_client_ca to know who asks");
   section.close();
-  if (out.name.empty()) out.name = default_source_name(out);
 }
 
 // The whole document.
@@ -133,12 +93,13 @@ class Reader {
     table("publish", [&](Section s) { read_publish(s, config_.publish_address); });
     table("drain", [&](Section s) { read_drain(s, config_.drain); });
     table("guard", [&](Section s) { read_guard(s, config_.guard); });
-    for (const std::string_view later : {"relay", "api"})
-      if (const toml::node* node = root_.get(later))
-        complaints_.add(node->source(), later, "is not in this version: leave it out");
+    table("relay", [&](Section s) { read_relay(s, config_.relay); });
+    if (const toml::node* node = root_.get("api"))
+      complaints_.add(node->source(), "api", "is not in this version: leave it out");
     sources();
     unknown_sections();
     if (!complaints_.empty()) return complaints_.error();
+    share_settings(config_);
     return std::move(config_);
   }
 
@@ -174,6 +135,11 @@ class Reader {
     SourceConfig out;
     Section section(complaints_, *found, "source");
     read_source(section, out);
+    const auto* relay = std::get_if<RelaySourceConfig>(&out.settings);
+    if (relay && config_.relay.require_tls && !relay->tls.used())
+      section.complain("ca",
+                       "[relay] require_tls is true: name the authority of the updaters' "
+                       "certificates here");
     if (!out.name.empty()) {
       const auto [first, fresh] = lines.emplace(out.name, found->source().begin.line);
       if (!fresh)
@@ -185,11 +151,11 @@ class Reader {
   }
 
   void unknown_sections() {
-    const std::vector<std::string_view> known{"daemon", "dataplane", "publish",
-                                              "drain",  "guard",     "source"};
+    const std::vector<std::string_view> known{"daemon", "dataplane", "publish", "drain",
+                                              "guard",  "relay",     "source"};
     for (const auto& [key, value] : root_) {
       const std::string_view name = key.str();
-      if (name == "relay" || name == "api") continue;
+      if (name == "api") continue;
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
       const std::string_view close_by = nearest(name, known);
       complaints_.add(key.source(), name,
@@ -234,18 +200,6 @@ Result<Config> load_config(const std::string& path) {
   return parse_config(text, path);
 }
 
-Result<> check_etcd_endpoint(std::string_view text) {
-  const bool url = text.starts_with("http://") || text.starts_with("https://");
-  if (url && !text.ends_with("://")) return {};
-  return fail(fmt::format("'{}' is no URL: write for example \"http://127.0.0.1:2379\"", text));
-}
-
-Result<> check_merlion_prefix(std::string_view text) {
-  if (text.starts_with('/') && text.find_first_not_of('/') != std::string_view::npos) return {};
-  return fail(
-      fmt::format("'{}' is no prefix of a service: write for example \"/conf/merlion/web\"", text));
-}
-
 Result<LogLevel> parse_log_level(std::string_view text) { return parse_word(kLogLevels, text); }
 Result<DataplaneMode> parse_dataplane_mode(std::string_view text) {
   return parse_word(kModes, text);
@@ -253,11 +207,16 @@ Result<DataplaneMode> parse_dataplane_mode(std::string_view text) {
 std::string_view to_string(LogLevel level) { return name_of(kLogLevels, level); }
 std::string_view to_string(DataplaneMode mode) { return name_of(kModes, mode); }
 
-std::string default_source_name(const SourceConfig& source) {
-  if (const auto* file = std::get_if<FileSourceConfig>(&source.settings))
-    return "file:" + file->path;
-  const auto& endpoints = std::get<EtcdSourceConfig>(source.settings).access.endpoints;
-  return "etcd:" + (endpoints.empty() ? std::string() : endpoints.front());
+void share_settings(Config& config) {
+  for (SourceConfig& source : config.sources) {
+    if (auto* marathon = std::get_if<MarathonSourceConfig>(&source.settings))
+      marathon->rules.publish = config.publish_address;
+    if (auto* relay = std::get_if<RelaySourceConfig>(&source.settings)) {
+      relay->publish = config.publish_address;
+      relay->confirm = config.guard.confirm;
+      relay->require_tls = config.relay.require_tls;
+    }
+  }
 }
 
 }  // namespace lb

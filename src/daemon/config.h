@@ -12,8 +12,11 @@
 #include "base/log_level.h"
 #include "base/result.h"
 #include "model/address.h"
+#include "relay/relay_source.h"
+#include "relay/server.h"
 #include "sources/etcd_source.h"
 #include "sources/file_source.h"
+#include "sources/marathon_source.h"
 #include "state/guard.h"
 #include "state/port_ranges.h"
 
@@ -58,7 +61,8 @@ struct DrainConfig {
 struct SourceConfig {
   std::string name;  // never empty, no two the same
   PortRanges ports;
-  std::variant<FileSourceConfig, EtcdSourceConfig> settings;
+  std::variant<FileSourceConfig, EtcdSourceConfig, MarathonSourceConfig, RelaySourceConfig>
+      settings;
 
   bool operator==(const SourceConfig&) const = default;
 };
@@ -69,6 +73,7 @@ struct Config {
   IpAddress publish_address = IpAddress::v4(0x7f000001);
   DrainConfig drain;
   GuardOptions guard;
+  relay::ServerConfig relay;
   std::vector<SourceConfig> sources;  // in the order of the file, which decides who wins a key
 
   bool operator==(const Config&) const = default;
@@ -85,9 +90,15 @@ struct Config {
 [[nodiscard]] std::string_view to_string(DataplaneMode mode);
 
 [[nodiscard]] Result<> check_etcd_endpoint(std::string_view text);
+[[nodiscard]] Result<> check_marathon_endpoint(std::string_view text);
 [[nodiscard]] Result<> check_merlion_prefix(std::string_view text);
 
 // "file:/etc/lbd/services.d", "etcd:http://127.0.0.1:2379": the name of a source that has none.
 [[nodiscard]] std::string default_source_name(const SourceConfig& source);
+// Marathon and updaters give ports to whoever may start an app: nothing below 1024 unless it is
+// configured.
+[[nodiscard]] PortRanges default_ports(const SourceConfig& source);
+// Gives the sources what other sections say: publish.address, guard.confirm, relay.require_tls.
+void share_settings(Config& config);
 
 }  // namespace lb

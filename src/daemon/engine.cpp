@@ -142,8 +142,10 @@ void Engine::replan() {
   if (!ended) {
     spdlog::error("cannot save the drains: {}", ended.error().message());
   } else if (!ended->empty()) {
-    for (const Drain& drain : *ended)
+    for (const Drain& drain : *ended) {
       spdlog::info("drain target={} ended: the backend is gone", to_string(drain.target));
+      if (!drain.fleet.empty()) ended_fleet_.push_back(drain);
+    }
     merged_ = std::move(result);
     merged_once_ = true;
     result = merge_all(now);

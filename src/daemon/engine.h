@@ -58,6 +58,8 @@ class Engine {
   void save_all() { saver_.save_all(slots_); }
   // Whether the kernel was given something since the last call.
   [[nodiscard]] bool take_applied() { return std::exchange(applied_, false); }
+  // Drains of the fleet that have ended since the last call.
+  [[nodiscard]] std::vector<Drain> take_ended_fleet() { return std::exchange(ended_fleet_, {}); }
   // After changes of drains, or when a guard was overruled.
   void replan_soon() { replan_ = true; }
 
@@ -107,6 +109,7 @@ class Engine {
   bool merged_once_ = false;
   bool applied_ = false;
   std::vector<std::string> warnings_;
+  std::vector<Drain> ended_fleet_;
   bool replan_ = true;
   bool leftovers_adopted_ = false;
   std::optional<SysTime> deadline_;      // something ends then: plan again

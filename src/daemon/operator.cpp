@@ -110,6 +110,7 @@ void Operator::add_failures(Status& status) const {
 
 void Operator::add_warnings(Status& status) const {
   status.warnings = engine_.warnings();
+  for (const std::string& warning : fleet_.warnings()) status.warnings.push_back(warning);
   for (const auto& [key, note] : engine_.reconciler().notes())
     if (!note.conflict) status.warnings.push_back(note.text);
   for (const auto& [key, desired] : engine_.reconciler().desired())
@@ -186,9 +187,21 @@ Result<> Operator::check_programmed(const std::vector<DrainedBackend>& backends)
   return {};
 }
 
+bool Operator::is_of_fleet(const Drain& wanted) const {
+  const auto& all = engine_.drains().all();
+  return std::any_of(all.begin(), all.end(), [&](const Drain& d) {
+    return !d.fleet.empty() && d.target == wanted.target && d.service == wanted.service;
+  });
+}
+
 Result<std::vector<DrainedBackend>> Operator::undrain_now(const DrainTarget& what) {
   LB_TRY(const Drain order, to_drain(what));
-  LB_CHECK(engine_.drains().remove(order.target, order.service));
+  const auto removed = engine_.drains().remove(order.target, order.service);
+  if (!removed && is_of_fleet(order))
+    return fail(EBUSY, fmt::format("{} is drained by the fleet: `lbctl undrain --fleet {}` at an "
+                                   "updater ends that",
+                                   what.target, what.target));
+  LB_CHECK(removed);
   spdlog::info("undrain target={} service={}", what.target, what.service);
   engine_.replan_soon();
   engine_.apply_all();
@@ -221,6 +234,20 @@ Result<std::vector<DrainedBackend>> Operator::covered_by(const Drain& order) {
                          .connections = connections.value_or(0)});
     }
   return covered;
+}
+
+Result<std::vector<relay::ListenerView>> Operator::listeners() { return fleet_.listeners(); }
+
+Result<relay::FleetProgress> Operator::drain_fleet(DrainTarget what) {
+  return fleet_.drain(engine_, what);
+}
+
+Result<relay::FleetProgress> Operator::undrain_fleet(DrainTarget what) {
+  return fleet_.undrain(engine_, what);
+}
+
+Result<relay::FleetProgress> Operator::fleet_progress(DrainTarget what) {
+  return fleet_.progress(engine_, what);
 }
 
 Result<Accepted> Operator::accept_now(const std::string& source) {

@@ -8,6 +8,7 @@
 
 #include "api/control.h"
 #include "daemon/engine.h"
+#include "daemon/fleet.h"
 
 namespace lb {
 
@@ -20,10 +21,11 @@ struct DaemonFacts {
 
 class Operator final : public Control {
  public:
-  // `engine` outlives this. `changed` makes the loop take another turn soon.
-  Operator(Engine& engine, DaemonFacts facts, std::function<void()> changed,
+  // `engine` and `fleet` outlive this. `changed` makes the loop take another turn soon.
+  Operator(Engine& engine, Fleet& fleet, DaemonFacts facts, std::function<void()> changed,
            std::function<Result<std::vector<Listener>>()> read_listeners)
       : engine_(engine),
+        fleet_(fleet),
         facts_(std::move(facts)),
         changed_(std::move(changed)),
         read_listeners_(std::move(read_listeners)) {}
@@ -35,6 +37,10 @@ class Operator final : public Control {
   asio::awaitable<Result<std::vector<DrainedBackend>>> drain(DrainRequest request) override;
   asio::awaitable<Result<std::vector<DrainedBackend>>> undrain(DrainTarget what) override;
   [[nodiscard]] Result<std::vector<DrainedBackend>> drain_progress(DrainTarget what) override;
+  [[nodiscard]] Result<std::vector<relay::ListenerView>> listeners() override;
+  [[nodiscard]] Result<relay::FleetProgress> drain_fleet(DrainTarget what) override;
+  [[nodiscard]] Result<relay::FleetProgress> undrain_fleet(DrainTarget what) override;
+  [[nodiscard]] Result<relay::FleetProgress> fleet_progress(DrainTarget what) override;
   asio::awaitable<Result<Accepted>> accept(std::string source) override;
 
  private:
@@ -43,6 +49,7 @@ class Operator final : public Control {
   [[nodiscard]] Result<std::vector<DrainedBackend>> undrain_now(const DrainTarget& what);
   [[nodiscard]] Result<Accepted> accept_now(const std::string& source);
 
+  [[nodiscard]] bool is_of_fleet(const Drain& wanted) const;
   [[nodiscard]] Result<std::vector<DrainedBackend>> covered_by(const Drain& order);
   [[nodiscard]] std::chrono::milliseconds drain_timeout_of(const Drain& order) const;
   [[nodiscard]] Result<> check_programmed(const std::vector<DrainedBackend>& backends) const;
@@ -51,6 +58,7 @@ class Operator final : public Control {
   void add_warnings(Status& status) const;
 
   Engine& engine_;
+  Fleet& fleet_;
   DaemonFacts facts_;
   std::function<void()> changed_;
   std::function<Result<std::vector<Listener>>()> read_listeners_;

@@ -71,7 +71,8 @@ DrainOrder to_view(const Drain& drain) {
   return {.target = to_string(drain.target),
           .service = drain.service.value_or(""),
           .since = drain.since,
-          .terminate_at = drain.terminate_at};
+          .terminate_at = drain.terminate_at,
+          .fleet = !drain.fleet.empty()};
 }
 
 std::optional<HeldBack> held_view(const SourceSlot& slot, SteadyTime now, SysTime wall) {

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "relay/connection.h"
 #include "relay/fleet.h"
+#include "relay/listener_view.h"
 #include "relay/message.h"
 
 namespace lb::relay {
@@ -22,40 +23,6 @@ struct ServerConfig {
   bool require_tls = false;
 
   bool operator==(const ServerConfig&) const = default;
-};
-
-// One listener, connected or lately so, for `lbctl listeners`.
-struct ListenerView {
-  std::string node;
-  std::string address;  // peer, ADDR:PORT
-  std::string version;
-  bool connected = false;
-  bool tls = false;
-  bool takes_state = false;  // from us; else it has it from another updater
-  bool observes = false;     // programs nothing: a logger
-  SysTime since;             // connected, or gone
-  std::optional<Position> applied;
-  std::uint64_t behind = 0;  // our sequence minus the applied one, when it is ours
-  std::optional<std::chrono::milliseconds> lag;  // from sending to acknowledgement, of the last
-  std::vector<Counts::Item> counts;              // above 0, sorted
-  std::vector<OrderReport::Item> orders;
-};
-
-// How far an order is on the whole fleet.
-struct FleetProgress {
-  FleetOrder order;
-  struct Listener {
-    std::string node;
-    bool connected = true;  // false: gone within the last 10 minutes, its connections are unknown
-    bool programmed = false;
-    bool ended = false;
-    std::uint64_t connections = 0;  // the last known
-  };
-  std::vector<Listener> listeners;  // sorted by node; without those that only observe
-  std::uint64_t connections = 0;    // the sum
-  // All listeners are connected, have programmed it, and the sum is 0. Never in the first 15 s of an
-  // updater, when not all have come back to it.
-  bool drained = false;
 };
 
 class Server {

@@ -1,11 +1,7 @@
 #include "sources/etcd_source.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <climits>
 #include <map>
 
 #include <fmt/format.h>
@@ -15,6 +11,7 @@
 #include <boost/asio/error.hpp>
 
 #include "base/event.h"
+#include "base/host_name.h"
 #include "base/spawn.h"
 #include "sources/etcd_follower.h"
 #include "sources/etcd_position.h"
@@ -38,11 +35,6 @@ ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string
     for (const ServicePtr& service : saved->services)
       if (service->origin == prefix) return service;
   return nullptr;
-}
-
-std::string host_name() {
-  std::array<char, HOST_NAME_MAX + 1> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "localhost";
 }
 
 // A coroutine that is cancelled between two waits ends by an exception at the next one.

@@ -137,6 +137,25 @@ class FakeControl : public Control {
     if (left.size() > 1) left.pop_front();
     return std::vector<DrainedBackend>{drained_backend(left.front())};
   }
+  Result<std::vector<relay::ListenerView>> listeners() override {
+    if (broken) return tl::unexpected(*broken);
+    return listener_list;
+  }
+  Result<relay::FleetProgress> drain_fleet(DrainTarget what) override {
+    fleet_drains.push_back(what);
+    if (what.target != "10.0.0.2:9001") return fail(ENOENT, "no backend or host " + what.target);
+    return fleet.front();
+  }
+  Result<relay::FleetProgress> undrain_fleet(DrainTarget what) override {
+    if (what.target != "10.0.0.2:9001")
+      return fail(ENOENT, "the fleet does not drain " + what.target);
+    return fleet.front();
+  }
+  // Each call takes one of `fleet`; the last one stays.
+  Result<relay::FleetProgress> fleet_progress(DrainTarget) override {
+    if (fleet.size() > 1) fleet.pop_front();
+    return fleet.front();
+  }
   asio::awaitable<Result<Accepted>> accept(std::string source) override {
     if (source != "etcd") co_return fail(ENOENT, "no source is named " + source);
     co_return Accepted{source, 7};
@@ -149,7 +168,10 @@ class FakeControl : public Control {
   std::optional<Error> broken;  // what reading fails with
   std::vector<DrainRequest> drains;
   std::vector<DrainTarget> undrains;
-  std::deque<std::uint64_t> left;  // connections of the drained backend, call by call
+  std::vector<relay::ListenerView> listener_list;
+  std::vector<DrainTarget> fleet_drains;
+  std::deque<relay::FleetProgress> fleet;  // answers of fleet_progress(), call by call
+  std::deque<std::uint64_t> left;          // connections of the drained backend, call by call
 };
 
 }  // namespace lb::test

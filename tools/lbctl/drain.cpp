@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/lbctl/progress.h"
 #include "tools/lbctl/show.h"
 #include "tools/lbctl/table.h"
 
@@ -61,39 +62,9 @@ std::string who_is_left(const Json& json) {
   return out;
 }
 
-// What is shown while waiting: one line that is redrawn on a terminal, else a line per change.
-class Progress {
- public:
-  explicit Progress(Env& env) : env_(env) {}
-
-  void show(const Json& json, milliseconds elapsed) {
-    const std::string left =
-        fmt::format("{} left ({})", plural(connections(json), "connection"), who_is_left(json));
-    if (env_.err_is_tty) {
-      redraw(fmt::format("{}: {}", human(elapsed), left));
-    } else if (left != last_) {
-      env_.err << fmt::format("{}: {}\n", human(elapsed), left);
-    }
-    last_ = left;
-  }
-
-  void clear() {
-    if (drawn_) env_.err << "\r\x1b[K" << std::flush;
-    drawn_ = false;
-  }
-
- private:
-  void redraw(std::string line) {
-    // A line that wraps could not be redrawn.
-    if (line.size() >= env_.columns) line.resize(env_.columns - 1);
-    env_.err << "\r\x1b[K" << line << std::flush;
-    drawn_ = true;
-  }
-
-  Env& env_;
-  std::string last_;
-  bool drawn_ = false;
-};
+std::string left(const Json& json) {
+  return fmt::format("{} left ({})", plural(connections(json), "connection"), who_is_left(json));
+}
 
 class Waiting {
  public:
@@ -109,7 +80,7 @@ class Waiting {
     while (connections(json) > 0) {
       const TimePoint now = env_.steady();
       if (deadline_ && now >= *deadline_) return timed_out(json);
-      progress_.show(json, elapsed());
+      progress_.show(left(json), elapsed());
       env_.sleep(std::min(kPoll, deadline_ ? until(*deadline_, now) : kPoll));
       const auto next = call_quietly(env_, options_, {"GET", query(options_), ""});
       if (next) {
@@ -146,10 +117,9 @@ class Waiting {
   int timed_out(const Json& json) {
     progress_.clear();
     env_.err << fmt::format(
-        "lbctl: timed out after {}: {} left ({}). The drain stays: wait again with "
+        "lbctl: timed out after {}: {}. The drain stays: wait again with "
         "'lbctl drain {} --wait', end it with 'lbctl undrain {}'.\n",
-        human(elapsed()), plural(connections(json), "connection"), who_is_left(json),
-        options_.subject, options_.subject);
+        human(elapsed()), left(json), options_.subject, options_.subject);
     return kExitTimedOut;
   }
 

@@ -134,6 +134,8 @@ class Parser {
         ->type_name("FILTER");
     command("status", "lbd itself: dataplane, problems, drains", "status");
     command("sources", "where the backends come from", "sources --json");
+    command("listeners", "of an updater: who listens, how far they are, their connections",
+            "listeners --socket /run/lbd-updater/lbd.sock");
     command("explain", "what a connect to this address would do now",
             "explain 127.0.0.1:8080, or: lbctl explain udp://[::1]:53")
         ->add_option("address", options_.subject, "[tcp://|udp://]address:port")
@@ -153,12 +155,19 @@ class Parser {
         ->type_name("D");
     drain->add_flag("--terminate", options_.terminate,
                     "destroy the connections left at --timeout, else at drain.timeout");
-    add_target(command("undrain", "end a drain", "undrain 10.0.0.1:9001"));
+    add_fleet(drain);
+    CLI::App* undrain = command("undrain", "end a drain", "undrain 10.0.0.1:9001");
+    add_target(undrain);
+    add_fleet(undrain);
     command("resync", "believe that the backends missing from a source are gone",
             "resync --accept etcd")
         ->add_option("--accept", options_.subject, "the source, as 'lbctl sources' names it")
         ->type_name("SOURCE")
         ->required();
+  }
+
+  void add_fleet(CLI::App* sub) {
+    sub->add_flag("--fleet", options_.fleet, "at an updater: on every listener that it has");
   }
 
   void add_target(CLI::App* sub) {
@@ -175,6 +184,8 @@ class Parser {
       if (!options_.wait && !options_.terminate)
         return fail("--timeout bounds --wait or --terminate: give one of them");
     }
+    if (options_.fleet && options_.terminate)
+      return fail("--fleet drains; it does not --terminate: do that on the host that is left");
     if (options_.command == "register") {
       LB_TRY(options_.registration, register_.check(command_, host_name()));
     }

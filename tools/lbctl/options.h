@@ -19,6 +19,7 @@ struct Options {
   std::string service;
   bool wait = false;
   bool terminate = false;
+  bool fleet = false;  // at an updater: on all listeners
   std::optional<std::chrono::milliseconds> timeout;
   RegisterOptions registration;  // of "register"
 };

@@ -3,6 +3,7 @@
 
 #include "tools/lbctl/doctor.h"
 #include "tools/lbctl/drain.h"
+#include "tools/lbctl/fleet.h"
 #include "tools/lbctl/register.h"
 #include "tools/lbctl/show.h"
 
@@ -28,14 +29,18 @@ int read(Env& env, const Options& options) {
     show_status(env, *json);
   else if (options.command == "sources")
     show_sources(env, *json);
+  else if (options.command == "listeners")
+    show_listeners(env, *json);
   else
     show_explanation(env, *json);
   return kExitOk;
 }
 
 int dispatch(Env& env, const Options& options) {
-  if (options.command == "drain") return drain(env, options);
-  if (options.command == "undrain") return undrain(env, options);
+  if (options.command == "drain")
+    return options.fleet ? drain_fleet(env, options) : drain(env, options);
+  if (options.command == "undrain")
+    return options.fleet ? undrain_fleet(env, options) : undrain(env, options);
   if (options.command == "resync") return resync(env, options);
   if (options.command == "register")
     return register_backend(env, options.registration, options.json);

@@ -107,8 +107,8 @@ void show_drains(Env& env, const Json& drains, SysTime now) {
   for (const Json& d : drains) {
     const std::string service = text(d, "service");
     lines.push_back(fmt::format(
-        "{}{}, for {}{}", text(d, "target"), service.empty() ? "" : " in " + service,
-        age(text(d, "since"), now),
+        "{}{}, for {}{}{}", text(d, "target"), service.empty() ? "" : " in " + service,
+        age(text(d, "since"), now), d.at("fleet").get<bool>() ? ", by the fleet" : "",
         d.at("terminate_at").is_null() ? "" : ", terminates at " + text(d, "terminate_at")));
   }
   print_lines(env, "drained by an operator:", lines);

@@ -8,7 +8,7 @@ namespace {
 
 struct Mistake {
   const char* name;
-  const char* text;  // a good source follows, unless it has [[source]] itself
+  std::string text;  // a good source follows, unless it has [[source]] itself
   const char* error;
 };
 
@@ -31,10 +31,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"unknown_section", "[demon]\n",
                 "lbd.toml:1:2: demon: unknown section: did you mean daemon?"},
         Mistake{"unlike_any_section", "[tls]\n",
-                "lbd.toml:1:2: tls: unknown section: use daemon, dataplane, publish, drain, guard "
+                "lbd.toml:1:2: tls: unknown section: use daemon, dataplane, publish, drain, guard, "
+                "relay "
                 "or source"},
-        Mistake{"later_relay", "[relay]\nlisten = \"\"\n",
-                "lbd.toml:1:1: relay: is not in this version: leave it out"},
         Mistake{"later_api", "[api]\n", "lbd.toml:1:1: api: is not in this version: leave it out"},
         Mistake{"no_table", "daemon = 1\n",
                 "lbd.toml:1:10: daemon: must be a table: write [daemon]"},
@@ -130,15 +129,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "lbd.toml:1:1: source: must be a list of tables: write [[source]], with two "
                 "brackets"},
         Mistake{"no_type", "[[source]]\npath = \"/x\"\n",
-                "lbd.toml:1:1: source.type: is missing: write \"file\" or \"etcd\""},
+                "lbd.toml:1:1: source.type: is missing: write \"file\", \"etcd\", \"marathon\" or "
+                "\"relay\""},
         Mistake{"type", "[[source]]\ntype = \"consul\"\n",
-                "lbd.toml:2:8: source.type: 'consul' is not known: use \"file\" or \"etcd\""},
-        Mistake{"marathon", "[[source]]\ntype = \"marathon\"\nendpoints = [\"http://m:8080\"]\n",
-                "lbd.toml:2:8: source.type: marathon is not in this version: use \"file\" or "
-                "\"etcd\""},
-        Mistake{"relay", "[[source]]\ntype = \"relay\"\n",
-                "lbd.toml:2:8: source.type: relay is not in this version: use \"file\" or "
-                "\"etcd\""},
+                "lbd.toml:2:8: source.type: 'consul' is not known: use \"file\", \"etcd\", "
+                "\"marathon\" or \"relay\""},
         Mistake{"file_without_path", "[[source]]\ntype = \"file\"\n",
                 "lbd.toml:1:1: source.path: is missing: write a file, or a folder of *.toml files"},
         Mistake{"key_of_another_type", "[[source]]\ntype = \"file\"\npath = \"/x\"\napi = \"v3\"\n",
@@ -188,6 +183,53 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"etcd_password_without_user",
                 "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\npassword_file = \"/c\"\n",
                 "lbd.toml:4:17: source.password_file: needs username beside it"}),
+    name_of);
+
+const std::string kMarathon = "[[source]]\ntype = \"marathon\"\nendpoints = [\"http://m:8080\"]\n";
+const std::string kUpdater = "[[source]]\ntype = \"relay\"\nupdaters = [\"u1:7676\"]\n";
+const std::string kFile = "[[source]]\ntype = \"file\"\npath = \"/x\"\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    MarathonAndRelay, Mistakes,
+    testing::Values(
+        Mistake{"marathon_without_endpoints", "[[source]]\ntype = \"marathon\"\n",
+                "lbd.toml:1:1: source.endpoints: is missing: write Marathon's URLs, such as "
+                "[\"http://marathon1:8080\"]"},
+        Mistake{"marathon_no_url",
+                "[[source]]\ntype = \"marathon\"\nendpoints = [\"marathon1:8080\"]\n",
+                "lbd.toml:3:13: source.endpoints: 'marathon1:8080' is no URL: write for example "
+                "\"http://marathon1:8080\""},
+        Mistake{"marathon_password_in_url",
+                "[[source]]\ntype = \"marathon\"\nendpoints = [\"http://me:pw@m:8080\"]\n",
+                "lbd.toml:3:13: source.endpoints: a URL has a password in it: write username and "
+                "password_file instead"},
+        Mistake{"marathon_interval", kMarathon + "interval = \"0s\"\n",
+                "lbd.toml:4:12: source.interval: must be between 200ms and 1d"},
+        Mistake{"marathon_unreachable", kMarathon + "unreachable = \"maybe\"\n",
+                "lbd.toml:4:15: source.unreachable: 'maybe' is not known: use last-resort, use or "
+                "drop"},
+        Mistake{"marathon_half_a_login", kMarathon + "dcos_login = \"https://d/l\"\n",
+                "lbd.toml:4:14: source.dcos_login: needs dcos_uid beside it"},
+        Mistake{"marathon_two_ways",
+                kMarathon + "username = \"u\"\npassword_file = \"/p\"\ntoken_file = \"/t\"\n",
+                "lbd.toml:6:14: source.token_file: one way to say who we are is enough: username, "
+                "token_file or dcos_login"},
+        Mistake{"relay_without_updaters", "[[source]]\ntype = \"relay\"\n",
+                "lbd.toml:1:1: source.updaters: is missing: write their addresses, such as "
+                "[\"updater1:7676\"]"},
+        Mistake{"relay_without_port", "[[source]]\ntype = \"relay\"\nupdaters = [\"u1\"]\n",
+                "lbd.toml:3:12: source.updaters: 'u1' is not of the form address:port: write for "
+                "example \"updater1:7676\""},
+        Mistake{"relay_listen", kFile + "[relay]\nlisten = \"7676\"\n",
+                "lbd.toml:5:10: relay.listen: '7676' is not of the form address:port: write for "
+                "example \"0.0.0.0:7676\""},
+        Mistake{
+            "relay_tls_wanted", kFile + "[relay]\nlisten = \"0.0.0.0:7676\"\nrequire_tls = true\n",
+            "lbd.toml:6:15: relay.require_tls: needs tls_cert and tls_key, and tls_client_ca to "
+            "know who asks"},
+        Mistake{"relay_tls_wanted_of_updaters", kUpdater + "[relay]\nrequire_tls = true\n",
+                "lbd.toml:1:1: source.ca: [relay] require_tls is true: name the authority of the "
+                "updaters' certificates here"}),
     name_of);
 
 }  // namespace

@@ -81,9 +81,9 @@ class AppTest : public testing::Test {
                               const DataplaneConfig&) -> Result<std::unique_ptr<Dataplane>> {
       return std::make_unique<Lent>(kernel_);
     };
-    p.make_source = [this](asio::io_context& io, const SourceConfig& c, std::optional<Snapshot>,
-                           Clocks) {
-      auto source = std::make_unique<HandSource>(io);
+    p.make_source = [this](const SourceContext& context, const SourceConfig& c,
+                           std::optional<Snapshot>) {
+      auto source = std::make_unique<HandSource>(context.io);
       sources_[c.name] = source.get();
       return source;
     };

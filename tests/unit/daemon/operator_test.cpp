@@ -25,14 +25,16 @@ class OperatorTest : public EngineFixture {
     deliver({offered("127.0.0.1:80", {listed("127.0.0.1:9000"), listed("10.0.0.2:9000")})});
   }
   Operator make() {
+    fleet_ = Fleet::open(folder_.path(), "node1", [] {}).value();
     return Operator(
-        *engine_, {.version = "1", .config = "x.toml", .started = wall_}, [] {},
+        *engine_, *fleet_, {.version = "1", .config = "x.toml", .started = wall_}, [] {},
         [this] { return Result<std::vector<Listener>>(listeners_); });
   }
   static DrainRequest request(std::string target) {
     return {.what = {std::move(target), ""}, .terminate = false, .terminate_after = {}};
   }
 
+  std::unique_ptr<Fleet> fleet_;
   const ServiceKey web_ = key("127.0.0.1:80");
   const Address one_ = addr("127.0.0.1:9000");
   const Address two_ = addr("10.0.0.2:9000");

@@ -1,0 +1,338 @@
+#include "daemon/fleet.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <boost/uuid/random_generator.hpp>
+#include <boost/uuid/uuid_io.hpp>
+
+namespace lb {
+namespace {
+
+using std::chrono::milliseconds;
+
+// While something runs out somebody may be waiting for it; else counts go with the pings.
+constexpr milliseconds kBusy{200};
+constexpr milliseconds kIdle{5'000};
+
+bool is_in_force(const FleetOrders::Known& known) { return known.order.drain && !known.ended; }
+
+Result<Drain> to_drain(const FleetOrder& order) {
+  Drain drain;
+  LB_TRY(drain.target, Drain::parse_target(order.target));
+  if (!order.service.empty()) drain.service = order.service;
+  drain.since = order.time;
+  drain.ids = order.ids;
+  std::sort(drain.ids.begin(), drain.ids.end());
+  drain.fleet = order.id;
+  return drain;
+}
+
+// What an order covers now, whatever other drains cover as well.
+template <class Visit>
+void for_each_covered(Engine& engine, const Drain& drain, Visit visit) {
+  Drains only;
+  only.set_fleet({drain});
+  for (const auto& [key, service] : engine.reconciler().desired())
+    for (const DesiredBackend& b : service->backends)
+      if (only.find(b.backend, key, service->name)) visit(key, b);
+}
+
+bool is_done(const relay::OrderReport::Item& item) {
+  return item.ended || (item.programmed && item.connections == 0);
+}
+
+relay::SourceMark mark_of(const SourceSlot& slot) {
+  const SourceStatus status = slot.source ? slot.source->status() : SourceStatus{};
+  relay::SourceMark mark;
+  mark.name = slot.name();
+  mark.ok = status.error.empty() && slot.error().empty();
+  if (const Snapshot* snapshot = slot.snapshot()) {
+    mark.revision = snapshot->revision;
+    mark.as_of = snapshot->as_of;
+    mark.read_at = snapshot->as_of;
+  }
+  if (status.read_at) mark.read_at = *status.read_at;
+  return mark;
+}
+
+std::vector<relay::SourceMark> marks_of(const Engine& engine) {
+  std::vector<relay::SourceMark> marks;
+  for (const auto& slot : engine.slots()) marks.push_back(mark_of(*slot));
+  return marks;
+}
+
+}  // namespace
+
+std::vector<RelaySource*> relay_sources(const SourceSlots& slots) {
+  std::vector<RelaySource*> out;
+  for (const auto& slot : slots)
+    if (auto* relay = dynamic_cast<RelaySource*>(slot->source.get())) out.push_back(relay);
+  return out;
+}
+
+Result<std::unique_ptr<Fleet>> Fleet::open(const std::string& state_dir, std::string node,
+                                           std::function<void()> changed) {
+  const std::string path = state_dir + "/fleet.json";
+  auto orders = FleetOrders::open(path);
+  if (!orders) {
+    spdlog::error("{}", orders.error().message());
+    orders = FleetOrders::open(path);  // the broken one was put aside
+  }
+  if (!orders) return tl::unexpected(orders.error());
+  return std::unique_ptr<Fleet>(
+      new Fleet(*std::move(orders), std::move(node), std::move(changed)));
+}
+
+Result<> Fleet::serve(asio::io_context& io, relay::ServerConfig config, std::string version) {
+  LB_TRY(server_, relay::Server::open(io, std::move(config), orders_, node_, std::move(version),
+                                      [this] { orders_changed(); }));
+  served_since_ = std::chrono::steady_clock::now();
+  spdlog::info("listeners are served at {}", server_->address());
+  for (const std::string& warning : server_->warnings()) spdlog::warn("{}", warning);
+  return {};
+}
+
+void Fleet::stop() {
+  if (server_) server_->stop();
+}
+
+void Fleet::orders_changed() { changed_(); }
+
+std::vector<Drain> Fleet::drains() const {
+  std::vector<Drain> out;
+  for (const FleetOrders::Known& known : orders_.all()) {
+    if (!is_in_force(known)) continue;
+    if (auto drain = to_drain(known.order))
+      out.push_back(*std::move(drain));
+    else
+      spdlog::warn("fleet order {} is not understood: {}", known.order.id,
+                   drain.error().message());
+  }
+  return out;
+}
+
+void Fleet::before_turn(Engine& engine) {
+  if (started_ && seen_version_ == orders_.version()) return;
+  started_ = true;
+  seen_version_ = orders_.version();
+  if (server_) server_->orders_changed();
+  for (RelaySource* relay : relay_sources(engine.slots())) relay->orders_changed();
+  if (!applies_) return;
+  std::vector<Drain> wanted = drains();
+  if (wanted == in_force_) return;
+  in_force_ = wanted;
+  engine.drains().set_fleet(std::move(wanted));
+  engine.replan_soon();
+  engine.apply_all();
+  settle(engine, in_force_);
+}
+
+// From then on no new connection can go there.
+void Fleet::settle(Engine& engine, const std::vector<Drain>& drains) {
+  std::set<std::string> ids;
+  for (const Drain& drain : drains) ids.insert(drain.fleet);
+  std::erase_if(programmed_, [&](const std::string& id) { return !ids.contains(id); });
+  engine.dataplane().settle(
+      [this, ids = std::move(ids), alive = std::weak_ptr<bool>(alive_)](const Result<>& settled) {
+        if (!alive.lock()) return;
+        if (!settled) {
+          spdlog::error("fleet drains are not known to hold: {}", settled.error().message());
+          return;
+        }
+        programmed_.insert(ids.begin(), ids.end());
+        changed_();
+      });
+}
+
+void Fleet::after_turn(Engine& engine) {
+  for (const Drain& ended : engine.take_ended_fleet()) {
+    if (auto done = orders_.end(ended.fleet, engine.clocks().wall()); !done)
+      spdlog::error("cannot save the fleet's drains: {}", done.error().message());
+    std::erase_if(in_force_, [&](const Drain& d) { return d.fleet == ended.fleet; });
+  }
+  publish(engine);
+  for (const auto& slot : engine.slots())
+    if (slot->source) slot->source->applied();
+  tell_reports(engine);
+}
+
+// Nothing before every source has spoken in this run: what is saved may be old.
+void Fleet::publish(const Engine& engine) {
+  if (!server_) return;
+  const auto& slots = engine.slots();
+  if (!std::all_of(slots.begin(), slots.end(), [](const auto& s) { return s->delivered(); }))
+    return;
+  std::vector<ServicePtr> services;
+  for (const OwnedService& owned : engine.view().services)
+    if (!owned.refused) services.push_back(owned.service);
+  if (has_published_ && services == published_) return server_->mark(marks_of(engine));
+  has_published_ = true;
+  published_ = services;
+  server_->publish(std::move(services), marks_of(engine));
+}
+
+relay::OrderReport::Item Fleet::report_of(Engine& engine, const FleetOrders::Known& known) const {
+  relay::OrderReport::Item item;
+  item.id = known.order.id;
+  item.ended = known.ended;
+  item.programmed = known.ended || programmed_.contains(item.id);
+  const auto drain = to_drain(known.order);
+  if (known.ended || !drain) return item;
+  for_each_covered(engine, *drain, [&](const ServiceKey& key, const DesiredBackend& b) {
+    const auto connections = engine.drain_watch().connections({key, b.backend.address});
+    if (connections) item.connections += connections->value_or(0);
+    // What cannot be programmed is tried again; until then new connections go there.
+    if (!connections || engine.reconciler().failures().contains(key)) item.programmed = false;
+  });
+  return item;
+}
+
+std::vector<relay::OrderReport::Item> Fleet::report(Engine& engine) const {
+  std::vector<relay::OrderReport::Item> items;
+  for (const FleetOrders::Known& known : orders_.all())
+    if (known.order.drain) items.push_back(report_of(engine, known));
+  return items;
+}
+
+void Fleet::tell_reports(Engine& engine) {
+  if (!applies_) return;
+  const auto relays = relay_sources(engine.slots());
+  if (relays.empty() && !server_) return;
+  reported_ = report(engine);
+  for (RelaySource* relay : relays) relay->set_order_report(reported_);
+}
+
+void Fleet::look(Engine& engine) {
+  const auto relays = relay_sources(engine.slots());
+  if (!relays.empty()) {
+    if (const auto observed = engine.dataplane().read()) {
+      std::vector<relay::Counts::Item> counts;
+      for (const ObservedService& service : observed->services)
+        for (const ObservedBackend& b : service.backends)
+          if (const auto active = b.active_connections.value_or(0); active > 0)
+            counts.push_back({service.key, b.address, active});
+      for (RelaySource* relay : relays) relay->set_counts(counts);
+    }
+  }
+  tell_reports(engine);
+  if (has_published_) server_->mark(marks_of(engine));
+  if (server_) end_where_all_have_ended();
+  if (auto pruned = orders_.prune(engine.clocks().wall()); !pruned)
+    spdlog::error("cannot save the fleet's drains: {}", pruned.error().message());
+}
+
+// An updater without connections of its own learns from its listeners that an order is done.
+void Fleet::end_where_all_have_ended() {
+  if (applies_) return;
+  std::vector<std::string> done;
+  for (const FleetOrders::Known& known : orders_.all()) {
+    if (!is_in_force(known)) continue;
+    const auto listeners = server_->progress(known.order).listeners;
+    if (!listeners.empty() && std::all_of(listeners.begin(), listeners.end(),
+                                          [](const auto& l) { return l.connected && l.ended; }))
+      done.push_back(known.order.id);
+  }
+  for (const std::string& id : done)
+    if (auto ended = orders_.end(id, sys_now()); !ended)
+      spdlog::error("cannot save the fleet's drains: {}", ended.error().message());
+}
+
+milliseconds Fleet::pace() const {
+  const bool busy = std::any_of(reported_.begin(), reported_.end(),
+                                [](const auto& item) { return !is_done(item); });
+  return busy ? kBusy : kIdle;
+}
+
+Result<> Fleet::check_serves() const {
+  if (server_) return {};
+  return fail(ENOTSUP,
+              "this lbd serves no listeners: ask an updater, or configure [relay] listen");
+}
+
+Result<std::vector<relay::ListenerView>> Fleet::listeners() const {
+  LB_CHECK(check_serves());
+  return server_->listeners();
+}
+
+// Saved, told to everybody, and in force here before this returns.
+Result<> Fleet::give(FleetOrder order) {
+  order.id = boost::uuids::to_string(boost::uuids::random_generator()());
+  // Clocks of updaters differ: a later order is newer whatever they say.
+  if (const auto* known = orders_.find(order.target, order.service))
+    order.time = std::max(order.time, known->order.time + milliseconds(1));
+  LB_TRY(const bool news, orders_.adopt(order));
+  if (!news) return fail("the order is older than what is known");
+  changed_();
+  return {};
+}
+
+Result<relay::FleetProgress> Fleet::drain(Engine& engine, const DrainTarget& what) {
+  LB_CHECK(check_serves());
+  FleetOrder order{.id = "new", .time = engine.clocks().wall(), .target = what.target,
+                   .service = what.service, .drain = true, .ids = {}};
+  LB_TRY(const Drain drain, to_drain(order));
+  bool known = false;
+  for_each_covered(engine, drain, [&](const ServiceKey&, const DesiredBackend& b) {
+    known = true;
+    if (std::holds_alternative<Address>(drain.target)) order.ids.push_back(b.backend.id);
+  });
+  if (!known)
+    return fail(ENOENT, fmt::format("no backend or host {}{}", what.target,
+                                    what.service.empty() ? "" : " in service " + what.service));
+  std::sort(order.ids.begin(), order.ids.end());
+  order.ids.erase(std::unique(order.ids.begin(), order.ids.end()), order.ids.end());
+  const auto* before = orders_.find(what.target, what.service);
+  if (!before || !is_in_force(*before) || before->order.ids != order.ids) {
+    LB_CHECK(give(std::move(order)));
+    spdlog::info("fleet drain target={} service={}", what.target, what.service);
+    before_turn(engine);
+  }
+  return progress_of(engine, orders_.find(what.target, what.service)->order);
+}
+
+Result<relay::FleetProgress> Fleet::undrain(Engine& engine, const DrainTarget& what) {
+  LB_CHECK(check_serves());
+  const auto* before = orders_.find(what.target, what.service);
+  if (!before || !is_in_force(*before))
+    return fail(ENOENT, fmt::format("the fleet does not drain {}{}", what.target,
+                                    what.service.empty() ? "" : " in service " + what.service));
+  const relay::FleetProgress progress = progress_of(engine, before->order);
+  LB_CHECK(give({.id = "", .time = engine.clocks().wall(), .target = what.target,
+                 .service = what.service, .drain = false, .ids = {}}));
+  spdlog::info("fleet undrain target={} service={}", what.target, what.service);
+  before_turn(engine);
+  return progress;
+}
+
+Result<relay::FleetProgress> Fleet::progress(Engine& engine, const DrainTarget& what) const {
+  LB_CHECK(check_serves());
+  const auto* known = orders_.find(what.target, what.service);
+  if (!known || !known->order.drain)
+    return fail(ENOENT, fmt::format("the fleet does not drain {}", what.target));
+  return progress_of(engine, known->order);
+}
+
+relay::FleetProgress Fleet::progress_of(Engine& engine, const FleetOrder& order) const {
+  relay::FleetProgress out = server_->progress(order);
+  if (applies_) {
+    const auto* known = orders_.find(order.target, order.service);
+    const auto item = report_of(engine, *known);
+    out.listeners.push_back({node_ + " (this one)", true, item.programmed, item.ended,
+                             item.connections});
+    out.connections += item.connections;
+    out.drained = out.drained && is_done(item);
+  }
+  // Those that were connected before a restart are not back yet.
+  if (std::chrono::steady_clock::now() - served_since_ < relay::kDeadAfter) out.drained = false;
+  return out;
+}
+
+std::vector<std::string> Fleet::warnings() const {
+  return server_ ? server_->warnings() : std::vector<std::string>{};
+}
+
+}  // namespace lb

@@ -1,0 +1,94 @@
+// The fleet as this lbd sees it: the listeners that it serves as an updater, the updaters that it
+// listens to, and the drains that hold for all. Stands between the engine and relay/.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "api/control.h"
+#include "daemon/engine.h"
+#include "relay/fleet.h"
+#include "relay/relay_source.h"
+#include "relay/server.h"
+
+namespace lb {
+
+class Fleet {
+ public:
+  // Loads the orders. `changed` makes the loop take another turn soon.
+  [[nodiscard]] static Result<std::unique_ptr<Fleet>> open(const std::string& state_dir,
+                                                           std::string node,
+                                                           std::function<void()> changed);
+
+  // Becomes an updater. Errors name the address or the file.
+  [[nodiscard]] Result<> serve(asio::io_context& io, relay::ServerConfig config,
+                               std::string version);
+  void stop();
+  // Whether orders hold for this lbd's own connections: an updater alone has none.
+  void set_applies(bool applies) { applies_ = applies; }
+
+  // Before a turn of the engine: what has to be drained. After it: what has come of that, and the
+  // state for the listeners.
+  void before_turn(Engine& engine);
+  void after_turn(Engine& engine);
+  // Now and then: counts, how far the drains are, what has ended everywhere.
+  void look(Engine& engine);
+  // How soon look() is worth while.
+  [[nodiscard]] std::chrono::milliseconds pace() const;
+
+  // An order came from outside.
+  void orders_changed();
+  [[nodiscard]] FleetOrders& orders() { return orders_; }
+  [[nodiscard]] const std::string& node() const { return node_; }
+
+  // --- for operators. ENOTSUP: this lbd serves no listeners.
+  [[nodiscard]] Result<std::vector<relay::ListenerView>> listeners() const;
+  [[nodiscard]] Result<relay::FleetProgress> drain(Engine& engine, const DrainTarget& what);
+  [[nodiscard]] Result<relay::FleetProgress> undrain(Engine& engine, const DrainTarget& what);
+  [[nodiscard]] Result<relay::FleetProgress> progress(Engine& engine, const DrainTarget& what) const;
+  [[nodiscard]] std::vector<std::string> warnings() const;
+
+ private:
+  Fleet(FleetOrders orders, std::string node, std::function<void()> changed)
+      : orders_(std::move(orders)), node_(std::move(node)), changed_(std::move(changed)) {}
+
+  [[nodiscard]] Result<> check_serves() const;
+  [[nodiscard]] Result<> give(FleetOrder order);
+  [[nodiscard]] relay::FleetProgress progress_of(Engine& engine, const FleetOrder& order) const;
+  [[nodiscard]] std::vector<Drain> drains() const;
+  [[nodiscard]] std::vector<relay::OrderReport::Item> report(Engine& engine) const;
+  [[nodiscard]] relay::OrderReport::Item report_of(Engine& engine,
+                                                   const FleetOrders::Known& known) const;
+  void settle(Engine& engine, const std::vector<Drain>& drains);
+  void publish(const Engine& engine);
+  void tell_reports(Engine& engine);
+  void end_where_all_have_ended();
+
+  FleetOrders orders_;
+  std::string node_;
+  std::function<void()> changed_;
+  bool applies_ = true;
+  std::unique_ptr<relay::Server> server_;
+  SteadyTime served_since_{};
+  std::vector<ServicePtr> published_;
+  bool has_published_ = false;
+  std::uint64_t seen_version_ = 0;
+  bool started_ = false;
+  std::vector<Drain> in_force_;         // as the engine has them
+  std::set<std::string> programmed_;    // ids: the kernel has them, and a grace period is over
+  std::vector<relay::OrderReport::Item> reported_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+// The relay sources among them.
+[[nodiscard]] std::vector<RelaySource*> relay_sources(const SourceSlots& slots);
+
+}  // namespace lb
