@@ -14,8 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kConnect = 2s;
-// A large Marathon thinks for seconds; behind a standby it is given 10 s by that.
-constexpr auto kAnswer = 20s;
 // The leader sends the header of a stream at once.
 constexpr auto kStreamHeader = 10s;
 constexpr int kRedirects = 3;
@@ -44,7 +42,7 @@ HttpRequest request_to(const std::string& endpoint, const std::string& path) {
   HttpRequest out;
   out.url = endpoint + path;
   out.connect_timeout = kConnect;
-  out.timeout = kAnswer;
+  out.timeout = Client::kPatience;
   return out;
 }
 
@@ -100,13 +98,15 @@ tl::unexpected<Error> Client::refusal(const std::string& what, int status,
   return fail(std::move(text));
 }
 
-asio::awaitable<Result<Client::Answer>> Client::apps(std::string endpoint, std::string label) {
+asio::awaitable<Result<Client::Answer>> Client::apps(std::string endpoint, std::string label,
+                                                     std::chrono::milliseconds patience) {
   // The first one is the one that 0.8 reads.
   std::string path = "/v2/apps?embed=apps.tasks&embed=apps.readiness";
   const bool selects = !label.empty() && !no_selectors_;
   if (selects) path += "&" + label_query(label);
   HttpRequest request = request_to(endpoint, path);
   request.headers = {"Accept: application/json"};
+  request.timeout = patience;
   request.gzip = true;
   request.max_body = kLargestAnswer;
   auto response = co_await get(std::move(request));
@@ -114,7 +114,7 @@ asio::awaitable<Result<Client::Answer>> Client::apps(std::string endpoint, std::
   // A selector that it cannot parse: we select ourselves anyway.
   if (selects && response->status == 422) {
     no_selectors_ = true;
-    auto all = co_await apps(std::move(endpoint), std::string());
+    auto all = co_await apps(std::move(endpoint), std::string(), patience);
     co_return all;
   }
   if (response->status != 200)

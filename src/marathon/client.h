@@ -37,6 +37,9 @@ class Client {
   // would be paid for in memory.
   static constexpr std::size_t kLargestAnswer = std::size_t{128} << 20;
 
+  // A large Marathon thinks for seconds; behind a standby it is given 10 s by that.
+  static constexpr std::chrono::milliseconds kPatience{20'000};
+
   Client(asio::io_context& io, Access access);
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -49,7 +52,8 @@ class Client {
   };
   // Apps with their tasks; only those with `label`, if it is not "", from versions that can select.
   // Errors name the endpoint and the reason.
-  asio::awaitable<Result<Answer>> apps(std::string endpoint, std::string label);
+  asio::awaitable<Result<Answer>> apps(std::string endpoint, std::string label,
+                                       std::chrono::milliseconds patience = kPatience);
 
   // ENOTSUP: this version has no event stream.
   asio::awaitable<Result<EventFeed>> events(std::string endpoint);

@@ -49,7 +49,12 @@ class Endpoints {
   }
   void succeeded(std::size_t index) { all_.at(index) = {}; }
 
-  [[nodiscard]] bool fails(std::size_t index) const { return all_.at(index).failures > 0; }
+  // Another one worked when it was asked last, or was never asked.
+  [[nodiscard]] bool has_other(std::size_t index) const {
+    for (std::size_t i = 0; i < all_.size(); ++i)
+      if (i != index && all_[i].failures == 0) return true;
+    return false;
+  }
   [[nodiscard]] bool all_fail() const {
     return std::all_of(all_.begin(), all_.end(), [](const One& one) { return one.failures > 0; });
   }

@@ -18,6 +18,8 @@ constexpr std::size_t kLarge = std::size_t{1} << 20;
 // The first reading waits so long for the event stream.
 constexpr auto kStreamFirst = 2s;
 constexpr std::chrono::milliseconds kLongestRest{30'000};
+// One that hangs must not keep us from those that work.
+constexpr std::chrono::milliseconds kWithOthers{5'000};
 
 // What stays the same when the same thing fails again: times and sizes do not.
 std::string without_digits(std::string text) {
@@ -92,7 +94,8 @@ asio::awaitable<void> MarathonReader::read(std::size_t index) {
   const std::string endpoint = client_.access().endpoints.at(index);
   plan_.begin(began.steady);
   last_ = index;
-  auto apps = co_await ask(endpoint);
+  const auto patience = endpoints_.has_other(index) ? kWithOthers : marathon::Client::kPatience;
+  auto apps = co_await ask(endpoint, patience);
   if (!apps && apps.error().code.value() == ECANCELED) co_return;
   Result<> taken;
   if (apps)
@@ -117,8 +120,9 @@ asio::awaitable<void> MarathonReader::read(std::size_t index) {
   hooks_.ended();
 }
 
-asio::awaitable<Result<std::vector<marathon::App>>> MarathonReader::ask(std::string endpoint) {
-  auto answer = co_await client_.apps(endpoint, label_);
+asio::awaitable<Result<std::vector<marathon::App>>> MarathonReader::ask(
+    std::string endpoint, std::chrono::milliseconds patience) {
+  auto answer = co_await client_.apps(endpoint, label_, patience);
   if (!answer) co_return tl::unexpected(std::move(answer.error()));
   auto apps = co_await parse(std::move(answer->body));
   if (!apps)

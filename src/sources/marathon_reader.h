@@ -52,7 +52,8 @@ class MarathonReader {
 
  private:
   asio::awaitable<void> read(std::size_t index);
-  asio::awaitable<Result<std::vector<marathon::App>>> ask(std::string endpoint);
+  asio::awaitable<Result<std::vector<marathon::App>>> ask(std::string endpoint,
+                                                          std::chrono::milliseconds patience);
   asio::awaitable<Result<std::vector<marathon::App>>> parse(std::string body);
   double random() { return std::uniform_real_distribution<double>(0.0, 1.0)(random_); }
 

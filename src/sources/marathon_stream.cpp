@@ -15,8 +15,6 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// Marathon sends a heartbeat every 10 s, whatever else it sends.
-constexpr auto kSilence = 30s;
 // A version without a stream stays without one until it is upgraded.
 constexpr auto kWithoutStream = 600s;
 // A stream that lived shorter was no success.
@@ -25,10 +23,12 @@ constexpr auto kLongestRest = 30'000ms;
 
 }  // namespace
 
-MarathonStream::MarathonStream(marathon::Client& client, const Clocks& clocks, Hooks hooks)
+MarathonStream::MarathonStream(marathon::Client& client, const Clocks& clocks, Hooks hooks,
+                               std::chrono::milliseconds silence)
     : client_(client),
       clocks_(clocks),
       hooks_(std::move(hooks)),
+      silence_(silence),
       endpoints_(client.access().endpoints.size(), kLongestRest),
       random_(std::random_device{}()) {}
 
@@ -72,9 +72,10 @@ asio::awaitable<Result<>> MarathonStream::follow(std::size_t index) {
   error_.clear();
   hooks_.opened();
   for (;;) {
-    auto events = co_await feed->read(steady_clock::now() + kSilence);
+    auto events = co_await feed->read(steady_clock::now() + silence_);
     if (!events && events.error().code.value() == ETIMEDOUT)
-      co_return fail(fmt::format("{}: the event stream was silent for 30 s", feed->from()));
+      co_return fail(fmt::format("{}: the event stream was silent for {}", feed->from(),
+                                 format_duration(silence_)));
     if (!events) co_return tl::unexpected(std::move(events.error()));
     if (!events->empty()) hooks_.events(*std::move(events));
   }

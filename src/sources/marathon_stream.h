@@ -24,7 +24,11 @@ class MarathonStream {
     std::function<void(std::vector<marathon::SseEvent>)> events;
   };
 
-  MarathonStream(marathon::Client& client, const Clocks& clocks, Hooks hooks);
+  // Marathon sends a heartbeat every 10 s, whatever else it sends: so long a silence is death.
+  static constexpr std::chrono::milliseconds kSilence{30'000};
+
+  MarathonStream(marathon::Client& client, const Clocks& clocks, Hooks hooks,
+                 std::chrono::milliseconds silence = kSilence);
 
   asio::awaitable<void> run();  // until cancelled
 
@@ -42,6 +46,7 @@ class MarathonStream {
   marathon::Client& client_;
   const Clocks& clocks_;
   Hooks hooks_;
+  std::chrono::milliseconds silence_;
   marathon::Endpoints endpoints_;
   std::minstd_rand random_;
   bool open_ = false;

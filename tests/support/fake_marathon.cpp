@@ -128,6 +128,10 @@ int FakeMarathonControl::open_streams() {
   return check(call(R"({"do":"requests"})")).at("streams").get<int>();
 }
 
+int FakeMarathonControl::refusals() {
+  return check(call(R"({"do":"requests"})")).at("refusals").get<int>();
+}
+
 std::string FakeMarathonSocket::call(const std::string& command) {
   using Local = boost::asio::local::stream_protocol;
   const auto end = steady_clock::now() + kPatience;

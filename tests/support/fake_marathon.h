@@ -36,7 +36,8 @@
 //   leader               -> leader: "host:port" or null, node
 //   fault     kind [times, path: "/v2/apps", ms, bytes]   on the node that is told
 //   streams   how: stall|resume|half_close|close|reset [on the node that is told]
-//   requests             -> requests: [{method, target, headers}], the last 500; counts by path; streams
+//   requests             -> requests: [{method, target, headers}], the last 500; counts by path; streams;
+//             refusals: how many 401s
 //   revoke               every token that the login gave
 //   version   version    another version from now on
 //
@@ -97,6 +98,7 @@ class FakeMarathonControl {
   // How often a path was asked for (without its query), and open event streams.
   int count(const std::string& path);
   int open_streams();
+  int refusals();  // 401s so far
 };
 
 struct FakeMarathonOptions {

@@ -26,6 +26,14 @@ std::string base64url_decode(std::string text) {
   return *out;
 }
 
+std::string base64url_encode(const std::string& bytes) {
+  std::string out = base64_encode(bytes);
+  std::replace(out.begin(), out.end(), '+', '-');
+  std::replace(out.begin(), out.end(), '/', '_');
+  while (out.ends_with('=')) out.pop_back();
+  return out;
+}
+
 struct Closer {
   void operator()(std::FILE* file) const { std::fclose(file); }
   void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
@@ -99,11 +107,15 @@ MarathonReply FakeMarathonAuth::login(const MarathonRequest& request) {
             "application/json",
             nlohmann::json{{"title", "Bad login"}, {"description", problem}}.dump(),
             {}};
-  const std::string token = fmt::format("given.to.lbd.{}", ++given_);
+  // As real ones, it says when it ends.
+  const nlohmann::json claims{{"uid", options_.dcos_uid},
+                              {"exp", std::time(nullptr) + options_.token_life.count()}};
+  const std::string token = fmt::format("e30.{}.{}", base64url_encode(claims.dump()), ++given_);
   tokens_[token] = std::chrono::steady_clock::now() + options_.token_life;
   MarathonReply reply{200, "application/json", "{}", {}};
   if (!options_.dcos_cookie) reply.body = nlohmann::json{{"token", token}}.dump();
-  reply.headers = {fmt::format("Set-Cookie: dcos-acs-auth-cookie={}; Path=/; HttpOnly", token)};
+  reply.headers = {fmt::format("Set-Cookie: dcos-acs-auth-cookie={}; Path=/; HttpOnly", token),
+                   "Set-Cookie: dcos-acs-info-cookie=e30=; Path=/"};
   return reply;
 }
 

@@ -104,6 +104,7 @@ asio::awaitable<bool> MarathonNode::handle(LinkPtr link, MarathonRequest request
     said = auth_.login(request);
   } else if (!auth_.allows(request)) {
     said = FakeMarathonAuth::refusal();
+    ++refusals_;
   } else if (!leads_) {
     const bool goes_on = co_await follow_leader(link, std::move(request));
     co_return goes_on;

@@ -239,7 +239,10 @@ Json MarathonNode::run_here(const Json& command, const std::string& what) {
 }
 
 Json MarathonNode::describe() const {
-  Json out{{"counts", counts_}, {"streams", streams_.size()}, {"requests", Json::array()}};
+  Json out{{"counts", counts_},
+           {"streams", streams_.size()},
+           {"refusals", refusals_},
+           {"requests", Json::array()}};
   for (const MarathonRequest& one : requests_)
     out["requests"].push_back(
         {{"method", one.method}, {"target", one.target}, {"headers", one.headers}});

@@ -90,6 +90,7 @@ class MarathonNode {
   std::vector<Fault> faults_;
   std::deque<MarathonRequest> requests_;
   std::map<std::string, int> counts_;
+  int refusals_ = 0;
   std::map<std::string, std::string> rendered_;  // answers to /v2/apps by target
   std::optional<std::chrono::steady_clock::time_point> leads_from_;  // has the lock
   bool leads_ = false;
