@@ -33,6 +33,10 @@ std::optional<std::size_t> pick(const std::vector<std::size_t>& from, std::uint3
   return from[random % from.size()];
 }
 
+void sooner(std::optional<Choice::TimePoint>& next, Choice::TimePoint at) {
+  next = std::min(next.value_or(at), at);
+}
+
 }  // namespace
 
 void Choice::restore(Position at, std::vector<SourceMark> sources) {
@@ -137,6 +141,11 @@ std::optional<std::size_t> Choice::best_held() const {
   return best;
 }
 
+// As far as it has said: one that has just started waits for its sources.
+bool Choice::has_state(const Updater& updater) {
+  return updater.at.sequence > 0 || updater.read_at.has_value();
+}
+
 // Rather one whose sources are well and that has a state already; of equals any.
 std::optional<std::size_t> Choice::next_to_ask(std::uint32_t random) const {
   std::vector<std::size_t> best;
@@ -144,8 +153,7 @@ std::optional<std::size_t> Choice::next_to_ask(std::uint32_t random) const {
   for (std::size_t i = 0; i < updaters_.size(); ++i) {
     const Updater& u = updaters_[i];
     if (!u.connected || u.asked_at) continue;
-    const bool has_state = u.at.sequence > 0 || u.read_at.has_value();
-    const int rank = (has_state ? 2 : 0) + (u.ok ? 1 : 0);
+    const int rank = (has_state(u) ? 2 : 0) + (u.ok ? 1 : 0);
     if (rank > best_rank) best.clear();
     best_rank = std::max(rank, best_rank);
     if (rank == best_rank) best.push_back(i);
@@ -184,26 +192,28 @@ void Choice::seek(TimePoint now, std::uint32_t random, Decision& out) {
         return take(i, now, out);
       }
   if (gathering(now, out)) return;
+  const bool waiting = ask_more(now, random, out);
+  const auto held = best_held();
+  const auto gone = held ? gone_since() : std::nullopt;
+  if (!gone) return;
+  if (!waiting && now >= *gone + confirm_) return take(*held, now, out);
+  if (now < *gone + confirm_) sooner(out.next, *gone + confirm_);
+}
+
+// Somebody, if nobody is waited for. true: an answer may still come.
+bool Choice::ask_more(TimePoint now, std::uint32_t random, Decision& out) {
+  const auto chosen = next_to_ask(random);
+  const bool chosen_has = chosen && has_state(updaters_[*chosen]);
   bool waiting = false;
-  std::optional<TimePoint> next;
-  const auto at = [&next](TimePoint t) { next = std::min(next.value_or(t), t); };
   for (const Updater& u : updaters_) {
     if (!u.asked_at || u.offer || now >= *u.asked_at + kPatience) continue;
-    waiting = true;
-    at(*u.asked_at + kPatience);
+    waiting = waiting || has_state(u) || !chosen_has;
+    sooner(out.next, *u.asked_at + kPatience);
   }
-  if (!waiting)
-    if (const auto chosen = next_to_ask(random)) {
-      ask(*chosen, now, out);
-      waiting = true;
-      at(now + kPatience);
-    }
-  if (const auto held = best_held())
-    if (const auto gone = gone_since()) {
-      if (!waiting && now >= *gone + confirm_) return take(*held, now, out);
-      if (now < *gone + confirm_) at(*gone + confirm_);
-    }
-  out.next = next;
+  if (waiting || !chosen) return waiting;
+  ask(*chosen, now, out);
+  sooner(out.next, now + kPatience);
+  return true;
 }
 
 // A feeder whose sources fail goes on feeding until a better one has sent its state.

@@ -22,8 +22,8 @@ class Choice {
   // the network: else the nearest updater would feed the whole fleet.
   static constexpr std::chrono::milliseconds kGather{100};
   // Whoever has been asked and has not sent a state by then is not waited for any longer: the next
-  // one is asked, too.
-  static constexpr std::chrono::milliseconds kPatience{1'000};
+  // one is asked, too. Shorter, a fleet that comes back at once would ask every updater for all of it.
+  static constexpr std::chrono::milliseconds kPatience{3'000};
   // A feeder is left for a better one at most so often.
   static constexpr std::chrono::seconds kSwitchAtMost{30};
 
@@ -60,7 +60,9 @@ class Choice {
 
   [[nodiscard]] std::optional<std::size_t> feeder() const { return feeder_; }
   // Is its state wanted: it feeds, or has been asked?
-  [[nodiscard]] bool wanted(std::size_t updater) const { return updaters_[updater].asked_at.has_value(); }
+  [[nodiscard]] bool wanted(std::size_t updater) const {
+    return updaters_[updater].asked_at.has_value();
+  }
   [[nodiscard]] bool well(std::size_t updater) const;
   [[nodiscard]] std::optional<Hold> hold() const;
   // When the whole of what is in force was last known to be true, in this run.
@@ -88,10 +90,12 @@ class Choice {
   };
 
   void seek(TimePoint now, std::uint32_t random, Decision& out);
+  [[nodiscard]] bool ask_more(TimePoint now, std::uint32_t random, Decision& out);
   void stay_or_switch(TimePoint now, std::uint32_t random, Decision& out);
   [[nodiscard]] bool gathering(TimePoint now, Decision& out) const;
   [[nodiscard]] std::optional<std::size_t> acceptable() const;
   [[nodiscard]] std::optional<std::size_t> best_held() const;
+  [[nodiscard]] static bool has_state(const Updater& updater);
   [[nodiscard]] std::optional<std::size_t> next_to_ask(std::uint32_t random) const;
   [[nodiscard]] std::optional<std::size_t> better(std::uint32_t random) const;
   [[nodiscard]] std::optional<Older> older(const Updater& updater) const;

@@ -29,8 +29,7 @@ TEST_F(ListenerState, TakesTheStateThenItsChangesAndAcknowledgesThem) {
   EXPECT_EQ(snapshots_.back().services[1], first.services[1]);
   EXPECT_TRUE(reaches([&] { return view_at(0)->applied == server(0).position(); }));
   EXPECT_EQ(view_at(0)->behind, 0U);
-  EXPECT_EQ(source_->status().position,
-            fmt::format("127.0.0.1:{} of 1", updaters_[0]->at.port));
+  EXPECT_EQ(source_->status().position, fmt::format("127.0.0.1:{} of 1", updaters_[0]->at.port));
   EXPECT_TRUE(source_->status().connected);
   EXPECT_TRUE(source_->status().read_at);
   EXPECT_TRUE(errors_.empty());
@@ -90,7 +89,8 @@ TEST_F(ListenerState, FailingOverToTheSameStateTellsNothing) {
   const std::size_t before = *feeder();
   kill(before);
   ASSERT_TRUE(reaches([&] { return feeder() == 1 - before; }));
-  EXPECT_TRUE(reaches([&] { return view_at(1 - before)->applied == server(1 - before).position(); }));
+  EXPECT_TRUE(
+      reaches([&] { return view_at(1 - before)->applied == server(1 - before).position(); }));
   EXPECT_EQ(snapshots_.size(), 1U);
 }
 
@@ -118,7 +118,7 @@ TEST_F(ListenerState, AnUpdaterWithoutAStateDoesNotKeepOthersFromFeeding) {
   listen();
   const auto begin = steady_clock::now();
   ASSERT_TRUE(sees({"10.0.0.1:80"}));
-  EXPECT_LT(steady_clock::now() - begin, 4s);
+  EXPECT_LT(steady_clock::now() - begin, 2s);  // the others say in their hello that they have none
   EXPECT_EQ(feeder(), 2U);
 }
 

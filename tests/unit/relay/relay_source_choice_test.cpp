@@ -104,8 +104,8 @@ TEST_F(ChoiceTest, AsksOneMoreWhenTheFirstSendsNothing) {
   EXPECT_EQ(first.ask, Indexes{1});
   EXPECT_EQ(first.next, at(1s) + Choice::kPatience);
   EXPECT_EQ(choice.decide(at(1s) + Choice::kPatience, 0).ask, Indexes{2});
-  choice.received(2, position("c"), {mark("m", 100, 101)}, at(3s));
-  const Decision last = choice.decide(at(3s), 0);
+  choice.received(2, position("c"), {mark("m", 100, 101)}, at(5s));
+  const Decision last = choice.decide(at(5s), 0);
   EXPECT_EQ(last.take, 2U);
   EXPECT_EQ(last.leave, Indexes{1});
   EXPECT_FALSE(choice.wanted(1));
@@ -120,6 +120,16 @@ TEST_F(ChoiceTest, PrefersOneThatIsWellAndHasAState) {
     Choice copy = choice;
     EXPECT_EQ(copy.decide(at(2s), random).ask, Indexes{3});
   }
+}
+
+TEST_F(ChoiceTest, WaitsForNobodyWithoutAStateOnceAnotherHasOne) {
+  Choice choice = make(2);
+  choice.connected(0, position("a", 0), at(0ms));
+  choice.lost(1, at(0ms));
+  EXPECT_EQ(choice.decide(at(0ms), 0).ask, Indexes{0});
+  choice.connected(1, position("b", 7), at(200ms));
+  EXPECT_EQ(choice.decide(at(200ms), 0).ask, Indexes{1});
+  EXPECT_TRUE(choice.decide(at(201ms), 0).ask.empty());
 }
 
 TEST_F(ChoiceTest, GoesOnWithTheSameRunWithoutAWholeState) {
@@ -248,7 +258,7 @@ TEST_F(ChoiceTest, AFrozenNewerUpdaterCountsAsGoneSinceItWasAsked) {
   choice.received(1, position("b"), {mark("m", 60, 70)}, at(20s));
   EXPECT_EQ(choice.decide(at(20s), 0).ask, Indexes{0});  // and it never answers
   EXPECT_TRUE(choice.hold()->newer_connected);
-  EXPECT_FALSE(choice.decide(at(22s), 0).take);
+  EXPECT_FALSE(choice.decide(at(24s), 0).take);
   EXPECT_EQ(choice.decide(at(20s) + kConfirm, 0).take, 1U);
 }
 
