@@ -78,6 +78,15 @@ Daemon::Daemon(const Sandbox& sandbox)
       lbd_path(program("lbd")),
       folder_(sandbox.folder()) {}
 
+void Daemon::live_in(const std::string& folder, const std::string& its_cgroup,
+                     const std::string& its_bpffs) {
+  folder_ = folder;
+  runtime_dir = folder + "/run";
+  state_dir = folder + "/state";
+  cgroup = its_cgroup;
+  bpffs = its_bpffs;
+}
+
 Command Daemon::preset(std::string_view verb, const Command& words) const {
   Command out = prefix;
   out.push_back(lbd_path);

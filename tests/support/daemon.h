@@ -35,6 +35,9 @@ int json_size(const std::string& json, const std::string& pointer);  // -1: no s
 class Daemon {
  public:
   explicit Daemon(const Sandbox& sandbox);
+  // Elsewhere than in the sandbox itself: files in `folder`.
+  void live_in(const std::string& folder, const std::string& its_cgroup,
+               const std::string& its_bpffs);
 
   // Beside the flags that keep lbd in its sandbox: sources, [drain], ...
   void configure(const std::string& toml) const { replace_file(config_path(), toml); }
