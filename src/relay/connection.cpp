@@ -142,7 +142,12 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 Error Connection::Impl::error_of(const ErrorCode& code) const {
   if (ended_ != 0) return fail(ended_, complaint_).value();
   if (code == asio::error::eof || code == asio::ssl::error::stream_truncated)
-    return fail(ENODATA, "the other side has closed the connection").value();
+    return fail(ENODATA,
+                first_ && !tls_
+                    ? "the other side has closed the connection without a word (so does an "
+                      "updater that wants TLS)"
+                    : "the other side has closed the connection")
+        .value();
   if (code.category() == asio::error::get_ssl_category()) {
     const std::string hint = relay_tls_hint(code.message());
     return fail(EPROTO, fmt::format("TLS: {}{}{}", code.message(), hint.empty() ? "" : ": ", hint))

@@ -42,7 +42,9 @@ Hub::Hub(asio::io_context& context, FleetOrders& known, std::string host, std::s
 void Hub::adopt(const std::vector<FleetOrder>& adopted) {
   if (stopped || adopted.empty()) return;
   const Result<bool> news = orders_.adopt(adopted);
-  if (!news) spdlog::error("relay: fleet drains of a listener are not taken over: {}", news.error().message());
+  if (!news)
+    spdlog::error("relay: fleet drains of a listener are not taken over: {}",
+                  news.error().message());
   if (!news || !*news) return;
   orders_changed();
   if (changed_) changed_();
@@ -56,9 +58,8 @@ void Hub::orders_changed() {
   for (const FleetOrders::Known& known : orders_.all()) {
     const auto old = std::find(told_.begin(), told_.end(), known.order);
     now.push_back(known.order);
-    serials.push_back(old == told_.end()
-                          ? next
-                          : serials_[static_cast<std::size_t>(old - told_.begin())]);
+    serials.push_back(old == told_.end() ? next
+                                         : serials_[static_cast<std::size_t>(old - told_.begin())]);
   }
   const bool news = std::find(serials.begin(), serials.end(), next) != serials.end();
   told_ = std::move(now);

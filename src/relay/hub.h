@@ -65,8 +65,8 @@ class Hub {
 
   FleetOrders& orders_;
   std::function<void()> changed_;
-  std::vector<FleetOrder> told_;         // what orders_changed() has found so far
-  std::vector<std::uint64_t> serials_;   // when, beside it
+  std::vector<FleetOrder> told_;        // what orders_changed() has found so far
+  std::vector<std::uint64_t> serials_;  // when, beside it
   std::uint64_t serial_ = 0;
   std::map<std::uint64_t, Line> order_lines_;  // by the serial that they follow; of serial_
   Line ping_;

@@ -11,11 +11,11 @@ namespace lb::relay {
 
 std::string not_our_protocol(std::string_view bytes) {
   using std::string_view_literals::operator""sv;
-  static constexpr std::array kRequests{"GET "sv,   "POST "sv,    "PUT "sv,     "HEAD "sv, "PRI * "sv,
-                                        "PATCH "sv, "DELETE "sv, "OPTIONS "sv, "CONNECT "sv};
+  static constexpr std::array kRequests{"GET "sv,    "POST "sv,    "PUT "sv,
+                                        "HEAD "sv,   "PRI * "sv,   "PATCH "sv,
+                                        "DELETE "sv, "OPTIONS "sv, "CONNECT "sv};
   if (bytes.empty() || bytes.front() == '{') return {};
-  if (bytes.starts_with("HTTP/"))
-    return "the other side speaks HTTP: is that port an lbd updater?";
+  if (bytes.starts_with("HTTP/")) return "the other side speaks HTTP: is that port an lbd updater?";
   if (std::any_of(kRequests.begin(), kRequests.end(),
                   [&](std::string_view word) { return bytes.starts_with(word); }))
     return "the other side speaks HTTP: this port is for listeners of lbd";
@@ -38,8 +38,7 @@ std::string relay_tls_hint(std::string_view words) {
   if (has("http request")) return "the other side speaks HTTP";
   if (has("wrong version number") || has("record layer failure") || has("packet length too long"))
     return "the other side speaks no TLS: is it plain TCP there?";
-  if (has("unsupported protocol") || has("alert protocol version"))
-    return "only TLS 1.3 is spoken";
+  if (has("unsupported protocol") || has("alert protocol version")) return "only TLS 1.3 is spoken";
   if (has("peer did not return a certificate") || has("alert certificate required"))
     return "a client certificate is required: the listener must set its certificate and key";
   if (has("alert unknown ca") || has("alert bad certificate") || has("alert certificate expired") ||

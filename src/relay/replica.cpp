@@ -16,8 +16,9 @@ Result<std::vector<ServicePtr>::iterator> find(std::vector<ServicePtr>& services
       services.begin(), services.end(), wanted,
       [](const ServicePtr& service, const ServiceRef& ref) { return ref_of(*service) < ref; });
   if (at == services.end() || ref_of(**at) != wanted)
-    return fail(ESTALE, fmt::format("a change of service {}, which is not in the state that it is for",
-                                    wanted.key.to_string()));
+    return fail(ESTALE,
+                fmt::format("a change of service {}, which is not in the state that it is for",
+                            wanted.key.to_string()));
   return at;
 }
 

@@ -17,7 +17,8 @@ namespace lb::relay {
 
 // Applies to the services of the state at delta.base, as SnapshotMessage or apply() left them.
 // Services that the delta does not name keep their pointers. An error (it names the service): this is
-// not the state that the delta was made for; `services` is unchanged, resync.
+// not the state that the delta was made for; `services` is unchanged, resync. (Call it with its
+// namespace: std::apply() takes anything.)
 [[nodiscard]] Result<> apply(const Delta& delta, std::vector<ServicePtr>& services);
 
 // What of it can be in force on this host, sorted by key, no key twice: of two services with one key

@@ -130,7 +130,8 @@ asio::awaitable<void> Session::read_all() {
     const auto line = co_await connection_->read_line(kLineLimit, patience);
     if (!line) {
       const auto& error = line.error();
-      const bool quiet = goodbye_ || hub_->stopped || error.code == std::errc::no_message_available ||
+      const bool quiet = goodbye_ || hub_->stopped ||
+                         error.code == std::errc::no_message_available ||
                          error.code == std::errc::operation_canceled;
       if (!quiet) hub_->complain(host_, fmt::format("{}: {}", view_.node, error.message()));
       if (error.code == std::errc::message_size) say_goodbye(error.message());
@@ -175,8 +176,7 @@ asio::awaitable<void> Session::part() {
   const Line line = std::make_shared<const std::string>(encode(Goodbye{*goodbye_}));
   const auto written = co_await connection_->write(line, kParting);
   const auto deadline = steady_clock::now() + kParting;
-  while (written && !over_ && steady_clock::now() < deadline)
-    (void)co_await wake_.wait(deadline);
+  while (written && !over_ && steady_clock::now() < deadline) (void)co_await wake_.wait(deadline);
   connection_->close();
 }
 
@@ -211,9 +211,9 @@ Line Session::next_state() {
 void Session::check_expiry() {
   const auto expiry = connection_->peer_expiry();
   if (!expiry || *expiry > std::chrono::system_clock::now()) return;
-  const std::string reason = fmt::format(
-      "the certificate of the listener ran out at {}",
-      format_iso8601(std::chrono::time_point_cast<milliseconds>(*expiry)));
+  const std::string reason =
+      fmt::format("the certificate of the listener ran out at {}",
+                  format_iso8601(std::chrono::time_point_cast<milliseconds>(*expiry)));
   hub_->complain(host_, fmt::format("{}: {}", view_.node, reason));
   say_goodbye(reason);
 }

@@ -31,7 +31,9 @@ Result<> use_file(const char* key, const std::string& path, const char* content,
   if (!bytes) return fail(bytes.error().code, fmt::format("{}: {}", key, bytes.error().context));
   ErrorCode error;
   use(asio::buffer(*bytes), error);
-  if (error) return fail(EINVAL, fmt::format("{} {} holds no {} in PEM ({})", key, path, content, error.message()));
+  if (error)
+    return fail(EINVAL,
+                fmt::format("{} {} holds no {} in PEM ({})", key, path, content, error.message()));
   return {};
 }
 
@@ -73,7 +75,8 @@ Result<std::shared_ptr<Context>> make_context(const TlsFiles& files, const Keys&
   SSL_CTX_set_num_tickets(native, 0);
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);
   if (files.cert.empty() != files.key.empty())
-    return fail(EINVAL, fmt::format("{} and {} belong together: one is not set", keys.cert, keys.key));
+    return fail(EINVAL,
+                fmt::format("{} and {} belong together: one is not set", keys.cert, keys.key));
   if (!files.cert.empty()) LB_CHECK(show_certificate(*context, files, keys));
   if (!files.ca.empty())
     LB_CHECK(use_file(keys.ca, files.ca, "certificate", [&](auto bytes, ErrorCode& error) {
@@ -96,7 +99,8 @@ Result<std::shared_ptr<Context>> server_context(const TlsFiles& files) {
 Result<std::shared_ptr<Context>> client_context(const TlsFiles& files) {
   LB_TRY(auto context, make_context(files, {"ca", "cert", "key"}, Context::tls_client));
   context->set_verify_mode(asio::ssl::verify_peer);
-  ErrorCode ignored;  // without the system's authorities nothing will be trusted, and that is said then
+  ErrorCode
+      ignored;  // without the system's authorities nothing will be trusted, and that is said then
   if (files.ca.empty()) context->set_default_verify_paths(ignored);
   return context;
 }
