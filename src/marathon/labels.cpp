@@ -76,16 +76,16 @@ class Reader {
   }
 
  private:
-  std::optional<Found> find(std::string name) const {
+  [[nodiscard]] std::optional<Found> find(std::string name) const {
     const auto it = labels_.find(name);
     if (it == labels_.end()) return std::nullopt;
     return Found{std::move(name), trim(it->second)};
   }
-  std::optional<Found> own(std::string_view name) const {
+  [[nodiscard]] std::optional<Found> own(std::string_view name) const {
     if (auto of_port = find(fmt::format("LBD_{}_{}", index_, name))) return of_port;
     return find(fmt::format("LBD_{}", name));
   }
-  std::optional<Found> haproxy(std::string_view name) const {
+  [[nodiscard]] std::optional<Found> haproxy(std::string_view name) const {
     return find(fmt::format("HAPROXY_{}_{}", index_, name));
   }
 

@@ -150,6 +150,7 @@ bool report(std::string_view shape, const std::string& body, const Size& size) {
   Memory memory;
   std::vector<lb::ServicePtr> services;
   std::vector<Sample> samples;
+  samples.reserve(static_cast<std::size_t>(size.rounds));
   for (int i = 0; i < size.rounds; ++i) samples.push_back(measure(body, memory, services));
   fmt::print("{:<6} {:>6.2f} {:>9}   {:<22} {:<22} {:.2f} / {:.2f}\n", shape,
              static_cast<double>(body.size()) / 1e6, services.size(),

@@ -17,15 +17,15 @@ using Labels = std::map<std::string, std::string>;
 class Settings : public testing::Test {
  protected:
   PortSettings read(const Labels& labels, std::size_t index = 0) {
-    problems_.clear();
-    return read_labels(labels, index, problems_);
+    problems.clear();
+    return read_labels(labels, index, problems);
   }
   std::vector<std::string> names(const Labels& labels, std::size_t ports = 2) {
-    problems_.clear();
-    check_label_names(labels, ports, problems_);
-    return problems_;
+    problems.clear();
+    check_label_names(labels, ports, problems);
+    return problems;
   }
-  std::vector<std::string> problems_;
+  std::vector<std::string> problems;
 };
 
 TEST_F(Settings, AreTheDefaultsWithoutLabels) {
@@ -33,7 +33,7 @@ TEST_F(Settings, AreTheDefaultsWithoutLabels) {
   EXPECT_TRUE(s.enabled && !s.port && s.groups.empty() && !s.balance && !s.bind);
   EXPECT_TRUE(!s.drain_timeout && !s.check);
   EXPECT_EQ(s.weight, kDefaultWeight);
-  EXPECT_THAT(problems_, IsEmpty());
+  EXPECT_THAT(problems, IsEmpty());
 }
 
 TEST_F(Settings, OfAPortGoBeforeThoseOfTheApp) {
@@ -52,7 +52,7 @@ TEST_F(Settings, OfAPortGoBeforeThoseOfTheApp) {
   EXPECT_EQ(port.weight, 0U);
   EXPECT_EQ(port.drain_timeout, 0s);
   EXPECT_EQ(port.bind->to_string(), "::1");
-  EXPECT_THAT(problems_, IsEmpty());
+  EXPECT_THAT(problems, IsEmpty());
 }
 
 TEST_F(Settings, OfMarathonLbAreUnderstood) {
@@ -74,7 +74,7 @@ TEST_F(Settings, OfMarathonLbAreUnderstood) {
   EXPECT_FALSE(second.port);
   EXPECT_EQ(second.balance, Balance::LeastConn);
   EXPECT_THAT(second.groups, ElementsAre("x"));
-  EXPECT_THAT(problems_, IsEmpty());
+  EXPECT_THAT(problems, IsEmpty());
   for (const char* off : {"0", "no", "FALSE", " false "})
     EXPECT_FALSE(read({{"HAPROXY_0_ENABLED", off}}).enabled) << off;
   EXPECT_EQ(read({{"HAPROXY_0_BALANCE", "source"}}).balance, Balance::SourceHash);
@@ -94,7 +94,7 @@ TEST_F(Settings, ThatAreNonsenseLeaveWhatIsBelowThemInForce) {
   EXPECT_FALSE(s.port);
   EXPECT_EQ(s.check, HealthCheck{});
   EXPECT_THAT(
-      problems_,
+      problems,
       ElementsAre(
           "label HAPROXY_0_PORT = '70000' is ignored: write a port from 1 to 65535",
           "label LBD_BALANCE = 'leastconn' is ignored: write least-conn, p2c, random, round-robin "
@@ -109,16 +109,16 @@ TEST_F(Settings, ThatAreNonsenseLeaveWhatIsBelowThemInForce) {
 TEST_F(Settings, RefuseWhatHaproxyDoesWithRequests) {
   for (const char* method : {"uri", "first", "url_param(x)", "hdr(Host)", "rdp-cookie", ""}) {
     EXPECT_FALSE(read({{"HAPROXY_0_BALANCE", method}}).balance);
-    EXPECT_THAT(problems_, ElementsAre(HasSubstr("write roundrobin, leastconn, source or random")))
+    EXPECT_THAT(problems, ElementsAre(HasSubstr("write roundrobin, leastconn, source or random")))
         << method;
   }
 }
 
 TEST_F(Settings, MayBeAnyBytes) {
   (void)read({{"LBD_WEIGHT", std::string("\xff\0\n 5", 5)}, {"LBD_BIND", std::string(5000, 'x')}});
-  ASSERT_THAT(problems_, SizeIs(2));
-  EXPECT_THAT(problems_[0], HasSubstr("'\\xff\\x00\\x0a 5'"));
-  EXPECT_LT(problems_[1].size(), 200U);
+  ASSERT_THAT(problems, SizeIs(2));
+  EXPECT_THAT(problems[0], HasSubstr("'\\xff\\x00\\x0a 5'"));
+  EXPECT_LT(problems[1].size(), 200U);
 }
 
 TEST_F(Settings, OfAHealthCheckMayStandAlone) {
@@ -136,20 +136,20 @@ TEST_F(Settings, OfAHealthCheckMayStandAlone) {
             (HealthCheck{HealthCheck::Type::Http, "/zero", 81, 500ms, 1s, 1, 9}));
   EXPECT_FALSE(read(all, 1).check);
   EXPECT_EQ(read(all, 2).check->path, "/");
-  EXPECT_THAT(problems_, IsEmpty());
+  EXPECT_THAT(problems, IsEmpty());
 }
 
 TEST_F(Settings, OfAHealthCheckAreLookedAt) {
   for (const char* path : {"up", "/a b", "/\r\nX: y", "", "/\xc3\xa9"}) {
     EXPECT_EQ(read({{"LBD_HEALTH_PATH", path}}).check->path, "/") << path;
-    EXPECT_THAT(problems_, SizeIs(1)) << path;
+    EXPECT_THAT(problems, SizeIs(1)) << path;
   }
   EXPECT_EQ(read({{"LBD_HEALTH_INTERVAL", "1ms"}}).check->interval, 2s);
-  EXPECT_THAT(problems_, SizeIs(1));
+  EXPECT_THAT(problems, SizeIs(1));
   EXPECT_EQ(read({{"LBD_HEALTH_CHECK", "tcp"}, {"LBD_HEALTH_PATH", "/x"}}).check->type,
             HealthCheck::Type::Tcp);
-  EXPECT_THAT(problems_, ElementsAre("label LBD_HEALTH_PATH = '/x' is ignored: write "
-                                     "LBD_HEALTH_CHECK = http beside it, or remove it"));
+  EXPECT_THAT(problems, ElementsAre("label LBD_HEALTH_PATH = '/x' is ignored: write "
+                                    "LBD_HEALTH_CHECK = http beside it, or remove it"));
 }
 
 TEST_F(Settings, NamesAreChecked) {

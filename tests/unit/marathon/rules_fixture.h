@@ -58,25 +58,25 @@ inline Table table(const Outcome& outcome) {
 class Readings : public testing::Test {
  protected:
   const Outcome& read(const std::string& elements) {
-    outcome_ = apply_rules(
-        apps_of(elements), rules_, memory_,
+    outcome = apply_rules(
+        apps_of(elements), rules, memory,
         [this](const std::string& name) {
-          const auto it = names_.find(name);
-          return it == names_.end() ? std::nullopt : std::optional(it->second);
+          const auto it = names.find(name);
+          return it == names.end() ? std::nullopt : std::optional(it->second);
         },
-        outcome_.services);
-    return outcome_;
+        outcome.services);
+    return outcome;
   }
   // The rows of the only service.
-  std::vector<std::string> only() const {
-    EXPECT_EQ(outcome_.services.size(), 1U);
-    return outcome_.services.empty() ? std::vector<std::string>{} : rows(*outcome_.services[0]);
+  [[nodiscard]] std::vector<std::string> only() const {
+    EXPECT_EQ(outcome.services.size(), 1U);
+    return outcome.services.empty() ? std::vector<std::string>{} : rows(*outcome.services[0]);
   }
 
-  Rules rules_;
-  Memory memory_;
-  std::map<std::string, IpAddress> names_;
-  Outcome outcome_;
+  Rules rules;
+  Memory memory;
+  std::map<std::string, IpAddress> names;
+  Outcome outcome;
 };
 
 }  // namespace lb::marathon
