@@ -55,7 +55,7 @@ struct EventHint {
   Kind kind = Kind::Ignored;
   Fate fate = Fate::None;
   // Whose fate: a task's, else an instance's, else an app's; "" each where the event does not say.
-  std::string task, instance, app;
+  std::string task{}, instance{}, app{};
 
   bool operator==(const EventHint&) const = default;
 };

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
 
 namespace lb::marathon {
 
@@ -24,8 +23,8 @@ class ReadPlan {
 
   // An event told that something has changed.
   void hint(TimePoint now) {
-    if (!hinted_) hinted_ = now;
-    hint_due_ = std::min(now + kDebounce, *hinted_ + kLongestDebounce);
+    if (hinted_ == kNever) hinted_ = now;
+    hint_due_ = std::min<TimePoint>(now + kDebounce, hinted_ + kLongestDebounce);
   }
   void at_once() { full_ = TimePoint::min(); }
   // Backends are missing that nobody spoke of.
@@ -33,14 +32,13 @@ class ReadPlan {
     doubt_until_ = now + kDoubt;
     doubt_due_ = now + kFirstDoubt;
   }
-  void trust() { doubt_until_.reset(); }
-  [[nodiscard]] bool doubts() const { return doubt_until_.has_value(); }
+  void trust() { doubt_until_ = kNever; }
+  [[nodiscard]] bool doubts() const { return doubt_until_ != kNever; }
 
   void begin(TimePoint now) {
     began_ = now;
-    hinted_.reset();
-    retry_at_.reset();
-    full_ = TimePoint::max();
+    hinted_ = retry_at_ = kNever;
+    full_ = kNever;
   }
   // `random` is in [0, 1): the readings of a fleet spread out.
   void succeeded(TimePoint now, double random) {
@@ -48,25 +46,26 @@ class ReadPlan {
     full_ = std::min(full_, began_ + full);
     // A Marathon that takes long is asked by events half of the time at most.
     rest_until_ = now + std::min<Duration>(now - began_, kLongestDebounce);
-    if (doubt_until_ && began_ >= *doubt_until_) doubt_until_.reset();
-    if (doubt_until_ && doubt_due_ <= began_) doubt_due_ = began_ + kNextDoubt;
+    if (doubts() && began_ >= doubt_until_) trust();
+    if (doubts() && doubt_due_ <= began_) doubt_due_ = began_ + kNextDoubt;
   }
   void failed(TimePoint retry_at) { retry_at_ = retry_at; }
 
   [[nodiscard]] TimePoint due() const {
-    if (retry_at_) return *retry_at_;
+    if (retry_at_ != kNever) return retry_at_;
     TimePoint out = full_;
-    if (hinted_) out = std::min(out, std::max(hint_due_, rest_until_));
-    if (doubt_until_) out = std::min(out, doubt_due_);
+    if (hinted_ != kNever) out = std::min(out, std::max(hint_due_, rest_until_));
+    if (doubts()) out = std::min(out, doubt_due_);
     return out;
   }
 
  private:
+  static constexpr TimePoint kNever = TimePoint::max();
   std::chrono::milliseconds interval_;
   TimePoint full_ = TimePoint::min();  // the first one at once
   TimePoint began_{}, hint_due_{}, rest_until_{}, doubt_due_{};
-  std::optional<TimePoint> hinted_;  // the first event since the last reading began
-  std::optional<TimePoint> doubt_until_, retry_at_;
+  TimePoint hinted_ = kNever;  // the first event since the last reading began
+  TimePoint doubt_until_ = kNever, retry_at_ = kNever;
 };
 
 }  // namespace lb::marathon
