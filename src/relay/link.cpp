@@ -169,7 +169,7 @@ asio::awaitable<void> Link::talk() {
 
 asio::awaitable<void> Link::say_all() {
   while (!ended_ && !stopped_) {
-    const auto message = outbox_.next(shared_.orders());
+    const auto message = outbox_.next(*shared_.orders());
     if (!message) break;
     const Line line = line_of(*message);
     writing_ = true;

@@ -31,7 +31,7 @@ class Link {
     const IpAddress& publish;
     const Clocks& clocks;
     std::function<ListenerHello()> hello;
-    std::function<const std::vector<FleetOrders::Known>&()> orders;
+    std::function<const std::vector<FleetOrders::Known>*()> orders;
     std::function<void(std::size_t, const UpdaterHello&)> up;
     // Pings, states, orders. An error ends the connection, and is told to the updater.
     std::function<Result<>(std::size_t, Message)> take;

@@ -109,20 +109,16 @@ RelaySource::Impl::Impl(asio::io_context& io, RelaySourceConfig config,
               .publish = config_.publish,
               .clocks = clocks_,
               .hello = [this] { return hello(); },
-              .orders = [this]() -> const auto& {return orders_->all();
-}  // namespace lb
-, .up = [this](std::size_t i, const relay::UpdaterHello& hello) { link_up(i, hello); },
-  .take = [this](std::size_t i, relay::Message message) { return take(i, std::move(message)); },
-  .down = [this](std::size_t i) { link_down(i); }
-}
-, unfed_since_(clocks_.steady()),
-    plain_text_(config_.tls.used() ? std::vector<std::string>()
-                                   : relay::plain_text(config_.updaters)) {
+              .orders = [this] { return &orders_->all(); },
+              .up = [this](std::size_t i, const relay::UpdaterHello& hello) { link_up(i, hello); },
+              .take = [this](std::size_t i, relay::Message m) { return take(i, std::move(m)); },
+              .down = [this](std::size_t i) { link_down(i); }},
+      unfed_since_(clocks_.steady()) {
+  if (!config_.tls.used()) plain_text_ = relay::plain_text(config_.updaters);
   auto revision = relay::parse_revision(saved ? saved->revision : "");
   if (revision) intake_.restore(*std::move(revision));
-  for (std::size_t i = 0; i < config_.updaters.size(); ++i) {
+  for (std::size_t i = 0; i < config_.updaters.size(); ++i)
     links_.push_back(std::make_unique<Link>(shared_, i, config_.updaters[i]));
-  }
 }
 
 void RelaySource::Impl::start() {
