@@ -8,10 +8,10 @@
 #include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include <gtest/gtest.h>
 
+#include "netns/readme/blocks.h"
 #include "support/daemon.h"
 #include "support/sandbox.h"
 #include "support/sockets.h"
@@ -20,25 +20,6 @@ namespace lb::test {
 namespace {
 
 using testing::HasSubstr;
-
-// The first block of shell commands below the heading.
-std::vector<std::string> commands_of_readme(const std::string& heading) {
-  std::istringstream readme(read_text(std::string(LB_TEST_DATA) + "/../../README.md"));
-  std::vector<std::string> out;
-  bool in_section = false, in_block = false;
-  for (std::string line; std::getline(readme, line);) {
-    if (line.starts_with("## ")) in_section = line == heading;
-    if (!in_section) continue;
-    if (line == "```sh") {
-      in_block = true;
-    } else if (line == "```") {
-      if (in_block) return out;
-    } else if (in_block) {
-      out.push_back(line);
-    }
-  }
-  return out;
-}
 
 std::string replaced(std::string text, std::string_view what, std::string_view by) {
   for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size())
