@@ -188,7 +188,6 @@ std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const Sna
 void App::start() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal);
   spawn(io_, "engine", [this] { return engine_loop(); });
-  spawn(io_, "reports", [this] { return report_loop(); });
   spawn(io_, "fleet", [this] { return fleet_loop(); });
   spawn(io_, "addresses", [this] { return address_loop(); });
   spawn(io_, "signals", [this] { return signal_loop(); });
@@ -231,8 +230,10 @@ asio::awaitable<void> App::engine_loop() {
     fleet_->before_turn(*engine_);
     if (std::exchange(health_changed_, false)) engine_->set_health(health_->verdicts());
     while (engine_->turn(kBatch)) co_await asio::post(asio::use_awaitable);
-    health_->watch(engine_->checked());
+    // An updater does not use backends: each listener looks for itself.
+    if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
     fleet_->after_turn(*engine_);
+    report_if_wanted();
     if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
@@ -262,14 +263,22 @@ void App::end_without_config(const SourceSlot& slot) {
   io_.stop();
 }
 
+// Sources that publish counts; where there are none nobody wakes up for them.
 asio::awaitable<void> App::report_loop() {
   asio::steady_timer timer(io_);
-  for (;;) {
+  while (wants_reports(engine_->slots())) {
     tell_reports(*engine_);
     timer.expires_after(kReportEvery);
     const auto [error] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
     if (error) co_return;
   }
+  reporting_ = false;
+}
+
+void App::report_if_wanted() {
+  if (reporting_ || !wants_reports(engine_->slots())) return;
+  reporting_ = true;
+  spawn(io_, "reports", [this] { return report_loop(); });
 }
 
 asio::awaitable<void> App::fleet_loop() {

@@ -73,6 +73,7 @@ class App {
   void open_health();
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
+  void report_if_wanted();
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -104,6 +105,7 @@ class App {
   std::unique_ptr<Operator> operator_;
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;
+  bool reporting_ = false;  // report_loop() runs
   Event look_;  // the fleet's orders have changed
   asio::signal_set signals_;
   std::optional<LocalAddresses> addresses_;

@@ -39,6 +39,12 @@ std::vector<ServiceReport> reports_of(const Engine& engine, const std::string& s
   return out;
 }
 
+bool wants_reports(const SourceSlots& slots) {
+  return std::any_of(slots.begin(), slots.end(), [](const auto& slot) {
+    return slot->source && slot->source->wants_reports();
+  });
+}
+
 void tell_reports(const Engine& engine) {
   for (const auto& slot : engine.slots())
     if (slot->source && slot->source->wants_reports())

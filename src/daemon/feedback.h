@@ -12,6 +12,7 @@ namespace lb {
 // To the source that owns the service.
 void tell_failure(const Engine& engine, const ConnectFailure& failure);
 // To every source that wants to know.
+[[nodiscard]] bool wants_reports(const SourceSlots& slots);
 void tell_reports(const Engine& engine);
 [[nodiscard]] std::vector<ServiceReport> reports_of(const Engine& engine,
                                                     const std::string& source);

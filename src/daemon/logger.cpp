@@ -19,8 +19,9 @@ namespace {
 class Logger {
  public:
   Logger(asio::io_context& io, const RelaySourceConfig& config, bool full, std::ostream& out)
-      : source_(io, config, std::nullopt, orders_, [] {}, host_name() + " (logger)", LB_VERSION,
-                Clocks{}),
+      : source_(
+            io, config, std::nullopt, orders_, [] {}, host_name() + " (logger)", LB_VERSION,
+            Clocks{}),
         full_(full),
         out_(out) {}
 
@@ -61,8 +62,9 @@ class Logger {
 
 }  // namespace
 
-int run_logger(const RelaySourceConfig& config, bool full, std::ostream& out) {
+int run_logger(RelaySourceConfig config, bool full, std::ostream& out) {
   asio::io_context io{1};
+  config.observes = true;
   Logger logger(io, config, full, out);
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const auto&, int) { io.stop(); });

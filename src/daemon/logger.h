@@ -8,6 +8,6 @@
 namespace lb {
 
 // Runs until SIGTERM or SIGINT; returns the exit code. `full`: whole states instead of changes.
-[[nodiscard]] int run_logger(const RelaySourceConfig& config, bool full, std::ostream& out);
+[[nodiscard]] int run_logger(RelaySourceConfig config, bool full, std::ostream& out);
 
 }  // namespace lb

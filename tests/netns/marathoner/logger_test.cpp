@@ -69,8 +69,9 @@ TEST_F(LoggerNetns, HoldsUpNoDrain) {
   const auto logger = log("changes");
   ASSERT_TRUE(all_have("web", 2));
   ASSERT_TRUE(eventually([&] { return !lines("changes").empty(); }, 10s));
-  EXPECT_EQ(updater(0).ctl({"drain", "--fleet", tasks_[0]->address, "--wait", "--timeout", "40s"}).code,
-            0);
+  EXPECT_EQ(
+      updater(0).ctl({"drain", "--fleet", tasks_[0]->address, "--wait", "--timeout", "40s"}).code,
+      0);
 }
 
 // Clock ticks of CPU that a process has used, and how often it gave the CPU away by itself.
