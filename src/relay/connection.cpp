@@ -25,9 +25,9 @@ using ErrorCode = boost::system::error_code;
 
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 // What a waiting connection holds; most messages are pings. Then as much again as has come, until
-// this much at a time.
+// this much at a time: it is zeroed before each read, and TLS fills 16 KiB of it.
 constexpr std::size_t kFirstRead = 1024;
-constexpr std::size_t kMaxRead = std::size_t{1} << 20;
+constexpr std::size_t kMaxRead = 64 * 1024;
 
 std::string text_of(const tcp::endpoint& endpoint) {
   const auto address = endpoint.address();
