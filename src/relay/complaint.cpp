@@ -40,10 +40,13 @@ bool is_fault(const Error& error) {
 
 std::string advice(int code, Stage stage) {
   if (code == EBADMSG) return "; is that port an lbd updater, and of a version like this one?";
-  if (code == EMSGSIZE) return "; it is no lbd updater, or has more services than fit into a message";
+  if (code == EMSGSIZE)
+    return "; it is no lbd updater, or has more services than fit into a message";
   if (stage != Stage::Hello) return {};
-  if (code == ENODATA) return " before its hello; is that port an lbd updater, and does it expect TLS?";
-  if (code == ETIMEDOUT) return "; it takes connections and says nothing: is that port an lbd updater?";
+  if (code == ENODATA)
+    return " before its hello; is that port an lbd updater, and does it expect TLS?";
+  if (code == ETIMEDOUT)
+    return "; it takes connections and says nothing: is that port an lbd updater?";
   return {};
 }
 
@@ -79,12 +82,13 @@ std::string nobody_feeds(const std::vector<std::string>& errors) {
 std::string holding(const HostPort& updater, const Choice::Hold& hold,
                     std::chrono::milliseconds confirm) {
   const std::string older =
-      hold.read_at ? fmt::format("its source '{}' was read at {}, what is in force is of {}",
-                                 hold.source, format_iso8601(*hold.read_at),
-                                 format_iso8601(hold.as_of))
-                   : fmt::format("it knows no source '{}'", hold.source);
+      hold.read_at
+          ? fmt::format("its source '{}' was read at {}, what is in force is of {}", hold.source,
+                        format_iso8601(*hold.read_at), format_iso8601(hold.as_of))
+          : fmt::format("it knows no source '{}'", hold.source);
   return fmt::format(
-      "holding: updater {} has an older state ({}); it is taken when the updater of the newer one{} "
+      "holding: updater {} has an older state ({}); it is taken when the updater of the newer "
+      "one{} "
       "has been gone for {}",
       to_string(updater), older, hold.newer_connected ? ", which is connected," : "",
       format_duration(confirm));
@@ -94,10 +98,11 @@ std::vector<std::string> plain_text(const std::vector<HostPort>& updaters) {
   std::vector<std::string> out;
   for (const HostPort& updater : updaters)
     if (!is_loopback(updater.host))
-      out.push_back(fmt::format(
-          "updater {} is talked to in plain text: whoever is on the way can read and change it; set "
-          "ca, cert and key, or require_tls = true to refuse it",
-          to_string(updater)));
+      out.push_back(
+          fmt::format("updater {} is talked to in plain text: whoever is on the way can read and "
+                      "change it; set "
+                      "ca, cert and key, or require_tls = true to refuse it",
+                      to_string(updater)));
   return out;
 }
 

@@ -28,7 +28,8 @@ std::string refusal(const Service& service) {
   }
   if (count > kNamedAtMost) named += fmt::format(" and {} more", count - kNamedAtMost);
   return fmt::format(
-      "service {} ({}): backend{} {} refused: a loopback address would mean this host and not the one "
+      "service {} ({}): backend{} {} refused: a loopback address would mean this host and not the "
+      "one "
       "where it runs; let its source name an address that other hosts reach",
       service.name, service.key.to_string(), count == 1 ? "" : "s", named);
 }

@@ -98,9 +98,7 @@ FakeUpdater::~FakeUpdater() {
   state_->cut();
 }
 
-HostPort FakeUpdater::at() const {
-  return {"127.0.0.1", state_->acceptor.local_endpoint().port()};
-}
+HostPort FakeUpdater::at() const { return {"127.0.0.1", state_->acceptor.local_endpoint().port()}; }
 void FakeUpdater::greet_with(std::string greeting) { state_->greeting = std::move(greeting); }
 void FakeUpdater::when_asked(std::function<std::string(const relay::Feed&)> answer) {
   state_->answer = std::move(answer);

@@ -80,8 +80,9 @@ class ListenerTest : public testing::Test {
     config.updaters.insert(config.updaters.end(), others.begin(), others.end());
     config.tls = std::move(tls);
     config.confirm = confirm_;
-    source_ = std::make_unique<RelaySource>(io_, config, std::move(saved), orders_,
-                                            [this] { ++orders_changed_; }, "host1", "1.0", clocks_);
+    source_ = std::make_unique<RelaySource>(
+        io_, config, std::move(saved), orders_, [this] { ++orders_changed_; }, "host1", "1.0",
+        clocks_);
     pumping_ = true;
     asio::co_spawn(
         io_, [this] { return pump(); },

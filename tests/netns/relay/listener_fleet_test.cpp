@@ -14,7 +14,8 @@ FleetOrder order(const std::string& target, const std::string& id, int second, b
 }
 
 relay::Counts::Item count(const std::string& backend, std::uint64_t connections) {
-  return {ServiceKey::parse("127.0.0.1:8080").value(), Address::parse(backend).value(), connections};
+  return {ServiceKey::parse("127.0.0.1:8080").value(), Address::parse(backend).value(),
+          connections};
 }
 
 class ListenerFleet : public ListenerTest {
@@ -42,10 +43,12 @@ TEST_F(ListenerFleet, AdoptsAnOrderFromOneUpdaterAndPassesItOnToTheOthers) {
   give(1, order("host-7", "a", 1));
   ASSERT_TRUE(reaches([&] { return orders_changed_ > 0; }));
   EXPECT_EQ(orders_.find("host-7", "")->order.id, "a");
-  EXPECT_TRUE(reaches([&] { return known_at(0, "host-7") == "a" && known_at(2, "host-7") == "a"; }));
+  EXPECT_TRUE(
+      reaches([&] { return known_at(0, "host-7") == "a" && known_at(2, "host-7") == "a"; }));
   EXPECT_EQ(orders_changed_, 1);
   give(2, order("host-7", "b", 2, false));
-  EXPECT_TRUE(reaches([&] { return known_at(0, "host-7") == "b" && known_at(1, "host-7") == "b"; }));
+  EXPECT_TRUE(
+      reaches([&] { return known_at(0, "host-7") == "b" && known_at(1, "host-7") == "b"; }));
   EXPECT_EQ(orders_.find("host-7", "")->order.id, "b");
 }
 
@@ -74,7 +77,8 @@ TEST_F(ListenerFleet, PassesOnOrdersThatCameByAnotherWay) {
   listen_to(2);
   ASSERT_TRUE(orders_.adopt(order("host-9", "x", 1)));
   source_->orders_changed();
-  EXPECT_TRUE(reaches([&] { return known_at(0, "host-9") == "x" && known_at(1, "host-9") == "x"; }));
+  EXPECT_TRUE(
+      reaches([&] { return known_at(0, "host-9") == "x" && known_at(1, "host-9") == "x"; }));
   EXPECT_EQ(orders_changed_, 0);
 }
 
@@ -82,8 +86,8 @@ TEST_F(ListenerFleet, ReportsOnOrdersToEveryUpdaterAtOnceAndAfterAReconnect) {
   listen_to(2);
   const std::vector<relay::OrderReport::Item> report{{"a", true, false, 3}};
   source_->set_order_report(report);
-  EXPECT_TRUE(reaches([&] { return view_at(0)->orders == report && view_at(1)->orders == report; },
-                      2s));
+  EXPECT_TRUE(
+      reaches([&] { return view_at(0)->orders == report && view_at(1)->orders == report; }, 2s));
   kill(0);
   start(0);
   EXPECT_TRUE(reaches([&] { return view_at(0) && view_at(0)->orders == report; }));

@@ -38,7 +38,8 @@ TEST(Trouble, OneThatSpeaksSomethingElseIsAFaultWithAdvice) {
 }
 
 TEST(Trouble, AFileThatCannotBeReadIsAFault) {
-  EXPECT_TRUE(explain(kUpdater, fail("/etc/lbd/ca.pem: no certificate").value(), Stage::Dial).fault);
+  EXPECT_TRUE(
+      explain(kUpdater, fail("/etc/lbd/ca.pem: no certificate").value(), Stage::Dial).fault);
   EXPECT_TRUE(trouble(ENOENT, "open /etc/lbd/ca.pem", Stage::Dial).fault);
 }
 

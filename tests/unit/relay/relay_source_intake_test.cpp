@@ -15,9 +15,7 @@ constexpr Intake::TimePoint kStart{1h};
 
 SysTime wall(int second) { return SysTime(std::chrono::seconds(1'800'000'000 + second)); }
 
-std::vector<SourceMark> marks(int second) {
-  return {{"m", "1", wall(second), wall(second), true}};
-}
+std::vector<SourceMark> marks(int second) { return {{"m", "1", wall(second), wall(second), true}}; }
 
 ServicePtr web(const std::string& backend) { return offered("127.0.0.1:80", {listed(backend)}); }
 

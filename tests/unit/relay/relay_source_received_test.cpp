@@ -17,9 +17,9 @@ SysTime wall(int second) { return SysTime(std::chrono::seconds(1'800'000'000 + s
 TEST(Received, SharesServicesThatHaveNotChanged) {
   const Services before{offered("127.0.0.1:80", {listed("10.0.0.1:80")}),
                         offered("127.0.0.1:81", {listed("10.0.0.1:81")})};
-  const Services after = share(before, {offered("127.0.0.1:79", {}),
-                                        offered("127.0.0.1:80", {listed("10.0.0.1:80")}),
-                                        offered("127.0.0.1:81", {listed("10.0.0.2:81")})});
+  const Services after =
+      share(before, {offered("127.0.0.1:79", {}), offered("127.0.0.1:80", {listed("10.0.0.1:80")}),
+                     offered("127.0.0.1:81", {listed("10.0.0.2:81")})});
   EXPECT_EQ(after[1], before[0]);
   EXPECT_NE(after[2], before[1]);
 }
