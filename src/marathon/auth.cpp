@@ -31,9 +31,9 @@ constexpr std::string_view kPrefix = "Authorization: token=";
 // What `setting` names, without the newline at its end.
 Result<std::string> read_secret(const char* setting, const std::string& path) {
   auto text = read_file(path, kLongestSecret);
-  if (!text) return fail(EACCES, fmt::format("{}: {}", setting, text.error().message()));
+  if (!text) return fail(fmt::format("{}: {}", setting, text.error().message()));
   while (text->ends_with('\n') || text->ends_with('\r')) text->pop_back();
-  if (text->empty()) return fail(EACCES, fmt::format("{}: {} is empty", setting, path));
+  if (text->empty()) return fail(fmt::format("{}: {} is empty", setting, path));
   return *std::move(text);
 }
 
@@ -62,9 +62,10 @@ asio::awaitable<Result<HttpRequest>> Auth::authorize(HttpRequest request) {
   } else if (!access_.token_file.empty()) {
     LB_CO_TRY(const std::string token, read_secret("token_file", access_.token_file));
     if (!is_token(token))
-      co_return fail(EACCES, fmt::format("token_file: {} holds blanks or control characters, "
-                                         "which no token has",
-                                         access_.token_file));
+      co_return fail(
+          fmt::format("token_file: {} holds blanks or control characters, "
+                      "which no token has",
+                      access_.token_file));
     request.headers.push_back(std::string(kPrefix) + token);
   } else if (!access_.dcos_login.empty()) {
     LB_CO_TRY(const std::string token, co_await dcos_token());
@@ -128,7 +129,7 @@ asio::awaitable<Result<std::string>> Auth::login() {
   auto body = login_request(access_.dcos_uid, key, std::chrono::system_clock::now());
   if (!body)
     co_return fail(
-        EACCES, fmt::format("dcos_key_file: {} {}", access_.dcos_key_file, body.error().context));
+        fmt::format("dcos_key_file: {} {}", access_.dcos_key_file, body.error().context));
   HttpRequest request;
   request.method = "POST";
   request.url = access_.dcos_login;
@@ -140,8 +141,7 @@ asio::awaitable<Result<std::string>> Auth::login() {
   auto response = co_await http_.request(std::move(request));
   if (!response) co_return tl::unexpected(std::move(response.error()));
   if (response->status != 200)
-    co_return fail(EACCES,
-                   fmt::format("{}: status {}; check dcos_uid, dcos_key_file and the time of day",
+    co_return fail(fmt::format("{}: status {}; check dcos_uid, dcos_key_file and the time of day",
                                what, response->status));
   auto token = parse_login(response->body, response->headers);
   if (!token)

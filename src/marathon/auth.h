@@ -20,8 +20,7 @@ class Auth {
   Auth(HttpClient& http, const Access& access);
 
   // Adds what `access` asks for. With a DC/OS login: logs in when there is no token, or when the one
-  // there is has lived three quarters of its life. EACCES when a file cannot be read or a login is
-  // refused.
+  // there is has lived three quarters of its life.
   asio::awaitable<Result<HttpRequest>> authorize(HttpRequest request);
 
   // To be called when Marathon answered 401 to that request: true when another token is worth a try.

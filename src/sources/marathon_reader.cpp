@@ -124,6 +124,7 @@ asio::awaitable<Result<std::vector<marathon::App>>> MarathonReader::ask(
     std::string endpoint, std::chrono::milliseconds patience) {
   auto answer = co_await client_.apps(endpoint, label_, patience);
   if (!answer) co_return tl::unexpected(std::move(answer.error()));
+  leader_ = std::move(answer->leader);
   auto apps = co_await parse(std::move(answer->body));
   if (!apps)
     apps.error().context = fmt::format("GET {}/v2/apps: {}", endpoint, apps.error().context);

@@ -48,6 +48,8 @@ class MarathonReader {
   // What keeps which endpoint from being read, without what changes each time.
   [[nodiscard]] const std::map<std::string, std::string>& failures() const { return failures_; }
   [[nodiscard]] const std::string& endpoint() const { return endpoint_; }  // of the last good one
+  // Who leads, as that one said; "" where versions do not say.
+  [[nodiscard]] const std::string& leader() const { return leader_; }
   [[nodiscard]] std::optional<SysTime> read_at() const { return read_at_; }
 
  private:
@@ -69,7 +71,7 @@ class MarathonReader {
   bool started_ = false;
   std::optional<std::size_t> last_;  // asked
   bool good_ = false;
-  std::string error_, endpoint_;
+  std::string error_, endpoint_, leader_;
   std::map<std::string, std::string> failures_;
   std::optional<SysTime> read_at_;
 };

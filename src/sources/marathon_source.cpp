@@ -213,9 +213,12 @@ SourceStatus MarathonSource::Impl::status() const {
   out.unreachable = reader_.all_fail();
   if (!out.connected) out.error = reader_.error();
   out.read_at = reader_.read_at();
-  if (!reader_.endpoint().empty())
-    out.position =
-        fmt::format("{}, {}", reader_.endpoint(), stream_.is_open() ? "events" : "polling");
+  if (!reader_.endpoint().empty()) {
+    out.position = reader_.endpoint();
+    if (const std::string& leader = reader_.leader(); !leader.empty() && leader != out.position)
+      out.position += fmt::format(", leader {}", leader);
+    out.position += stream_.is_open() ? ", events" : ", polling";
+  }
   if (!stream_.is_open() && !stream_.error().empty() && out.connected)
     out.position += fmt::format(" ({})", stream_.error());
   if (out.connected)

@@ -98,6 +98,11 @@ asio::awaitable<bool> MarathonNode::handle(LinkPtr link, MarathonRequest request
     const bool goes_on = co_await fail(link, std::move(request), *fault);
     co_return goes_on;
   }
+  const bool goes_on = co_await handle_well(link, std::move(request));
+  co_return goes_on;
+}
+
+asio::awaitable<bool> MarathonNode::handle_well(LinkPtr link, MarathonRequest request) {
   MarathonReply said;
   bool zipped = false;
   if (request.path == FakeMarathonAuth::kLoginPath) {
@@ -288,10 +293,21 @@ asio::awaitable<bool> MarathonNode::fail(LinkPtr link, MarathonRequest request, 
     const bool goes_on = co_await reply(link, std::move(away), false);
     co_return goes_on;
   }
-  const bool big = fault.kind == "big";
-  MarathonReply said = answer(request, big ? fault.bytes : 0);
-  if (fault.kind == "slow") co_await sleep_for(milliseconds(fault.ms));
-  if (big || fault.kind == "slow") {
+  if (fault.kind == "slow") {
+    co_await sleep_for(milliseconds(fault.ms));
+    const bool goes_on = co_await handle_well(link, std::move(request));
+    co_return goes_on;
+  }
+  const bool goes_on = co_await answer_oddly(link, std::move(request), std::move(fault));
+  co_return goes_on;
+}
+
+// The right answer in a wrong way.
+asio::awaitable<bool> MarathonNode::answer_oddly(LinkPtr link, MarathonRequest request,
+                                                 Fault fault) {
+  if (const std::string state = zk_.load(); !leads_ && !state.empty()) model_.load(state);
+  MarathonReply said = answer(request, fault.kind == "big" ? fault.bytes : 0);
+  if (fault.kind == "big") {
     const bool goes_on = co_await reply(link, std::move(said), zips(request));
     co_return goes_on;
   }

@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include <iostream>
+#include <set>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -21,6 +21,11 @@ using asio::ip::tcp;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+const std::set<std::string> kFaults{
+    "none",      "slow",           "drip",           "500",         "503",
+    "reset",     "json_error_200", "json_error_502", "bad_gateway", "unauthorized",
+    "truncated", "hang",           "garbage",        "html",        "truncated_chunked",
+    "empty",     "empty_body",     "redirect_loop",  "redirect",    "big"};
 constexpr auto kTurn = milliseconds(20);  // how soon a free lock is noticed
 
 tcp::endpoint parse_endpoint(const std::string& text) {
@@ -203,6 +208,7 @@ void MarathonNode::run_later(int ms, Json command) {
 void MarathonNode::set_fault(const Json& command) {
   Fault fault;
   fault.kind = command.at("kind");
+  if (!kFaults.contains(fault.kind)) throw std::runtime_error("unknown fault " + fault.kind);
   fault.path = command.value("path", "/v2/apps");
   fault.times = command.value("times", -1);
   fault.ms = command.value("ms", fault.ms);

@@ -65,6 +65,8 @@ class MarathonNode {
   asio::awaitable<void> serve(LinkPtr link);
   // These say whether the connection goes on.
   asio::awaitable<bool> handle(LinkPtr link, MarathonRequest request);
+  asio::awaitable<bool> handle_well(LinkPtr link, MarathonRequest request);
+  asio::awaitable<bool> answer_oddly(LinkPtr link, MarathonRequest request, Fault fault);
   asio::awaitable<bool> fail(LinkPtr link, MarathonRequest request, Fault fault);
   asio::awaitable<bool> reply(LinkPtr link, MarathonReply reply, bool zipped);
   asio::awaitable<bool> follow_leader(LinkPtr link, MarathonRequest request);
