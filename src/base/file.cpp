@@ -60,16 +60,18 @@ Result<> write_file_atomically(const std::string& path, std::string_view content
 }
 
 Result<> make_folder(const std::string& path, unsigned mode) {
+  std::error_code unseen;  // what may not be looked at is no folder of ours
   std::string so_far;
   for (const auto& part : std::filesystem::path(path)) {
     so_far = (std::filesystem::path(so_far) / part).string();
     if (::mkdir(so_far.c_str(), mode) != 0 && errno != EEXIST) {
       // EROFS or EACCES on a parent that exists already is no obstacle.
       const int err = errno;
-      if (!std::filesystem::is_directory(so_far)) return fail(err, fmt::format("mkdir {}", so_far));
+      if (!std::filesystem::is_directory(so_far, unseen))
+        return fail(err, fmt::format("mkdir {}", so_far));
     }
   }
-  if (!std::filesystem::is_directory(path)) return fail(ENOTDIR, fmt::format("mkdir {}", path));
+  if (!std::filesystem::is_directory(path, unseen)) return fail(ENOTDIR, fmt::format("mkdir {}", path));
   return {};
 }
 

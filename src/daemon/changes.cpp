@@ -96,8 +96,7 @@ std::string describe_changes(const std::vector<ServicePtr>& before,
                              const std::string& from) {
   Json changes = Json::array();
   walk(
-      before, after,
-      [](const ServicePtr& x, const ServicePtr& y) { return x->key < y->key; },
+      before, after, [](const ServicePtr& x, const ServicePtr& y) { return x->key < y->key; },
       [&](const ServicePtr& s) {
         changes.push_back(head("service-removed", *s));
         for (const Backend& b : s->backends) changes.push_back(head("backend-removed", *s, b));

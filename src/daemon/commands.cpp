@@ -169,6 +169,8 @@ int detach(const Arguments& arguments) {
 StartError::StartError(const Error& error) : StartError(error.message(), hint_for(error)) {}
 
 std::string hint_for(const Error& error) {
+  if (error.code == std::errc::permission_denied && error.context.starts_with("mkdir "))
+    return "run lbd as root, or name folders that it may write with --state-dir and --runtime-dir";
   if (error.code == std::errc::operation_not_permitted ||
       error.code == std::errc::permission_denied)
     return "run lbd as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON and folders that it "

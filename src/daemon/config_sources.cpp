@@ -68,9 +68,8 @@ void read_marathon_access(Section& section, marathon::Access& access) {
   section.path("dcos_key_file", access.dcos_key_file);
   section.together("dcos_login", "dcos_uid");
   section.together("dcos_uid", "dcos_key_file");
-  const bool both = !access.username.empty() + !access.token_file.empty() +
-                        !access.dcos_login.empty() >
-                    1;
+  const bool both =
+      !access.username.empty() + !access.token_file.empty() + !access.dcos_login.empty() > 1;
   if (both)
     section.complain(access.token_file.empty() ? "dcos_login" : "token_file",
                      "one way to say who we are is enough: username, token_file or dcos_login");
@@ -81,9 +80,9 @@ MarathonSourceConfig read_marathon_source(Section& section) {
   read_marathon_access(section, out.access);
   section.duration("interval", out.interval);
   if (out.interval < kShortestInterval || out.interval > kLongestInterval)
-    section.complain("interval", fmt::format("must be between {} and {}",
-                                             format_duration(kShortestInterval),
-                                             format_duration(kLongestInterval)));
+    section.complain("interval",
+                     fmt::format("must be between {} and {}", format_duration(kShortestInterval),
+                                 format_duration(kLongestInterval)));
   section.optional_text("label", out.rules.label);
   section.texts("groups", out.rules.groups);
   section.boolean("udp", out.rules.udp);

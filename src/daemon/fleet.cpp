@@ -83,8 +83,7 @@ Result<std::unique_ptr<Fleet>> Fleet::open(const std::string& state_dir, std::st
     orders = FleetOrders::open(path);  // the broken one was put aside
   }
   if (!orders) return tl::unexpected(orders.error());
-  return std::unique_ptr<Fleet>(
-      new Fleet(*std::move(orders), std::move(node), std::move(changed)));
+  return std::unique_ptr<Fleet>(new Fleet(*std::move(orders), std::move(node), std::move(changed)));
 }
 
 Result<> Fleet::serve(asio::io_context& io, relay::ServerConfig config, std::string version) {
@@ -109,8 +108,7 @@ std::vector<Drain> Fleet::drains() const {
     if (auto drain = to_drain(known.order))
       out.push_back(*std::move(drain));
     else
-      spdlog::warn("fleet order {} is not understood: {}", known.order.id,
-                   drain.error().message());
+      spdlog::warn("fleet order {} is not understood: {}", known.order.id, drain.error().message());
   }
   return out;
 }
@@ -249,8 +247,7 @@ milliseconds Fleet::pace() const {
 
 Result<> Fleet::check_serves() const {
   if (server_) return {};
-  return fail(ENOTSUP,
-              "this lbd serves no listeners: ask an updater, or configure [relay] listen");
+  return fail(ENOTSUP, "this lbd serves no listeners: ask an updater, or configure [relay] listen");
 }
 
 Result<std::vector<relay::ListenerView>> Fleet::listeners() const {
@@ -272,8 +269,12 @@ Result<> Fleet::give(FleetOrder order) {
 
 Result<relay::FleetProgress> Fleet::drain(Engine& engine, const DrainTarget& what) {
   LB_CHECK(check_serves());
-  FleetOrder order{.id = "new", .time = engine.clocks().wall(), .target = what.target,
-                   .service = what.service, .drain = true, .ids = {}};
+  FleetOrder order{.id = "new",
+                   .time = engine.clocks().wall(),
+                   .target = what.target,
+                   .service = what.service,
+                   .drain = true,
+                   .ids = {}};
   LB_TRY(const Drain drain, to_drain(order));
   bool known = false;
   for_each_covered(engine, drain, [&](const ServiceKey&, const DesiredBackend& b) {
@@ -301,8 +302,12 @@ Result<relay::FleetProgress> Fleet::undrain(Engine& engine, const DrainTarget& w
     return fail(ENOENT, fmt::format("the fleet does not drain {}{}", what.target,
                                     what.service.empty() ? "" : " in service " + what.service));
   const relay::FleetProgress progress = progress_of(engine, before->order);
-  LB_CHECK(give({.id = "", .time = engine.clocks().wall(), .target = what.target,
-                 .service = what.service, .drain = false, .ids = {}}));
+  LB_CHECK(give({.id = "",
+                 .time = engine.clocks().wall(),
+                 .target = what.target,
+                 .service = what.service,
+                 .drain = false,
+                 .ids = {}}));
   spdlog::info("fleet undrain target={} service={}", what.target, what.service);
   before_turn(engine);
   return progress;
@@ -321,8 +326,8 @@ relay::FleetProgress Fleet::progress_of(Engine& engine, const FleetOrder& order)
   if (applies_) {
     const auto* known = orders_.find(order.target, order.service);
     const auto item = report_of(engine, *known);
-    out.listeners.push_back({node_ + " (this one)", true, item.programmed, item.ended,
-                             item.connections});
+    out.listeners.push_back(
+        {node_ + " (this one)", true, item.programmed, item.ended, item.connections});
     out.connections += item.connections;
     out.drained = out.drained && is_done(item);
   }

@@ -53,7 +53,8 @@ class Fleet {
   [[nodiscard]] Result<std::vector<relay::ListenerView>> listeners() const;
   [[nodiscard]] Result<relay::FleetProgress> drain(Engine& engine, const DrainTarget& what);
   [[nodiscard]] Result<relay::FleetProgress> undrain(Engine& engine, const DrainTarget& what);
-  [[nodiscard]] Result<relay::FleetProgress> progress(Engine& engine, const DrainTarget& what) const;
+  [[nodiscard]] Result<relay::FleetProgress> progress(Engine& engine,
+                                                      const DrainTarget& what) const;
   [[nodiscard]] std::vector<std::string> warnings() const;
 
  private:
@@ -82,8 +83,8 @@ class Fleet {
   bool has_published_ = false;
   std::uint64_t seen_version_ = 0;
   bool started_ = false;
-  std::vector<Drain> in_force_;         // as the engine has them
-  std::set<std::string> programmed_;    // ids: the kernel has them, and a grace period is over
+  std::vector<Drain> in_force_;       // as the engine has them
+  std::set<std::string> programmed_;  // ids: the kernel has them, and a grace period is over
   std::vector<relay::OrderReport::Item> reported_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -25,8 +25,8 @@ void add_updater_options(CLI::App& command, UpdaterPreset& preset, std::string& 
                        .add_option("-m,--marathon", preset.marathons,
                                    "Marathon's addresses: URL,URL; one that answers is enough")
                        ->delimiter(',');
-  auto* config = command.add_option("--config", file,
-                                    "Configuration file with the sources, instead of -m");
+  auto* config =
+      command.add_option("--config", file, "Configuration file with the sources, instead of -m");
   marathon->excludes(config);
   command.require_option(1, 0);
   command

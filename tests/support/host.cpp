@@ -62,13 +62,10 @@ Host::~Host() {
 }
 
 Command Host::wrap(Command command) const {
-  const Command enter{"sh",
-                      "-c",
-                      fmt::format("echo $$ >{}/cgroup.procs && exec \"$@\"", cgroup_),
-                      "sh",
-                      "nsenter",
-                      "--net=" + net_.path(),
-                      "--"};
+  const Command enter{
+      "sh", "-c",      fmt::format("echo $$ >{}/cgroup.procs && exec \"$@\"", cgroup_),
+      "sh", "nsenter", "--net=" + net_.path(),
+      "--"};
   command.insert(command.begin(), enter.begin(), enter.end());
   return command;
 }

@@ -30,7 +30,9 @@ class Host {
 
   // Runs there, in its cgroup, so that its lbd balances it.
   [[nodiscard]] Command wrap(Command command) const;
-  [[nodiscard]] std::string file(std::string_view name) const { return folder_ + "/" + std::string(name); }
+  [[nodiscard]] std::string file(std::string_view name) const {
+    return folder_ + "/" + std::string(name);
+  }
   // Cut off from the network, or back.
   void unplug() const;
   void plug() const;

@@ -56,8 +56,8 @@ std::string names(const Json& listeners, std::string_view state) {
   for (const Json& l : listeners) {
     if (state_of(l) != state) continue;
     if (++count <= 3)
-      out += fmt::format("{}{}", out.empty() ? "" : ", ",
-                         printable(l.at("node").get<std::string>()));
+      out +=
+          fmt::format("{}{}", out.empty() ? "" : ", ", printable(l.at("node").get<std::string>()));
   }
   return count > 3 ? fmt::format("{} and {} more", out, count - 3) : out;
 }
@@ -72,8 +72,9 @@ std::string words(const Json& json) {
   const Json& all = json.at("listeners");
   const auto busy = std::count_if(all.begin(), all.end(),
                                   [](const Json& l) { return number(l, "connections") > 0; });
-  std::string out = fmt::format("{} left on {} of {}", plural(number(json, "connections"), "connection"),
-                                busy, plural(all.size(), "listener"));
+  std::string out =
+      fmt::format("{} left on {} of {}", plural(number(json, "connections"), "connection"), busy,
+                  plural(all.size(), "listener"));
   if (const auto waiting = count_of(all, "waiting"))
     out += fmt::format("; {} not programmed yet ({})", waiting, names(all, "waiting"));
   if (const auto away = count_of(all, "away"))
@@ -191,7 +192,9 @@ void show_listeners(Env& env, const Json& json) {
   for (const Json& l : json.at("listeners"))
     table.add({l.at("node"), l.at("address"), l.at("version"),
                flag(l, "connected") ? "connected" : "away",
-               !flag(l, "connected") ? "" : flag(l, "takes_state") ? "here" : "elsewhere",
+               !flag(l, "connected")    ? ""
+               : flag(l, "takes_state") ? "here"
+                                        : "elsewhere",
                applied_of(l), lag_of(l), fmt::format("{}", number(l, "connections")),
                age(l.at("since").get<std::string>(), env.wall())});
   table.print(env.out, use_colour(env));
@@ -213,8 +216,7 @@ int undrain_fleet(Env& env, const Options& options) {
   const auto json = call(env, options, {"DELETE", query(options), ""});
   if (!json) return json.error();
   if (options.json) env.out << json->dump() << '\n';
-  env.err << fmt::format("Undrained; {} told.\n",
-                         plural(json->at("listeners").size(), "listener"));
+  env.err << fmt::format("Undrained; {} told.\n", plural(json->at("listeners").size(), "listener"));
   return kExitOk;
 }
 

@@ -69,9 +69,10 @@ void show_dataplane(Env& env, const Json& dataplane) {
              in_kernel ? fmt::format("{} on {}, pinned in {}", mode, text(dataplane, "cgroup"),
                                      text(dataplane, "bpffs"))
                        : mode);
-  print_fact(env, "room",
-             fmt::format("services {}, backends {}, slots {}", usage(dataplane.at("services")),
-                         usage(dataplane.at("backends")), usage(dataplane.at("slots"))));
+  if (in_kernel)
+    print_fact(env, "room",
+               fmt::format("services {}, backends {}, slots {}", usage(dataplane.at("services")),
+                           usage(dataplane.at("backends")), usage(dataplane.at("slots"))));
   if (number(dataplane, "lost_events") > 0)
     print_fact(env, "lost",
                fmt::format("{} failure events (the counts are right nevertheless)",

@@ -106,9 +106,9 @@ bool MarathonerNetns::all_have(const std::string& service, std::size_t in_use,
       [&] {
         return std::all_of(listeners_.begin(), listeners_.end(), [&](const auto& host) {
           const auto backends = host->lbd().service(service).backends;
-          return static_cast<std::size_t>(std::count_if(
-                     backends.begin(), backends.end(),
-                     [](const auto& b) { return b.effective_weight > 0; })) == in_use;
+          return static_cast<std::size_t>(
+                     std::count_if(backends.begin(), backends.end(),
+                                   [](const auto& b) { return b.effective_weight > 0; })) == in_use;
         });
       },
       limit);

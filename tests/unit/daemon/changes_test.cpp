@@ -10,7 +10,8 @@ namespace {
 
 const SysTime kTime = parse_iso8601("2026-11-22T02:13:55.123Z").value();
 
-nlohmann::json changes(const std::vector<ServicePtr>& before, const std::vector<ServicePtr>& after) {
+nlohmann::json changes(const std::vector<ServicePtr>& before,
+                       const std::vector<ServicePtr>& after) {
   const std::string line = describe_changes(before, after, kTime, "updater1:7676");
   EXPECT_EQ(line.find('\n'), std::string::npos);
   return line.empty() ? nlohmann::json(nullptr) : nlohmann::json::parse(line);
@@ -71,7 +72,8 @@ TEST(Changes, SurviveBytesThatAreNoText) {
   odd.id = "\xff\n";
   EXPECT_NE(describe_changes({}, {offered("127.0.0.1:80", {odd})}, kTime, ""), "");
   EXPECT_EQ(nlohmann::json::parse(describe_state({offered("127.0.0.1:80", {odd})}, kTime,
-                                                 "u"))["services"][0]["backends"].size(),
+                                                 "u"))["services"][0]["backends"]
+                .size(),
             1U);
 }
 

@@ -50,7 +50,8 @@ TEST(UpdaterPreset, TakesHalfASecondForWhatItIs) {
 TEST(UpdaterPreset, NamesTheArgumentThatIsWrong) {
   UpdaterPreset given = updater();
   given.marathons = {"marathon1:8080"};
-  EXPECT_TRUE(error_of(updater_config(given)).starts_with("--marathon: 'marathon1:8080' is no URL"));
+  EXPECT_TRUE(
+      error_of(updater_config(given)).starts_with("--marathon: 'marathon1:8080' is no URL"));
   given.marathons = {"http://me:secret@marathon1:8080"};
   EXPECT_EQ(error_of(updater_config(given)).find("secret"), std::string::npos);
   EXPECT_NE(error_of(updater_config(given)).find("password_file"), std::string::npos);
@@ -89,7 +90,8 @@ TEST(ListenerPreset, PublishesElsewhereAndLetsThemClaimMore) {
 TEST(ListenerPreset, NamesTheArgumentThatIsWrong) {
   ListenerPreset given = listener();
   given.updaters = {"updater1"};
-  EXPECT_EQ(error_of(listener_config(given)), "--updater: 'updater1' is not of the form address:port");
+  EXPECT_EQ(error_of(listener_config(given)),
+            "--updater: 'updater1' is not of the form address:port");
   given.updaters = {"u:1", "u:1"};
   EXPECT_EQ(error_of(listener_config(given)), "--updater: 'u:1' is named twice");
   given = listener();

@@ -28,7 +28,8 @@ FleetProgress::Listener on(std::string node, std::uint64_t connections, bool pro
 }
 
 TEST_F(Lbctl, AFleetDrainReturnsWhenEveryListenerHasProgrammedIt) {
-  control.fleet = {progress({on("n1", 0, false), on("n2", 2)}), progress({on("n1", 1), on("n2", 2)})};
+  control.fleet = {progress({on("n1", 0, false), on("n2", 2)}),
+                   progress({on("n1", 1), on("n2", 2)})};
   EXPECT_EQ(run_lbctl({"drain", "--fleet", "10.0.0.2:9001"}), kExitOk);
   EXPECT_EQ(calls.front(), "POST /v1/fleet/drains");
   EXPECT_EQ(calls.back(), "GET /v1/fleet/drains?target=10.0.0.2%3A9001");
@@ -95,10 +96,11 @@ TEST_F(Lbctl, ListenersAreATable) {
   two.since = test::kNow;
   control.listener_list = {one, two};
   EXPECT_EQ(run_lbctl({"listeners"}), kExitOk);
-  EXPECT_EQ(out(),
-            "LISTENER  ADDRESS         VERSION  STATE      FEED  APPLIED  LAG  CONNECTIONS   SINCE\n"
-            "n1        10.0.0.7:41234  0.1.0    connected  here  41 (-1)  7ms            3  1m 35s\n"
-            "n2        10.0.0.8:41234  0.1.0    away       -           -    -            0     0ms\n");
+  EXPECT_EQ(
+      out(),
+      "LISTENER  ADDRESS         VERSION  STATE      FEED  APPLIED  LAG  CONNECTIONS   SINCE\n"
+      "n1        10.0.0.7:41234  0.1.0    connected  here  41 (-1)  7ms            3  1m 35s\n"
+      "n2        10.0.0.8:41234  0.1.0    away       -           -    -            0     0ms\n");
   EXPECT_EQ(run_lbctl({"listeners", "--json"}), kExitOk);
   const auto json = nlohmann::json::parse(out());
   EXPECT_EQ(json["listeners"][0]["backends"][0]["connections"], 3);
