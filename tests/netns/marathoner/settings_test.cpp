@@ -1,0 +1,98 @@
+// What is set in labels and on command lines reaches the listeners: checks, balance, addresses, TLS.
+#include "netns/marathoner/fixture.h"
+#include "support/certificates.h"
+
+#include <fmt/format.h>
+
+namespace lb::test {
+namespace {
+
+class Settings : public MarathonerNetns {
+ protected:
+  void start(const FakeApp& app, int tasks) {
+    start_marathons(1);
+    marathon().add_app(app);
+    for (int i = 0; i < tasks; ++i) launch(app.id, 31001);
+  }
+};
+
+TEST_F(Settings, InLabelsReachTheListeners) {
+  start({.id = "/web",
+         .ports = {10001, 10002},
+         .labels = {{"marathoner_haproxy_enabled", "true"},
+                    {"LBD_BALANCE", "round-robin"},
+                    {"LBD_1_BIND", "127.0.0.9"},
+                    {"HAPROXY_1_PORT", "10009"}}},
+        0);
+  marathon().launch("/web", "10.79.200.77", {31001, 31002});
+  start_updaters(1);
+  start_listeners(1);
+  ASSERT_TRUE(all_have("web", 1));
+  const std::string json = listener(0).json({"list"});
+  EXPECT_EQ(json_at(json, "/services/0/balance"), "round-robin");
+  EXPECT_EQ(listener(0).service("web").listen, "127.0.0.1:10001");
+  EXPECT_EQ(listener(0).service("web_1").listen, "127.0.0.9:10009");
+}
+
+TEST_F(Settings, OfHealthChecksMakeEachListenerLookForItself) {
+  start({.id = "/web",
+         .ports = {10001},
+         .labels = {{"marathoner_haproxy_enabled", "true"},
+                    {"LBD_HEALTH_CHECK", "tcp"},
+                    {"LBD_HEALTH_INTERVAL", "200ms"}}},
+        2);
+  start_updaters(1);
+  start_listeners(2);
+  ASSERT_TRUE(all_have("web", 2));
+  tasks_[0]->server.reset();  // Marathon does not notice
+  EXPECT_TRUE(all_have("web", 1));
+  EXPECT_EQ(listener(1).backend("web", tasks_[0]->address).reason, "probe-failed");
+  EXPECT_EQ(updater(0).backend("web", tasks_[0]->address).reason, "") << "it looks at nothing";
+  tasks_[0]->server = std::make_unique<Server>(tasks_[0]->address, tasks_[0]->address);
+  EXPECT_TRUE(all_have("web", 2));
+}
+
+TEST_F(Settings, OfPortsAreTheListenersOwn) {
+  start({.id = "/ssh", .ports = {22}}, 1);
+  marathon().add_app({.id = "/web", .ports = {10001}});
+  launch("/web", 31002);
+  start_updaters(1);
+  start_listeners(1);
+  ASSERT_TRUE(all_have("web", 1)) << "the rest works";
+  EXPECT_EQ(listener(0).service("ssh").condition, "refused");
+  listeners_.push_back(std::make_unique<Host>(*sandbox_, "listener2", "10.79.3.2"));
+  ASSERT_TRUE(listener(1).launch(listener(1).preset(
+      "listener", {"-u", updater_addresses(), "-b", "127.0.0.1", "--ports", "22,1024-65535"})));
+  EXPECT_TRUE(eventually([&] { return listener(1).service("ssh").condition == "ok"; }));
+}
+
+TEST_F(Settings, OfTlsKeepStrangersOut) {
+  start({.id = "/web", .ports = {10001}}, 1);
+  const Certificates certificates(sandbox_->folder() + "/certificates");
+  certificates.sign("updater", "IP:10.79.2.1");
+  certificates.sign("listener", "DNS:listener.test");
+  start_updaters(1, {"-i", "1", "--tls-cert", certificates.cert("updater"), "--tls-key",
+                     certificates.key("updater"), "--tls-client-ca", certificates.ca()});
+  const std::string status = updater(0).json({"status"});
+  EXPECT_EQ(status.find("plain TCP"), std::string::npos) << status;
+  for (const int i : {1, 2})
+    listeners_.push_back(std::make_unique<Host>(*sandbox_, fmt::format("listener{}", i),
+                                                fmt::format("10.79.3.{}", i)));
+  ASSERT_TRUE(listener(0).launch(listener(0).preset(
+      "listener", {"-u", updater_addresses(), "--ca", certificates.ca(), "--cert",
+                   certificates.cert("listener"), "--key", certificates.key("listener")})));
+  EXPECT_TRUE(eventually([&] { return listener(0).service("web").backends.size() == 1; }, 10s));
+  EXPECT_EQ(json_at(updater(0).json({"listeners"}), "/listeners/0/tls"), "true");
+  ASSERT_TRUE(listener(1).launch(listener(1).preset("listener", {"-u", updater_addresses()})));
+  EXPECT_TRUE(eventually(
+      [&] {
+        return json_at(listener(1).json({"sources"}), "/sources/0/error").find("TLS") !=
+               std::string::npos;
+      },
+      10s))
+      << listener(1).json({"sources"});
+  EXPECT_TRUE(listener(1).list().empty());
+}
+
+}  // namespace
+}  // namespace lb::test
