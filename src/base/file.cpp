@@ -71,7 +71,8 @@ Result<> make_folder(const std::string& path, unsigned mode) {
         return fail(err, fmt::format("mkdir {}", so_far));
     }
   }
-  if (!std::filesystem::is_directory(path, unseen)) return fail(ENOTDIR, fmt::format("mkdir {}", path));
+  if (!std::filesystem::is_directory(path, unseen))
+    return fail(ENOTDIR, fmt::format("mkdir {}", path));
   return {};
 }
 

@@ -106,7 +106,7 @@ class App {
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;
   bool reporting_ = false;  // report_loop() runs
-  Event look_;  // the fleet's orders have changed
+  Event look_;              // the fleet's orders have changed
   asio::signal_set signals_;
   std::optional<LocalAddresses> addresses_;
   std::optional<ApiServer> api_;

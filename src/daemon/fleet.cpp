@@ -137,8 +137,9 @@ void Fleet::settle(Engine& engine, const std::vector<Drain>& drains) {
   engine.dataplane().settle(
       [this, ids = std::move(ids), alive = std::weak_ptr<bool>(alive_)](const Result<>& settled) {
         if (!alive.lock()) return;
+        unsettled_ = !settled;
         if (!settled) {
-          spdlog::error("fleet drains are not known to hold: {}", settled.error().message());
+          spdlog::error("fleet drains are not known to hold yet: {}", settled.error().message());
           return;
         }
         programmed_.insert(ids.begin(), ids.end());
@@ -205,6 +206,7 @@ void Fleet::tell_reports(Engine& engine) {
 }
 
 void Fleet::look(Engine& engine) {
+  if (std::exchange(unsettled_, false)) settle(engine, in_force_);
   const auto relays = relay_sources(engine.slots());
   if (!relays.empty()) {
     if (const auto observed = engine.dataplane().read()) {

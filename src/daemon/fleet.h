@@ -56,6 +56,10 @@ class Fleet {
   [[nodiscard]] Result<relay::FleetProgress> progress(Engine& engine,
                                                       const DrainTarget& what) const;
   [[nodiscard]] std::vector<std::string> warnings() const;
+  // What listeners are given now; sequence 0: nothing yet.
+  [[nodiscard]] relay::Position server_position() const {
+    return server_ ? server_->position() : relay::Position{};
+  }
 
  private:
   Fleet(FleetOrders orders, std::string node, std::function<void()> changed)
@@ -85,6 +89,7 @@ class Fleet {
   bool started_ = false;
   std::vector<Drain> in_force_;       // as the engine has them
   std::set<std::string> programmed_;  // ids: the kernel has them, and a grace period is over
+  bool unsettled_ = false;            // the last grace period could not be had
   std::vector<relay::OrderReport::Item> reported_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -1,0 +1,158 @@
+// The fleet's drains at one lbd: what is applied, told and ended.
+#include "daemon/fleet.h"
+
+#include <gtest/gtest.h>
+
+#include "engine_fixture.h"
+
+namespace lb {
+namespace {
+
+class FleetTest : public EngineFixture {
+ protected:
+  FleetTest() {
+    start();
+    fleet_ = Fleet::open(folder_.path(), "node1", [this] { ++changes_; }).value();
+    deliver({offered("127.0.0.1:80", {task("10.0.0.1:9000", "t1"), task("10.0.0.2:9000", "t2")})});
+  }
+  static Backend task(std::string_view address, std::string_view id) {
+    Backend b = listed(address);
+    b.id = std::string(id);
+    return b;
+  }
+  FleetOrder order(bool drain = true, int seconds = 0) const {
+    return {.id = drain ? "f1" : "f2",
+            .time = wall_ + std::chrono::seconds(seconds),
+            .target = "10.0.0.2:9000",
+            .service = "",
+            .drain = drain,
+            .ids = {"t2"}};
+  }
+  void hear(const FleetOrder& what) { EXPECT_TRUE(fleet_->orders().adopt(what).value()); }
+  void turn() {
+    fleet_->before_turn(*engine_);
+    run();
+    fleet_->after_turn(*engine_);
+  }
+  void serve() {
+    ASSERT_TRUE(fleet_->serve(io_, {.listen = "127.0.0.1:0", .tls = {}, .require_tls = false}, "1"));
+  }
+  std::uint32_t weight(std::string_view address) const {
+    for (const ProgrammedBackend& b : programmed("127.0.0.1:80"))
+      if (b.address == addr(address)) return b.weight;
+    return 0;
+  }
+
+  asio::io_context io_;
+  std::unique_ptr<Fleet> fleet_;
+  int changes_ = 0;
+};
+
+TEST_F(FleetTest, AppliesAnOrderAndTakesItBackForANewerOneOnly) {
+  hear(order());
+  turn();
+  EXPECT_EQ(weight("10.0.0.2:9000"), 0U);
+  EXPECT_GT(weight("10.0.0.1:9000"), 0U);
+  EXPECT_FALSE(fleet_->orders().adopt(order(false, -1)).value()) << "older";
+  turn();
+  EXPECT_EQ(weight("10.0.0.2:9000"), 0U);
+  hear(order(false, 1));
+  turn();
+  EXPECT_GT(weight("10.0.0.2:9000"), 0U);
+}
+
+TEST_F(FleetTest, KeepsItsOrdersOverARestart) {
+  hear(order());
+  turn();
+  start();
+  fleet_ = Fleet::open(folder_.path(), "node1", [] {}).value();
+  turn();
+  EXPECT_EQ(weight("10.0.0.2:9000"), 0U);
+}
+
+TEST_F(FleetTest, AnUpdaterAloneAppliesNothing) {
+  fleet_->set_applies(false);
+  hear(order());
+  turn();
+  EXPECT_GT(weight("10.0.0.2:9000"), 0U);
+}
+
+TEST_F(FleetTest, AnOrderEndsWithItsBackend) {
+  hear(order());
+  turn();
+  deliver({offered("127.0.0.1:80", {task("10.0.0.1:9000", "t1"), task("10.0.0.2:9000", "t3")})});
+  turn();
+  EXPECT_TRUE(fleet_->orders().all().at(0).ended);
+  EXPECT_GT(weight("10.0.0.2:9000"), 0U) << "a new task on the same address is another one";
+}
+
+TEST_F(FleetTest, OfWhatHasGonePastTheSettlingNothingIsClaimed) {
+  serve();
+  dataplane_.slow_to_settle = true;
+  hear(order());
+  turn();
+  const auto progress = [&] { return fleet_->progress(*engine_, {"10.0.0.2:9000", ""}).value(); };
+  ASSERT_EQ(progress().listeners.size(), 1U) << "this lbd balances, too";
+  EXPECT_FALSE(progress().listeners[0].programmed);
+  dataplane_.unsettled.front()(fail(EIO, "membarrier"));
+  EXPECT_FALSE(progress().listeners[0].programmed);
+  fleet_->look(*engine_);
+  ASSERT_EQ(dataplane_.unsettled.size(), 2U) << "it is tried again";
+  dataplane_.unsettled.back()({});
+  EXPECT_TRUE(progress().listeners[0].programmed);
+}
+
+TEST_F(FleetTest, CountsTheConnectionsThatAreLeft) {
+  serve();
+  dataplane_.active[{key("127.0.0.1:80"), addr("10.0.0.2:9000")}] = 5;
+  hear(order());
+  turn();
+  const auto progress = fleet_->progress(*engine_, {"10.0.0.2:9000", ""}).value();
+  EXPECT_EQ(progress.connections, 5U);
+  EXPECT_FALSE(progress.drained);
+  EXPECT_LT(fleet_->pace(), std::chrono::seconds(1)) << "somebody may be waiting";
+}
+
+TEST_F(FleetTest, DrainsWhatIsKnownAndNamesWhatIsNot) {
+  EXPECT_EQ(fleet_->drain(*engine_, {"10.0.0.2:9000", ""}).error().code, std::errc::not_supported);
+  serve();
+  EXPECT_EQ(fleet_->drain(*engine_, {"10.9.9.9:1", ""}).error().code,
+            std::errc::no_such_file_or_directory);
+  EXPECT_EQ(fleet_->drain(*engine_, {"", ""}).error().code, std::errc::invalid_argument);
+  EXPECT_EQ(fleet_->undrain(*engine_, {"10.0.0.2:9000", ""}).error().code,
+            std::errc::no_such_file_or_directory);
+  const auto given = fleet_->drain(*engine_, {"10.0.0.2:9000", ""});
+  ASSERT_TRUE(given) << given.error().message();
+  EXPECT_EQ(given->order.ids, std::vector<std::string>{"t2"});
+  EXPECT_EQ(fleet_->drain(*engine_, {"10.0.0.2:9000", ""})->order.id, given->order.id)
+      << "repeating it is the same order";
+  EXPECT_TRUE(fleet_->undrain(*engine_, {"10.0.0.2:9000", ""}));
+  turn();
+  EXPECT_GT(weight("10.0.0.2:9000"), 0U);
+}
+
+TEST_F(FleetTest, ALaterOrderIsNewerWhateverTheClockSays) {
+  serve();
+  FleetOrder ahead = order();
+  ahead.time = wall_ + std::chrono::hours(1);  // of an updater whose clock is fast
+  hear(ahead);
+  turn();
+  ASSERT_TRUE(fleet_->undrain(*engine_, {"10.0.0.2:9000", ""}));
+  turn();
+  EXPECT_GT(weight("10.0.0.2:9000"), 0U);
+}
+
+TEST_F(FleetTest, ServesNothingBeforeEverySourceHasSpoken) {
+  start({"files", "etcd"});
+  serve();
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:9000")})});
+  turn();
+  EXPECT_TRUE(fleet_->listeners().value().empty());
+  EXPECT_EQ(fleet_->server_position().sequence, 0U);
+  deliver({}, 1);
+  turn();
+  EXPECT_EQ(fleet_->server_position().sequence, 1U);
+}
+
+}  // namespace
+}  // namespace lb
