@@ -146,7 +146,8 @@ int run_listeners(const Options& options, const HostPort& to) {
     spawn(all.io, "listener", [&, i] { return listen(all, to, options.client_tls, i); });
   all.io.run();
   fmt::print("bytes per listener and change: {:.0f}\n",
-             static_cast<double>(all.delta_bytes) / static_cast<double>(std::max<std::uint64_t>(1, all.deltas)));
+             static_cast<double>(all.delta_bytes) /
+                 static_cast<double>(std::max<std::uint64_t>(1, all.deltas)));
   return 0;
 }
 
@@ -245,6 +246,7 @@ int run(const Options& options) {
   if (::pipe(channel) != 0) return 1;
   const pid_t child = ::fork();
   if (child == 0) {
+    ::close(channel[1]);  // so that it ends with an updater that cannot start
     char address[64] = {};
     if (::read(channel[0], address, sizeof address - 1) <= 0) ::_exit(1);
     const int code = run_listeners(options, HostPort::parse(address).value());
