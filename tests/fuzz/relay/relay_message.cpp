@@ -49,7 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(encode(**twice) == again + "\n");
     if (const auto* snapshot = std::get_if<SnapshotMessage>(&**message))
       services = snapshot->services;
-    if (const auto* delta = std::get_if<Delta>(&**message)) (void)lb::relay::apply(*delta, services);
+    if (const auto* delta = std::get_if<Delta>(&**message))
+      (void)lb::relay::apply(*delta, services);
     check_sorted(services);
     std::vector<std::string> warnings;
     require(visible(services, warnings).size() + warnings.size() == services.size());

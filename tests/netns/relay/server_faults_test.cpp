@@ -49,10 +49,11 @@ TEST_F(ServerFaults, TellsStrangersWhatTheyDidWrongAndLogsItOnce) {
     EXPECT_NE(told(stranger("{\"t\":\"ping\"}\n")).find("no hello"), std::string::npos);
     EXPECT_NE(told(stranger("{\"t\":\"hello\",\"wants_state\":true}\n")).find("protocol number"),
               std::string::npos);
-    EXPECT_NE(told(stranger(R"({"t":"hello","proto":1,"node":"u","version":"1","epoch":"e","seq":1})"
-                            "\n"))
-                  .find("updater"),
-              std::string::npos);
+    EXPECT_NE(
+        told(stranger(R"({"t":"hello","proto":1,"node":"u","version":"1","epoch":"e","seq":1})"
+                      "\n"))
+            .find("updater"),
+        std::string::npos);
   }
   EXPECT_EQ(logged("127.0.0.1: "), 6);
   EXPECT_EQ(logged("speaks HTTP"), 1);
@@ -94,7 +95,8 @@ TEST_F(ServerFaults, CutsOffTheStuckAndTheSilentAndServesTheOthers) {
   ASSERT_TRUE(open());
   std::vector<ServicePtr> services;
   for (int i = 0; i < 400; ++i)  // more than the kernel's buffers take
-    services.push_back(offered("10.0.0.5:" + std::to_string(1000 + i), {}, std::string(60'000, 'x')));
+    services.push_back(
+        offered("10.0.0.5:" + std::to_string(1000 + i), {}, std::string(60'000, 'x')));
   server_->publish(services, {});
   const auto stuck = listener("stuck");  // reads nothing, and goes on talking
   const auto silent = listener("silent", {}, false);
@@ -122,7 +124,8 @@ TEST_F(ServerFaults, WaitsForFilesWhenThereAreNone) {
   std::vector<tcp::socket> waiting;
   rlimit limit{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
-  for (int i = 0; i < 8; ++i) waiting.push_back(stranger(encode(ListenerHello{1, "n", "1", {}, false, {}})));
+  for (int i = 0; i < 8; ++i)
+    waiting.push_back(stranger(encode(ListenerHello{1, "n", "1", {}, false, {}})));
   const auto open_files = static_cast<rlim_t>(std::distance(
       std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator()));
   const rlimit low{open_files + 2, limit.rlim_max};

@@ -74,8 +74,8 @@ void RelayTest::wait(milliseconds time) {
 
 Result<> RelayTest::open(ServerConfig config) {
   if (config.listen.empty()) config.listen = "127.0.0.1:0";
-  auto server = Server::open(io_, std::move(config), orders_, "updater-1", "0.1.0",
-                             [this] { ++adopted_; });
+  auto server =
+      Server::open(io_, std::move(config), orders_, "updater-1", "0.1.0", [this] { ++adopted_; });
   if (!server) return tl::unexpected(server.error());
   server_ = *std::move(server);
   return {};
@@ -120,7 +120,9 @@ std::string RelayTest::last_words(Connection& from) {
   }
 }
 
-std::string RelayTest::file(const std::string& name) const { return sandbox_->folder() + "/" + name; }
+std::string RelayTest::file(const std::string& name) const {
+  return sandbox_->folder() + "/" + name;
+}
 
 std::size_t RelayTest::connected() const {
   const auto views = server_->listeners();

@@ -92,7 +92,8 @@ TEST_F(ServerFleet, AddsUpWhatIsLeftOnAllListeners) {
   EXPECT_EQ(server_->listeners().size(), 3u);
   say(*two, OrderReport{{{"a", true, false, 0}}});
   // Not before all have had the time to come back to an updater that has just started.
-  ASSERT_TRUE(until([&] { return progress().connections == 0 && progress().listeners[1].programmed; }));
+  ASSERT_TRUE(
+      until([&] { return progress().connections == 0 && progress().listeners[1].programmed; }));
   EXPECT_FALSE(progress().drained);
   const auto pings = [&] {
     for (Connection* c : {one.get(), two.get(), logger.get()}) say(*c, Ping{});

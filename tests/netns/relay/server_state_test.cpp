@@ -117,7 +117,9 @@ TEST_F(ServerState, SpeaksWithLaterVersionsAndIgnoresWhatItDoesNotKnow) {
   const auto connection = dial().value();
   say_line(*connection,
            R"({"t":"hello","proto":7,"node":"n","version":"9","wants_state":true,"new":[]})"
-           "\n" R"({"t":"telepathy"})" "\n");
+           "\n"
+           R"({"t":"telepathy"})"
+           "\n");
   EXPECT_EQ(hear_a<UpdaterHello>(*connection).protocol, kProtocol);
   (void)hear_a<SnapshotMessage>(*connection);
   EXPECT_EQ(connected(), 1u);

@@ -49,7 +49,8 @@ TEST_F(ServerTls, CarriesSnapshotsOfManyRecords) {
   ASSERT_TRUE(open_tls());
   std::vector<ServicePtr> services;
   for (int i = 0; i < 100; ++i)
-    services.push_back(offered("10.0.0.5:" + std::to_string(1000 + i), {}, std::string(30'000, 'x')));
+    services.push_back(
+        offered("10.0.0.5:" + std::to_string(1000 + i), {}, std::string(30'000, 'x')));
   server_->publish(services, {});
   const auto one = listener("n1", {}, true, {}, files("client"));
   (void)hear_a<UpdaterHello>(*one);
