@@ -57,11 +57,10 @@ TEST(RelayCodec, CarriesWhatListenersSay) {
   EXPECT_EQ(sent(Ack{{"e", 18'000'000'000'000'000'000u}}).applied.sequence,
             18'000'000'000'000'000'000u);
   (void)sent(Resync{});
-  const Counts counts{true,
-                      {{ServiceKey::parse("10.9.9.9:80").value(),
-                        Address::parse("10.0.0.1:31000").value(), 5},
-                       {ServiceKey::parse("udp://[::1]:53").value(),
-                        Address::parse("[fd00::1]:53").value(), 0}}};
+  const Counts counts{
+      true,
+      {{ServiceKey::parse("10.9.9.9:80").value(), Address::parse("10.0.0.1:31000").value(), 5},
+       {ServiceKey::parse("udp://[::1]:53").value(), Address::parse("[fd00::1]:53").value(), 0}}};
   EXPECT_EQ(sent(counts).items, counts.items);
   EXPECT_TRUE(sent(counts).complete);
   EXPECT_FALSE(sent(Counts{}).complete);
@@ -82,17 +81,22 @@ TEST(RelayCodec, CarriesEveryFieldOfAService) {
   auto service = std::make_shared<Service>(*marathon_service(31004));
   service->balance = Balance::SourceHash;
   service->drain_timeout = std::chrono::seconds(90);
-  service->check = HealthCheck{HealthCheck::Type::Http, "/alive?a=\"b\"", 8081,
-                               std::chrono::milliseconds(250), std::chrono::seconds(1), 3, 4};
+  service->check = HealthCheck{HealthCheck::Type::Http,
+                               "/alive?a=\"b\"",
+                               8081,
+                               std::chrono::milliseconds(250),
+                               std::chrono::seconds(1),
+                               3,
+                               4};
   service->backends[3].weight = 7;
   service->backends[4].state = BackendState::Draining;
   service->backends[4].reason = Reason::Source;
   service->backends[5].id = "päth /ü";
   service->backends[6] = listed("10.0.6.17:31006");
-  const SnapshotMessage snapshot{{"e1", 3},
-                                 {{"marathon", "rev", at("2026-11-22T02:13:55.123Z"),
-                                   at("2026-11-22T02:13:56.000Z"), false}},
-                                 {service}};
+  const SnapshotMessage snapshot{
+      {"e1", 3},
+      {{"marathon", "rev", at("2026-11-22T02:13:55.123Z"), at("2026-11-22T02:13:56.000Z"), false}},
+      {service}};
   const SnapshotMessage out = sent(snapshot);
   EXPECT_EQ(out.at, snapshot.at);
   EXPECT_EQ(out.sources, snapshot.sources);
@@ -129,10 +133,10 @@ TEST(RelayCodec, TellsOfOneMovedBackendOfTenInLessThanOneKibibyte) {
   Delta delta = make_delta({marathon_service(31004)}, {marathon_service(31999)});
   delta.at = {"0123456789abcdef", 123'456};
   delta.base = 123'455;
-  delta.sources = {{"marathon", "4711", at("2026-11-22T02:13:55.123Z"),
-                    at("2026-11-22T02:13:56.000Z"), true},
-                   {"etcd", "0123456789abcdef:123456789", at("2026-11-22T02:13:55.123Z"),
-                    at("2026-11-22T02:13:56.000Z"), true}};
+  delta.sources = {
+      {"marathon", "4711", at("2026-11-22T02:13:55.123Z"), at("2026-11-22T02:13:56.000Z"), true},
+      {"etcd", "0123456789abcdef:123456789", at("2026-11-22T02:13:55.123Z"),
+       at("2026-11-22T02:13:56.000Z"), true}};
   EXPECT_LT(encode(delta).size(), 700u) << encode(delta);
 }
 

@@ -39,8 +39,7 @@ TEST(RelayDecode, TellsTheHellosApart) {
 
 TEST(RelayDecode, HandsOutHellosOfImpossibleProtocols) {
   for (const char* proto : {"", R"("proto":0,)", R"("proto":-1,)", R"("proto":"1",)"}) {
-    const auto hello =
-        decoded(R"({"t":"hello",)" + std::string(proto) + R"("wants_state":true})");
+    const auto hello = decoded(R"({"t":"hello",)" + std::string(proto) + R"("wants_state":true})");
     ASSERT_TRUE(hello && *hello) << proto;
     EXPECT_EQ(std::get<ListenerHello>(**hello).protocol, 0) << proto;
   }
@@ -94,8 +93,7 @@ TEST(RelayDecode, NamesWhatIsWrongWithAService) {
   EXPECT_NE(refused("tcp://:70000", "").find("70000"), std::string::npos);
   EXPECT_NE(refused("sctp://:80", "").find("sctp"), std::string::npos);
   EXPECT_NE(refused(":80", "").find("80"), std::string::npos);
-  EXPECT_NE(refused("tcp://1.2.3.4:80", R"({"a":"10.0.0.1"})").find("10.0.0.1"),
-            std::string::npos);
+  EXPECT_NE(refused("tcp://1.2.3.4:80", R"({"a":"10.0.0.1"})").find("10.0.0.1"), std::string::npos);
   EXPECT_NE(refused("tcp://1.2.3.4:80", R"({"a":"10.0.0.1:1","w":-1})").find("weight -1"),
             std::string::npos);
   EXPECT_NE(refused("tcp://1.2.3.4:80", R"({"a":"10.0.0.1:1","s":"ill"})").find("ill"),
@@ -106,10 +104,10 @@ TEST(RelayDecode, NamesWhatIsWrongWithAService) {
 }
 
 TEST(RelayDecode, SortsServicesAndBackendsAndRefusesDoubles) {
-  const auto out = decoded(snapshot_of(
-      service("tcp://9.0.0.1:80", "") + "," +
-          service("tcp://1.2.3.4:80", R"({"a":"10.0.0.2:1"},{"a":"10.0.0.1:1"})"),
-      2));
+  const auto out = decoded(
+      snapshot_of(service("tcp://9.0.0.1:80", "") + "," +
+                      service("tcp://1.2.3.4:80", R"({"a":"10.0.0.2:1"},{"a":"10.0.0.1:1"})"),
+                  2));
   ASSERT_TRUE(out && *out);
   const auto& services = std::get<SnapshotMessage>(**out).services;
   EXPECT_EQ(services[0]->key.to_string(), "tcp://1.2.3.4:80");

@@ -103,7 +103,8 @@ struct Listener {
   std::vector<ServicePtr> services;
 
   Result<> take(const std::string& line) {
-    const auto message = decode(std::string_view(line).substr(0, line.size() - 1), kPublish).value();
+    const auto message =
+        decode(std::string_view(line).substr(0, line.size() - 1), kPublish).value();
     if (const auto* snapshot = std::get_if<SnapshotMessage>(&*message)) {
       services = snapshot->services;
       have = snapshot->at;
@@ -137,7 +138,8 @@ TEST(RelayProperty, ListenersHaveWhatTheUpdaterHas) {
         ASSERT_TRUE(taken) << taken.error().message() << "\n" << *next.line;
         ASSERT_EQ(listener.have, (Position{"e", next.sequence}));
         ASSERT_TRUE(same(listener.services, expected(world.services())))
-            << "seed " << seed << " step " << step << "\n" << *next.line;
+            << "seed " << seed << " step " << step << "\n"
+            << *next.line;
       }
     }
     EXPECT_GT(deltas, 60);

@@ -11,8 +11,7 @@ namespace lb::relay {
 namespace {
 
 ServicePtr web(int port) {
-  return offered("10.0.0.5:80",
-                 {listed(fmt::format("10.1.0.1:{}", port)), listed("10.1.0.2:80")});
+  return offered("10.0.0.5:80", {listed(fmt::format("10.1.0.1:{}", port)), listed("10.1.0.2:80")});
 }
 SourceMark mark(const char* revision, int second) {
   return {"file", revision, SysTime(std::chrono::seconds(second)),

@@ -41,8 +41,8 @@ TEST(FleetOrders, DecidesAlikeWhateverComesFirst) {
 
 TEST(FleetOrders, KeepsOrdersOfOtherServicesApart) {
   FleetOrders orders;
-  ASSERT_TRUE(orders.adopt(
-      std::vector{order("a", 10), order("b", 11, true, "10.0.0.1:80", "web"), order("c", 9, true, "host")}));
+  ASSERT_TRUE(orders.adopt(std::vector{order("a", 10), order("b", 11, true, "10.0.0.1:80", "web"),
+                                       order("c", 9, true, "host")}));
   EXPECT_EQ(orders.all().size(), 3u);
   EXPECT_EQ(orders.version(), 1u);  // saved once
   EXPECT_EQ(orders.find("10.0.0.1:80", "web")->order.id, "b");

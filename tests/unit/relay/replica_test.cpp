@@ -35,8 +35,8 @@ TEST(Replica, RefusesADeltaForAnotherStateAndStaysAsItIs) {
     return !applied && applied.error().code.value() == ESTALE;
   };
   const auto changed = offered("10.0.0.5:80", {listed("10.1.0.1:80")});
-  EXPECT_TRUE(fails(make_delta({kWeb, kDb}, {changed, kDb}), {kDb}));  // patched, not there
-  EXPECT_TRUE(fails(make_delta({kWeb, kDb}, {kDb}), {kDb}));           // removed, not there
+  EXPECT_TRUE(fails(make_delta({kWeb, kDb}, {changed, kDb}), {kDb}));      // patched, not there
+  EXPECT_TRUE(fails(make_delta({kWeb, kDb}, {kDb}), {kDb}));               // removed, not there
   EXPECT_TRUE(fails(make_delta({kWeb, kDb}, {changed}), {changed, kDb}));  // its backend is gone
 }
 
@@ -71,8 +71,7 @@ TEST(Replica, ShowsTheServiceThatNamesItsAddressOfTwoAtOneKey) {
 TEST(Replica, FollowsAnUpdaterWhosePublishAddressChanges) {
   const auto before = at_default(kDb, "127.0.0.1:80");
   const auto after = at_default(kDb, "10.0.0.5:80");
-  std::vector<ServicePtr> services =
-      sent(SnapshotMessage{{"e", 1}, {}, {before}}).services;
+  std::vector<ServicePtr> services = sent(SnapshotMessage{{"e", 1}, {}, {before}}).services;
   Delta delta = make_delta({before}, {after});
   delta.at = {"e", 2};
   delta.base = 1;
