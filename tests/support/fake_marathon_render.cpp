@@ -224,13 +224,10 @@ std::string render_apps(const MarathonModel& model, const AppsQuery& query, std:
     // 0.8 knows no selectors.
     if (!model.version.at_least(0, 9) || selected(kept.at("spec"), query.labels))
       add(render_app(model, id, kept, query).dump());
-  for (int i = 0; out.size() < filler; ++i)
-    add(Json{{"id", fmt::format("/filler/{}", i)},
-             {"cmd", std::string(1024, 'x')},
-             {"instances", 0},
-             {"labels", Json::object()},
-             {"tasks", Json::array()}}
-            .dump());
+  out.reserve(filler + 2048);
+  const std::string rest = fmt::format(R"(","cmd":"{}","instances":0,"labels":{{}},"tasks":[]}})",
+                                       std::string(1024, 'x'));
+  for (int i = 0; out.size() < filler; ++i) add(fmt::format(R"({{"id":"/filler/{})", i) + rest);
   return out + "]}";
 }
 

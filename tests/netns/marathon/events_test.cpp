@@ -63,7 +63,7 @@ TEST_F(Events, ExplainTheLossOfEverything) {
   EXPECT_FALSE(guard_.held());
 }
 
-TEST_F(Events, GatherDuringAStormAndStillBringReadings) {
+TEST_F(Events, BringReadingsEvenDuringAStorm) {
   FakeMarathon& marathon = begin();
   watch_for(200ms);
   const int before = marathon.count("/v2/apps");
@@ -74,9 +74,8 @@ TEST_F(Events, GatherDuringAStormAndStillBringReadings) {
         return steady_clock::now() >= end;
       },
       4s);
-  const int readings = marathon.count("/v2/apps") - before;
-  EXPECT_GE(readings, 2);
-  EXPECT_LE(readings, 5);
+  // How few they are is a matter of the plan alone, and tested there.
+  EXPECT_GE(marathon.count("/v2/apps") - before, 2);
 }
 
 TEST_F(Events, OpenAgainAfterEveryEnd) {

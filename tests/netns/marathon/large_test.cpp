@@ -40,7 +40,7 @@ TEST_F(MarathonTest, ReadsFiftyMebibytesWithoutHoldingTheLoop) {
     }
   });
   start();
-  ASSERT_TRUE(reaches({"10.0.0.1:31001 active"}));
+  ASSERT_TRUE(reaches({"10.0.0.1:31001 active"}, 60s));
   over = true;
   EXPECT_GT(marathon.count("/v2/apps"), 0);
   RecordProperty("worst_ms", static_cast<int>(worst / 1ms));
