@@ -70,7 +70,7 @@ class MovingOver : public MarathonerNetns {
     haproxy_ = std::make_unique<Process>(
         host().wrap({"/usr/sbin/haproxy", "-db", "-f", host().file("haproxy.cfg")}),
         host().file("haproxy.log"));
-    ASSERT_TRUE(eventually([&] { return held_ports() == 3; }, 20s)) << haproxy_->log();
+    ASSERT_TRUE(eventually([&] { return held_ports() == 3; }, 40s)) << haproxy_->log();
   }
   // How many of the services' ports somebody listens on.
   [[nodiscard]] int held_ports() {
@@ -103,12 +103,12 @@ class MovingOver : public MarathonerNetns {
     for (const auto& client : clients_) sum += client->tally().broken;
     return sum;
   }
-  // Every client has connected some more.
+  // Every client has connected some more. Patient: clients, HAProxy and servers may get little CPU.
   void get_on(const std::string& after) {
     std::vector<int> before;
     for (const auto& client : clients_) before.push_back(client->tally().made);
     for (std::size_t i = 0; i < clients_.size(); ++i)
-      EXPECT_TRUE(eventually([&] { return clients_[i]->tally().made > before[i] + 20; }, 20s))
+      EXPECT_TRUE(eventually([&] { return clients_[i]->tally().made > before[i] + 10; }, 60s))
           << after << ": " << clients_[i]->tally().first_failure;
   }
   void end_clients() {
@@ -152,7 +152,7 @@ class MovingOver : public MarathonerNetns {
 
 TEST_F(MovingOver, LbdNamesHaproxyAndTakesOverWithinASecondOfItsStop) {
   ASSERT_TRUE(start_listener(0));
-  ASSERT_TRUE(eventually([&] { return all_are("conflict"); }, 20s));
+  ASSERT_TRUE(eventually([&] { return all_are("conflict"); }, 40s));
   for (const ListedService& service : host().lbd().list())
     EXPECT_THAT(service.text, HasSubstr(fmt::format("haproxy (pid {})", haproxy_->pid())));
   EXPECT_THAT(host().lbd().ctl({"list"}).all(), AllOf(HasSubstr("conflict"), HasSubstr("haproxy")));
@@ -162,9 +162,9 @@ TEST_F(MovingOver, LbdNamesHaproxyAndTakesOverWithinASecondOfItsStop) {
 
   const SysTime signalled = sys_now();
   haproxy_->signal(SIGUSR1);
-  ASSERT_TRUE(eventually([&] { return held_ports() == 0; }, 20s));
+  ASSERT_TRUE(eventually([&] { return held_ports() == 0; }, 40s));
   const SysTime gone = sys_now();
-  ASSERT_TRUE(eventually([&] { return all_are("ok"); }, 20s));
+  ASSERT_TRUE(eventually([&] { return all_are("ok"); }, 40s));
   // lbd may have been quicker than we were at looking.
   const auto taken = programmed_after(signalled);
   ASSERT_TRUE(taken.has_value()) << host().lbd().log();
@@ -184,7 +184,7 @@ TEST_F(MovingOver, LbdNamesHaproxyAndTakesOverWithinASecondOfItsStop) {
   EXPECT_GT(chosen_by_lbd(), 0);
   EXPECT_TRUE(haproxy_->running()) << "it has connections";
   end_clients();
-  EXPECT_EQ(haproxy_->wait(20s).value_or(-1), 0) << "it ends with its last connection";
+  EXPECT_EQ(haproxy_->wait(60s).value_or(-1), 0) << "it ends with its last connection";
 }
 
 TEST_F(MovingOver, ShadowTakesOverAtOnceAndGivesBackWithoutAFailedConnect) {
@@ -193,12 +193,12 @@ TEST_F(MovingOver, ShadowTakesOverAtOnceAndGivesBackWithoutAFailedConnect) {
                   "updaters = [\"{}\"]\n",
                   updater_addresses()));
   ASSERT_TRUE(host().lbd().start());
-  ASSERT_TRUE(eventually([&] { return all_are("ok"); }, 20s));
+  ASSERT_TRUE(eventually([&] { return all_are("ok"); }, 40s));
   get_on("lbd shadows HAProxy");
   EXPECT_GT(chosen_by_lbd(), 0);
   EXPECT_EQ(failed() + broken(), 0);
   haproxy_->signal(SIGUSR1);
-  ASSERT_TRUE(eventually([&] { return held_ports() == 0; }, 20s));
+  ASSERT_TRUE(eventually([&] { return held_ports() == 0; }, 40s));
   get_on("HAProxy stops");
   EXPECT_TRUE(haproxy_->running()) << "it has the connections from before";
   EXPECT_EQ(failed() + broken(), 0);
