@@ -35,7 +35,8 @@ class FleetTest : public EngineFixture {
     fleet_->after_turn(*engine_);
   }
   void serve() {
-    ASSERT_TRUE(fleet_->serve(io_, {.listen = "127.0.0.1:0", .tls = {}, .require_tls = false}, "1"));
+    ASSERT_TRUE(
+        fleet_->serve(io_, {.listen = "127.0.0.1:0", .tls = {}, .require_tls = false}, "1"));
   }
   std::uint32_t weight(std::string_view address) const {
     for (const ProgrammedBackend& b : programmed("127.0.0.1:80"))
