@@ -163,6 +163,11 @@ void say_how_it_ended(Env& env, const Options& options, const Json& json, int co
         words(json), options.subject);
 }
 
+bool means(const Json& listener, const std::string& filter) {
+  return listener.at("node").get<std::string>().find(filter) != std::string::npos ||
+         listener.at("address").get<std::string>().find(filter) != std::string::npos;
+}
+
 std::string lag_of(const Json& listener) {
   const Json& lag = listener.at("lag_seconds");
   if (lag.is_null()) return "-";
@@ -179,7 +184,16 @@ std::string applied_of(const Json& listener) {
 
 }  // namespace
 
-void show_listeners(Env& env, const Json& json) {
+Json filter_listeners(Json json, const std::string& filter) {
+  Json kept = Json::array();
+  for (Json& l : json.at("listeners"))
+    if (means(l, filter)) kept.push_back(std::move(l));
+  json["listeners"] = std::move(kept);
+  return json;
+}
+
+void show_listeners(Env& env, const Options& options, const Json& json) {
+  const std::string& filter = options.subject;
   Table table({{"LISTENER"},
                {"ADDRESS"},
                {"VERSION"},
@@ -189,7 +203,8 @@ void show_listeners(Env& env, const Json& json) {
                {"LAG", Align::Right},
                {"CONNECTIONS", Align::Right},
                {"SINCE", Align::Right}});
-  for (const Json& l : json.at("listeners"))
+  Table counts({{"LISTENER"}, {"SERVICE"}, {"BACKEND"}, {"CONNECTIONS", Align::Right}});
+  for (const Json& l : json.at("listeners")) {
     table.add({l.at("node"), l.at("address"), l.at("version"),
                flag(l, "connected") ? "connected" : "away",
                !flag(l, "connected")    ? ""
@@ -197,8 +212,17 @@ void show_listeners(Env& env, const Json& json) {
                                         : "elsewhere",
                applied_of(l), lag_of(l), fmt::format("{}", number(l, "connections")),
                age(l.at("since").get<std::string>(), env.wall())});
+    for (const Json& b : l.at("backends"))
+      counts.add({l.at("node"), b.at("service"), address_of(b),
+                  fmt::format("{}", number(b, "connections"))});
+  }
   table.print(env.out, use_colour(env));
-  if (table.empty()) env.err << "No listener has connected yet.\n";
+  if (table.empty())
+    env.err << (filter.empty() ? "No listener has connected yet.\n"
+                               : fmt::format("No listener matches '{}'.\n", printable(filter)));
+  if (filter.empty() || counts.empty()) return;
+  env.out << '\n';
+  counts.print(env.out, use_colour(env));
 }
 
 int drain_fleet(Env& env, const Options& options) {

@@ -135,7 +135,10 @@ class Parser {
     command("status", "lbd itself: dataplane, problems, drains", "status");
     command("sources", "where the backends come from", "sources --json");
     command("listeners", "of an updater: who listens, how far they are, their connections",
-            "listeners --socket /run/lbd-updater/lbd.sock");
+            "listeners host-7 --socket /run/lbd-updater/lbd.sock")
+        ->add_option("filter", options_.subject,
+                     "part of a name or address: shows the connections of each backend, too")
+        ->type_name("FILTER");
     command("explain", "what a connect to this address would do now",
             "explain 127.0.0.1:8080, or: lbctl explain udp://[::1]:53")
         ->add_option("address", options_.subject, "[tcp://|udp://]address:port")

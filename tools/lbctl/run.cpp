@@ -19,8 +19,9 @@ std::string target_of(const Options& options) {
 }
 
 int read(Env& env, const Options& options) {
-  const auto json = call(env, options, {"GET", target_of(options), ""});
+  auto json = call(env, options, {"GET", target_of(options), ""});
   if (!json) return json.error();
+  if (options.command == "listeners") *json = filter_listeners(*std::move(json), options.subject);
   if (options.json)
     env.out << json->dump() << '\n';
   else if (options.command == "list")
@@ -30,7 +31,7 @@ int read(Env& env, const Options& options) {
   else if (options.command == "sources")
     show_sources(env, *json);
   else if (options.command == "listeners")
-    show_listeners(env, *json);
+    show_listeners(env, options, *json);
   else
     show_explanation(env, *json);
   return kExitOk;

@@ -101,6 +101,16 @@ TEST_F(Lbctl, ListenersAreATable) {
       "LISTENER  ADDRESS         VERSION  STATE      FEED  APPLIED  LAG  CONNECTIONS   SINCE\n"
       "n1        10.0.0.7:41234  0.1.0    connected  here  41 (-1)  7ms            3  1m 35s\n"
       "n2        10.0.0.8:41234  0.1.0    away       -           -    -            0     0ms\n");
+  EXPECT_EQ(run_lbctl({"listeners", "n1"}), kExitOk);
+  EXPECT_EQ(
+      out(),
+      "LISTENER  ADDRESS         VERSION  STATE      FEED  APPLIED  LAG  CONNECTIONS   SINCE\n"
+      "n1        10.0.0.7:41234  0.1.0    connected  here  41 (-1)  7ms            3  1m 35s\n"
+      "\n"
+      "LISTENER  SERVICE             BACKEND      CONNECTIONS\n"
+      "n1        tcp://127.0.0.1:80  10.0.0.1:80            3\n");
+  EXPECT_EQ(run_lbctl({"listeners", "n7"}), kExitOk);
+  EXPECT_HAS(err(), "No listener matches 'n7'.");
   EXPECT_EQ(run_lbctl({"listeners", "--json"}), kExitOk);
   const auto json = nlohmann::json::parse(out());
   EXPECT_EQ(json["listeners"][0]["backends"][0]["connections"], 3);
