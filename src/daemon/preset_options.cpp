@@ -83,6 +83,9 @@ void add_listener_options(CLI::App& command, ListenerPreset& preset) {
       .add_option("--ports", preset.ports,
                   "Service ports that updaters may claim on this host: 80,443,1024-65535")
       ->capture_default_str();
+  command.add_flag("--shadow", preset.shadow,
+                   "Take over at once from whoever listens on a service's port (HAProxy), instead "
+                   "of waiting until it stops");
 }
 
 void add_logger_options(CLI::App& command, LoggerPreset& preset) {

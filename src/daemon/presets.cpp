@@ -109,6 +109,7 @@ Result<Config> listener_config(const ListenerPreset& preset) {
   auto publish = IpAddress::parse(preset.publish);
   if (!publish) return named("--bind", publish.error());
   config.publish_address = *publish;
+  if (preset.shadow) config.dataplane.on_local_listener = OnLocalListener::Shadow;
   SourceConfig source{.name = "updaters", .ports = {}, .settings = std::move(relay)};
   auto ports = PortRanges::parse(preset.ports);
   if (!ports) return named("--ports", ports.error());

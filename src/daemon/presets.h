@@ -37,6 +37,7 @@ struct ListenerPreset {
   std::vector<std::string> updaters;
   std::string publish = "127.0.0.1";
   std::string ports = "1024-65535";
+  bool shadow = false;  // take ports over from whoever listens there
   relay::TlsFiles tls;
 };
 

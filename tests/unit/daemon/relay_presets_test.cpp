@@ -87,6 +87,13 @@ TEST(ListenerPreset, PublishesElsewhereAndLetsThemClaimMore) {
   EXPECT_TRUE(config->sources[0].ports.contains(80));
 }
 
+TEST(ListenerPreset, LeavesPortsToWhoeverHasThemUnlessAsked) {
+  ListenerPreset given = listener();
+  EXPECT_EQ(listener_config(given)->dataplane.on_local_listener, OnLocalListener::Refuse);
+  given.shadow = true;
+  EXPECT_EQ(listener_config(given)->dataplane.on_local_listener, OnLocalListener::Shadow);
+}
+
 TEST(ListenerPreset, NamesTheArgumentThatIsWrong) {
   ListenerPreset given = listener();
   given.updaters = {"updater1"};
