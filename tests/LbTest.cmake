@@ -1,14 +1,18 @@
-# lb_test(NAME TIER SOURCES a_test.cpp ... [LINK lb_model ...] [TIMEOUT seconds, if the tier's is too short])
+# lb_test(NAME TIER SOURCES a_test.cpp ... [LINK lb_model ...] [TIMEOUT seconds, if the tier's is too short] [PARALLEL])
+# PARALLEL: of a tier that runs alone, but these tests only wait, attach no hooks and measure nothing.
 # One gtest executable, each TEST a ctest test labelled with its tier (unit | bpf | netns | vm). A test finds its data under
 # LB_TEST_DATA and the programs (lbd, lbctl) in LB_BIN_DIR. GTEST_SKIP says why; tests/main.cpp turns it into a failure in CI.
 function(lb_test name tier)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "" "TIMEOUT" "SOURCES;LINK")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "PARALLEL" "TIMEOUT" "SOURCES;LINK")
   lb_reject_unparsed(lb_test ${name})
   lb_test_executable(${name} "${arg_SOURCES};${PROJECT_SOURCE_DIR}/tests/main.cpp" "${arg_LINK};GTest::gmock;GTest::gtest")
   target_compile_definitions(${name} PRIVATE LB_TEST_TIER="${tier}")
   lb_tier_properties(${tier} properties)
   if(arg_TIMEOUT)
     list(APPEND properties TIMEOUT ${arg_TIMEOUT})  # of two the last one counts
+  endif()
+  if(arg_PARALLEL)
+    list(APPEND properties RUN_SERIAL FALSE)
   endif()
   lb_add_to_group(${tier}_tests ${name})
   # PRE_TEST: the list of tests is read when ctest runs, so building does not run anything.
