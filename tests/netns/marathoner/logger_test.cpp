@@ -97,7 +97,7 @@ TEST_F(LoggerNetns, AnIdleListenerSleeps) {
   std::printf("idle listener: %ld ms of CPU and %ld wake-ups in 20 s\n",
               (after.first - before.first) * 1000 / ::sysconf(_SC_CLK_TCK),
               after.second - before.second);
-  EXPECT_LE(after.first - before.first, 2) << "ticks of 10 ms in 20 s: 0.1 %";
+  EXPECT_LE(after.first - before.first, 4) << "ticks of 10 ms in 20 s: seen is one";
 }
 
 }  // namespace
