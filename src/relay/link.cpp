@@ -30,11 +30,9 @@ Result<UpdaterHello> check_hello(const std::optional<Message>& message) {
     if (const auto* bye = std::get_if<Goodbye>(&*message))
       return fail(EPROTO, fmt::format("refuses this listener: {}", bye->reason));
     if (const auto* hello = std::get_if<UpdaterHello>(&*message)) {
-      if (hello->protocol == kProtocol) return *hello;
-      return fail(EPROTO,
-                  fmt::format("speaks version {} of the push protocol, and this lbd version "
-                              "{}: run the same release of lbd on both",
-                              hello->protocol, kProtocol));
+      // A newer one speaks ours, too: both use the smaller version.
+      if (hello->protocol >= 1) return *hello;
+      return fail(EPROTO, "says no version of the push protocol: is that an updater?");
     }
     if (std::holds_alternative<ListenerHello>(*message))
       return fail(EPROTO, "is a listener itself: name an updater");

@@ -57,12 +57,23 @@ TEST_F(ListenerFaults, OneThatSpeaksGarbageAfterItsHello) {
   EXPECT_TRUE(reaches([&] { return garbage.count<relay::Goodbye>() > 0; }));
 }
 
-TEST_F(ListenerFaults, OneOfAnotherVersionOfTheProtocol) {
+std::string hello_of_version(const std::string& version) {
   std::string hello = hello_of("e");
-  hello.replace(hello.find("\"proto\":1"), 9, "\"proto\":9");
-  FakeUpdater newer(io_, hello);
-  listen_beside(newer.at());
-  expect_warning(newer.at(), "speaks version 9 of the push protocol, and this lbd version 1");
+  return hello.replace(hello.find("\"proto\":1"), 9, "\"proto\":" + version);
+}
+
+TEST_F(ListenerFaults, OneOfANewerVersionIsNone) {
+  FakeUpdater newer(io_, hello_of_version("9"));
+  newer.when_asked([](const relay::Feed&) { return state("e", 1, web({"10.0.0.9:80"})); });
+  listen({newer.at()});
+  EXPECT_TRUE(sees({"10.0.0.9:80"})) << "both speak the smaller version";
+  EXPECT_TRUE(snapshots_.back().warnings.empty());
+}
+
+TEST_F(ListenerFaults, OneWithoutAVersionOfTheProtocol) {
+  FakeUpdater none(io_, hello_of_version("0"));
+  listen_beside(none.at());
+  expect_warning(none.at(), "says no version of the push protocol");
 }
 
 TEST_F(ListenerFaults, AWebServer) {
