@@ -5,10 +5,7 @@
 #include <map>
 
 #include <fmt/format.h>
-#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/error.hpp>
 
 #include "base/event.h"
 #include "base/host_name.h"
@@ -35,17 +32,6 @@ ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string
     for (const ServicePtr& service : saved->services)
       if (service->origin == prefix) return service;
   return nullptr;
-}
-
-// A coroutine that is cancelled between two waits ends by an exception at the next one.
-bool is_cancellation(const std::exception_ptr& error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const boost::system::system_error& e) {
-    return e.code() == asio::error::operation_aborted;
-  } catch (...) {
-    return false;
-  }
 }
 
 }  // namespace
@@ -82,7 +68,6 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
 
   Result<> start();
   void spawn_part(Part& part);
-  void spawn(asio::cancellation_signal& cancel, std::function<asio::awaitable<void>()> run);
   void stop();
   void names_changed();
   steady_clock::time_point look();
@@ -131,18 +116,9 @@ Result<> EtcdSource::Impl::start() {
 }
 
 void EtcdSource::Impl::spawn_part(Part& part) {
-  spawn(part.cancel_follower, [&part] { return part.follower.run(); });
-  spawn(part.cancel_publisher, [&part] { return part.publisher.run(); });
-}
-
-void EtcdSource::Impl::spawn(asio::cancellation_signal& cancel,
-                             std::function<asio::awaitable<void>()> run) {
   const auto self = shared_from_this();
-  asio::co_spawn(
-      io, [self, run = std::move(run)] { return run(); },
-      asio::bind_cancellation_slot(cancel.slot(), [self](const std::exception_ptr& error) {
-        if (error && !is_cancellation(error)) root_ended(self->io, "etcd", error);
-      }));
+  spawn(io, "etcd", part.cancel_follower, [self, &part] { return part.follower.run(); });
+  spawn(io, "etcd states", part.cancel_publisher, [self, &part] { return part.publisher.run(); });
 }
 
 void EtcdSource::Impl::stop() {
