@@ -169,8 +169,8 @@ ReconcilerOptions App::reconciler_options() {
 }
 
 std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const SnapshotStore& store) {
-  auto slot =
-      std::make_shared<SourceSlot>(source.name, type_of(source), source.ports, config_.guard);
+  auto slot = std::make_shared<SourceSlot>(source.name, type_of(source), ports_for(source, config_),
+                                           config_.guard);
   if (auto loaded = slot->load(store); !loaded)
     spdlog::error("source={} saved snapshot is not used: {}", source.name,
                   loaded.error().message());

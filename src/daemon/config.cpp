@@ -207,6 +207,13 @@ Result<DataplaneMode> parse_dataplane_mode(std::string_view text) {
 std::string_view to_string(LogLevel level) { return name_of(kLogLevels, level); }
 std::string_view to_string(DataplaneMode mode) { return name_of(kModes, mode); }
 
+PortRanges ports_for(const SourceConfig& source, const Config& config) {
+  PortRanges ports = source.ports;
+  const auto own = Address::parse(config.relay.listen);
+  if (own && config.dataplane.mode != DataplaneMode::None) ports.exclude(own->port);
+  return ports;
+}
+
 void share_settings(Config& config) {
   for (SourceConfig& source : config.sources) {
     if (auto* marathon = std::get_if<MarathonSourceConfig>(&source.settings))

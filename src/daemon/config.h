@@ -98,6 +98,9 @@ struct Config {
 // Marathon and updaters give ports to whoever may start an app: nothing below 1024 unless it is
 // configured.
 [[nodiscard]] PortRanges default_ports(const SourceConfig& source);
+// What it may claim here: its ports without that of relay.listen, by which listeners reach us. An
+// updater alone takes no ports, what it serves is for other hosts.
+[[nodiscard]] PortRanges ports_for(const SourceConfig& source, const Config& config);
 // Gives the sources what other sections say: publish.address, guard.confirm, relay.require_tls.
 void share_settings(Config& config);
 

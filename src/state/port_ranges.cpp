@@ -60,6 +60,19 @@ bool PortRanges::contains(Port port) const {
                      [&](const Range& r) { return r.first <= port && port <= r.last; });
 }
 
+void PortRanges::exclude(Port port) {
+  std::vector<Range> left;
+  for (const Range& r : ranges_) {
+    if (port < r.first || r.last < port) {
+      left.push_back(r);
+      continue;
+    }
+    if (r.first < port) left.push_back({r.first, static_cast<Port>(port - 1)});
+    if (port < r.last) left.push_back({static_cast<Port>(port + 1), r.last});
+  }
+  if (!left.empty()) ranges_ = std::move(left);
+}
+
 std::string PortRanges::to_string() const {
   std::string out;
   for (const Range& range : ranges_) {

@@ -17,6 +17,8 @@ class PortRanges {
   [[nodiscard]] static Result<PortRanges> parse(std::string_view text);
 
   [[nodiscard]] bool contains(Port port) const;
+  // The last port of all stays.
+  void exclude(Port port);
   [[nodiscard]] std::string to_string() const;  // sorted, joined: "80,443,1000-2000"
 
   bool operator==(const PortRanges&) const = default;

@@ -66,6 +66,22 @@ TEST_F(Settings, OfPortsAreTheListenersOwn) {
   EXPECT_TRUE(eventually([&] { return listener(1).service("ssh").condition == "ok"; }));
 }
 
+TEST_F(Settings, OfRequirePortsCollideOnTheAgentUntilItsTaskIsABackend) {
+  start({.id = "/req", .ports = {10005}, .require_ports = true}, 0);
+  marathon().launch("/req", "10.79.200.77", {10005});
+  start_updaters(1);
+  listeners_.push_back(std::make_unique<Host>(*sandbox_, "listener1", "10.79.3.1"));
+  const Process task(listeners_[0]->wrap({"python3", "-u", "-m", "http.server", "10005"}),
+                     listeners_[0]->file("task.log"));
+  ASSERT_TRUE(eventually([&] { return task.log().find("Serving") != std::string::npos; }, 20s));
+  ASSERT_TRUE(start_listener(0));
+  EXPECT_TRUE(eventually([&] { return listener(0).service("req").condition == "conflict"; }, 20s));
+  EXPECT_NE(listener(0).service("req").text.find("python3"), std::string::npos)
+      << listener(0).service("req").text;
+  marathon().launch("/req", "10.79.3.1", {10005});
+  EXPECT_TRUE(eventually([&] { return listener(0).service("req").condition == "ok"; }, 20s));
+}
+
 TEST_F(Settings, OfTlsKeepStrangersOut) {
   start({.id = "/web", .ports = {10001}}, 1);
   const Certificates certificates(sandbox_->folder() + "/certificates");

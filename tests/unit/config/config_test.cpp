@@ -136,5 +136,16 @@ TEST(Words, AreThoseOfTheFile) {
   EXPECT_EQ(to_string(DataplaneMode::None), "none");
 }
 
+TEST(PortsOfSources, NeverHaveThePortByWhichListenersReachUs) {
+  Config config;
+  config.sources.push_back({.name = "files", .ports = {}, .settings = FileSourceConfig{"/x"}});
+  EXPECT_EQ(ports_for(config.sources[0], config).to_string(), "1-65535");
+  config.relay.listen = "0.0.0.0:7676";
+  EXPECT_EQ(ports_for(config.sources[0], config).to_string(), "1-7675,7677-65535");
+  config.dataplane.mode = DataplaneMode::None;
+  EXPECT_EQ(ports_for(config.sources[0], config).to_string(), "1-65535")
+      << "an updater's services are for other hosts";
+}
+
 }  // namespace
 }  // namespace lb

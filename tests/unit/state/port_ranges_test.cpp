@@ -51,5 +51,19 @@ INSTANTIATE_TEST_SUITE_P(
                     BadRange{"1-2-3", "'2-3' is not a port between 1 and 65535"},
                     BadRange{"90-80", "'90-80' runs backwards"}));
 
+TEST(PortRanges, LeaveOneOut) {
+  const auto without = [](std::string_view text, Port port) {
+    PortRanges ranges = PortRanges::parse(text).value();
+    ranges.exclude(port);
+    return ranges.to_string();
+  };
+  EXPECT_EQ(without("1-65535", 7676), "1-7675,7677-65535");
+  EXPECT_EQ(without("80,7676,9000-9001", 7676), "80,9000-9001");
+  EXPECT_EQ(without("7676-7677", 7676), "7677");
+  EXPECT_EQ(without("7670-7676", 7676), "7670-7675");
+  EXPECT_EQ(without("80", 7676), "80");
+  EXPECT_EQ(without("1-65535", 65535), "1-65534");
+}
+
 }  // namespace
 }  // namespace lb
