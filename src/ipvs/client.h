@@ -1,0 +1,49 @@
+// Talks to IPVS in this process's network namespace: generic netlink, family "IPVS" (libnl-genl-3).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "ipvs/records.h"
+
+namespace lb::ipvs {
+
+struct Info {
+  std::uint32_t version = 0;          // 0x010201 is 1.2.1
+  std::uint32_t connection_table = 0;  // buckets
+};
+
+// An open socket. Not thread-safe; calls block until the kernel has answered (microseconds per
+// command). A call that returns an error of its own (not of one command) leaves unknown how many
+// commands were done: read again.
+class Client {
+ public:
+  // Asks for the family, which loads ip_vs where it can be loaded. The error says whether the module
+  // is missing, blacklisted or may not be used (CAP_NET_ADMIN), and what to do.
+  [[nodiscard]] static Result<Client> open();
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  [[nodiscard]] Result<Info> info();
+  [[nodiscard]] Result<std::vector<VirtualService>> services();  // everybody's, in the kernel's order
+  // An absent service has none: the kernel gives no error.
+  [[nodiscard]] Result<std::vector<ObservedServer>> servers(const ServiceId& service);
+  // servers() of many services in few system calls; one list for each, in order.
+  [[nodiscard]] Result<std::vector<std::vector<ObservedServer>>> servers(
+      std::span<const ServiceId> services);
+
+  // Carries out the commands in order, many per system call; one failing does not stop the others.
+  // One result for each: the kernel's errno with the command as context, and in words where the errno says
+  // little (ENOENT for a scheduler that is not there).
+  [[nodiscard]] Result<std::vector<Result<>>> apply(std::span<const Command> commands);
+
+ private:
+  struct Socket;
+  explicit Client(std::unique_ptr<Socket> socket);
+  std::unique_ptr<Socket> socket_;
+};
+
+}  // namespace lb::ipvs
