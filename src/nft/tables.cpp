@@ -1,0 +1,185 @@
+#include "nft/tables.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <nftables/libnftables.h>
+
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace lb::nft {
+namespace {
+
+struct ContextFree {
+  void operator()(nft_ctx* context) const { nft_ctx_free(context); }
+};
+using NftContext = std::unique_ptr<nft_ctx, ContextFree>;
+
+struct SocketFree {
+  void operator()(nl_sock* socket) const { nl_socket_free(socket); }
+};
+using Socket = std::unique_ptr<nl_sock, SocketFree>;
+
+struct MessageFree {
+  void operator()(nl_msg* message) const { nlmsg_free(message); }
+};
+using Message = std::unique_ptr<nl_msg, MessageFree>;
+
+constexpr unsigned kPlain = NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL;
+
+// nft quotes the line at fault, which may be long, and marks the place: its first line says it.
+std::string first_lines(std::string_view text) {
+  constexpr std::size_t kEnough = 300;
+  text = text.substr(0, text.find('\n'));
+  return std::string(text.substr(0, kEnough));
+}
+
+bool is_absent(std::string_view complaint) {
+  return complaint.find("No such file or directory") != std::string_view::npos;
+}
+
+std::string what_to_do(int error) {
+  switch (error) {
+    case EPERM:
+      return "use nf_tables: needs CAP_NET_ADMIN (run lbd as root, or give its unit the "
+             "capability)";
+    case EINVAL:
+    case EOPNOTSUPP:
+    case EPROTONOSUPPORT:
+    case EAFNOSUPPORT:
+      return "use nf_tables: the kernel has none (modprobe nf_tables, or a kernel with "
+             "CONFIG_NF_TABLES)";
+    default:
+      return "use nf_tables";
+  }
+}
+
+// The message and the errors come by libnl's own numbers; the errno is what helps.
+int take_errno(sockaddr_nl*, nlmsgerr* error, void* out) {
+  *static_cast<int*>(out) = -error->error;
+  return NL_STOP;
+}
+
+int take_generation(nl_msg* message, void* out) {
+  const nlattr* id = nlmsg_find_attr(nlmsg_hdr(message), sizeof(nfgenmsg), NFTA_GEN_ID);
+  if (id && nla_len(id) >= int{sizeof(std::uint32_t)})
+    *static_cast<std::uint32_t*>(out) = ntohl(nla_get_u32(id));
+  return NL_OK;
+}
+
+}  // namespace
+
+struct Tables::Context {
+  NftContext nft;
+  Socket socket;
+
+  // Runs a command and returns what it printed; an error holds what nft says.
+  Result<std::string> run(const std::string& command, unsigned flags);
+};
+
+Result<std::string> Tables::Context::run(const std::string& command, unsigned flags) {
+  nft_ctx_output_set_flags(nft.get(), flags);
+  errno = 0;
+  const int failed = nft_run_cmd_from_buffer(nft.get(), command.c_str());
+  const int error = errno;
+  std::string out = nft_ctx_get_output_buffer(nft.get());
+  const std::string complaint = nft_ctx_get_error_buffer(nft.get());
+  if (failed == 0) return out;
+  if (is_absent(complaint)) return fail(ENOENT, first_lines(complaint));
+  if (!complaint.empty()) return fail(first_lines(complaint));
+  return fail(error != 0 ? error : EIO, "nft: " + command.substr(0, 60));
+}
+
+Tables::Tables(std::unique_ptr<Context> context) : context_(std::move(context)) {}
+Tables::Tables(Tables&&) noexcept = default;
+Tables& Tables::operator=(Tables&&) noexcept = default;
+Tables::~Tables() = default;
+
+Result<Tables> Tables::open() {
+  auto context = std::make_unique<Context>();
+  context->socket.reset(nl_socket_alloc());
+  if (!context->socket) return fail(ENOMEM, "open a netlink socket");
+  errno = 0;
+  if (nl_connect(context->socket.get(), NETLINK_NETFILTER) < 0)
+    return fail(errno, what_to_do(errno));
+  nl_socket_disable_auto_ack(context->socket.get());
+  Tables tables(std::move(context));
+  LB_CHECK(
+      tables.generation());  // before libnftables, which ends the process where it finds nothing
+  Context& opened = *tables.context_;
+  opened.nft.reset(nft_ctx_new(NFT_CTX_DEFAULT));
+  if (!opened.nft) return fail(ENOMEM, "open libnftables");
+  if (nft_ctx_buffer_output(opened.nft.get()) != 0 || nft_ctx_buffer_error(opened.nft.get()) != 0)
+    return fail(ENOMEM, "open libnftables");
+  return tables;
+}
+
+Result<> Tables::apply(const std::string& ruleset) {
+  if (ruleset.empty()) return {};
+  LB_CHECK(context_->run(ruleset, kPlain));
+  return {};
+}
+
+Result<std::string> Tables::list(const std::string& name) {
+  std::string out;
+  for (const std::string_view family : {"ip", "ip6"}) {
+    const auto listed = context_->run(fmt::format("list table {} {}", family, name), kPlain);
+    if (listed)
+      out += *listed;
+    else if (listed.error().code != std::errc::no_such_file_or_directory)
+      return tl::unexpected(listed.error());
+  }
+  return out;
+}
+
+Result<> Tables::remove(const std::string& name) {
+  // "add" before "delete" makes absence no error.
+  return apply(fmt::format(
+      "add table ip {0}\ndelete table ip {0}\nadd table ip6 {0}\ndelete table ip6 {0}\n", name));
+}
+
+Result<std::uint32_t> Tables::generation() {
+  nl_sock* socket = context_->socket.get();
+  const Message message(
+      nlmsg_alloc_simple((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN, NLM_F_REQUEST));
+  nfgenmsg header{.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = 0};
+  if (!message || nlmsg_append(message.get(), &header, sizeof header, 0) < 0)
+    return fail(ENOMEM, "ask nf_tables for its generation");
+  std::uint32_t generation = 0;
+  int error = 0;
+  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, take_generation, &generation);
+  nl_socket_modify_err_cb(socket, NL_CB_CUSTOM, take_errno, &error);
+  if (nl_send_auto(socket, message.get()) < 0) return fail(errno, what_to_do(errno));
+  const int received = nl_recvmsgs_default(socket);
+  if (error != 0) return fail(error, what_to_do(error));
+  if (received < 0)
+    return fail(fmt::format("ask nf_tables for its generation: {}", nl_geterror(received)));
+  return generation;
+}
+
+Result<std::vector<DroppingChain>> Tables::dropping_chains(const std::string& own) {
+  LB_TRY(const std::string text, context_->run("list chains", NFT_CTX_OUTPUT_JSON));
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object() || !json.contains("nftables"))
+    return fail("list nft's chains: nft gave no JSON");
+  std::vector<DroppingChain> out;
+  for (const auto& entry : json["nftables"]) {
+    if (!entry.is_object() || !entry.contains("chain")) continue;
+    const auto& chain = entry["chain"];
+    if (chain.value("hook", "") != "forward" || chain.value("policy", "") != "drop" ||
+        chain.value("table", "") == own)
+      continue;
+    out.push_back({chain.value("family", ""), chain.value("table", ""), chain.value("name", "")});
+  }
+  return out;
+}
+
+}  // namespace lb::nft
