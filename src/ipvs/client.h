@@ -10,11 +10,6 @@
 
 namespace lb::ipvs {
 
-struct Info {
-  std::uint32_t version = 0;          // 0x010201 is 1.2.1
-  std::uint32_t connection_table = 0;  // buckets
-};
-
 // An open socket. Not thread-safe; calls block until the kernel has answered (microseconds per
 // command). A call that returns an error of its own (not of one command) leaves unknown how many
 // commands were done: read again.
@@ -28,7 +23,8 @@ class Client {
   ~Client();
 
   [[nodiscard]] Result<Info> info();
-  [[nodiscard]] Result<std::vector<VirtualService>> services();  // everybody's, in the kernel's order
+  [[nodiscard]] Result<std::vector<VirtualService>>
+  services();  // everybody's, in the kernel's order
   // An absent service has none: the kernel gives no error.
   [[nodiscard]] Result<std::vector<ObservedServer>> servers(const ServiceId& service);
   // servers() of many services in few system calls; one list for each, in order.
@@ -41,9 +37,9 @@ class Client {
   [[nodiscard]] Result<std::vector<Result<>>> apply(std::span<const Command> commands);
 
  private:
-  struct Socket;
-  explicit Client(std::unique_ptr<Socket> socket);
-  std::unique_ptr<Socket> socket_;
+  struct Connection;
+  explicit Client(std::unique_ptr<Connection> connection);
+  std::unique_ptr<Connection> connection_;
 };
 
 }  // namespace lb::ipvs

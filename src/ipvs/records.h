@@ -33,9 +33,9 @@ struct ServiceId {
 
 struct VirtualService {
   ServiceId id;
-  std::string scheduler;             // "wlc", "wrr", "mh", ...: the module ip_vs_<scheduler>
-  std::uint32_t flags = 0;           // IP_VS_SVC_F_*; the kernel's own bits (HASHED) are masked out
-  std::uint32_t timeout = 0;         // of persistence, seconds; 0 with IP_VS_SVC_F_PERSISTENT unset
+  std::string scheduler;      // "wlc", "wrr", "mh", ...: the module ip_vs_<scheduler>
+  std::uint32_t flags = 0;    // IP_VS_SVC_F_*; the kernel's own bits (HASHED) are masked out
+  std::uint32_t timeout = 0;  // of persistence, seconds; 0 with IP_VS_SVC_F_PERSISTENT unset
 
   auto operator<=>(const VirtualService&) const = default;
 };
@@ -53,9 +53,15 @@ struct RealServer {
 
 struct ObservedServer {
   RealServer server;
-  std::uint32_t active = 0;    // ActiveConn: TCP ESTABLISHED (and what IPVS counts with it); for UDP every flow
-  std::uint32_t inactive = 0;  // InActConn: SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE...
+  std::uint32_t active =
+      0;  // ActiveConn: TCP ESTABLISHED (and what IPVS counts with it); for UDP every flow
+  std::uint32_t inactive = 0;     // InActConn: SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE...
   std::uint64_t connections = 0;  // since it was added (STATS64)
+};
+
+struct Info {
+  std::uint32_t version = 0;           // 0x010201 is 1.2.1
+  std::uint32_t connection_table = 0;  // buckets
 };
 
 // One change. Each is a message of its own, acknowledged by the kernel with an errno.
