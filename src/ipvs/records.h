@@ -55,8 +55,9 @@ struct ObservedServer {
   RealServer server;
   std::uint32_t active =
       0;  // ActiveConn: TCP ESTABLISHED (and what IPVS counts with it); for UDP every flow
-  std::uint32_t inactive = 0;     // InActConn: SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE...
-  std::uint64_t connections = 0;  // since it was added (STATS64)
+  std::uint32_t inactive = 0;  // InActConn: SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE...
+  std::uint64_t connections =
+      0;  // since it was added (STATS64); the kernel brings it up to date every 2 s
 };
 
 struct Info {
