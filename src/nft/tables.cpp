@@ -4,8 +4,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netlink/attr.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
 #include <nftables/libnftables.h>
 
 #include <cerrno>
@@ -15,6 +13,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "nft/nfnetlink.h"
+
 namespace lb::nft {
 namespace {
 
@@ -22,16 +22,6 @@ struct ContextFree {
   void operator()(nft_ctx* context) const { nft_ctx_free(context); }
 };
 using NftContext = std::unique_ptr<nft_ctx, ContextFree>;
-
-struct SocketFree {
-  void operator()(nl_sock* socket) const { nl_socket_free(socket); }
-};
-using Socket = std::unique_ptr<nl_sock, SocketFree>;
-
-struct MessageFree {
-  void operator()(nl_msg* message) const { nlmsg_free(message); }
-};
-using Message = std::unique_ptr<nl_msg, MessageFree>;
 
 constexpr unsigned kPlain = NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL;
 
@@ -62,24 +52,11 @@ std::string what_to_do(int error) {
   }
 }
 
-// The message and the errors come by libnl's own numbers; the errno is what helps.
-int take_errno(sockaddr_nl*, nlmsgerr* error, void* out) {
-  *static_cast<int*>(out) = -error->error;
-  return NL_STOP;
-}
-
-int take_generation(nl_msg* message, void* out) {
-  const nlattr* id = nlmsg_find_attr(nlmsg_hdr(message), sizeof(nfgenmsg), NFTA_GEN_ID);
-  if (id && nla_len(id) >= int{sizeof(std::uint32_t)})
-    *static_cast<std::uint32_t*>(out) = ntohl(nla_get_u32(id));
-  return NL_OK;
-}
-
 }  // namespace
 
 struct Tables::Context {
   NftContext nft;
-  Socket socket;
+  Nfnetlink netlink;
 
   // Runs a command and returns what it printed; an error holds what nft says.
   Result<std::string> run(const std::string& command, unsigned flags);
@@ -104,20 +81,14 @@ Tables& Tables::operator=(Tables&&) noexcept = default;
 Tables::~Tables() = default;
 
 Result<Tables> Tables::open() {
-  auto context = std::make_unique<Context>();
-  context->socket.reset(nl_socket_alloc());
-  if (!context->socket) return fail(ENOMEM, "open a netlink socket");
-  errno = 0;
-  if (nl_connect(context->socket.get(), NETLINK_NETFILTER) < 0)
-    return fail(errno, what_to_do(errno));
-  nl_socket_disable_auto_ack(context->socket.get());
-  Tables tables(std::move(context));
-  LB_CHECK(
-      tables.generation());  // before libnftables, which ends the process where it finds nothing
-  Context& opened = *tables.context_;
-  opened.nft.reset(nft_ctx_new(NFT_CTX_DEFAULT));
-  if (!opened.nft) return fail(ENOMEM, "open libnftables");
-  if (nft_ctx_buffer_output(opened.nft.get()) != 0 || nft_ctx_buffer_error(opened.nft.get()) != 0)
+  auto netlink = Nfnetlink::open();
+  if (!netlink) return fail(netlink.error().code, what_to_do(netlink.error().code.value()));
+  Tables tables(std::make_unique<Context>(Context{nullptr, *std::move(netlink)}));
+  LB_CHECK(tables.generation());  // first: libnftables ends the process where it finds nothing
+  Context& context = *tables.context_;
+  context.nft.reset(nft_ctx_new(NFT_CTX_DEFAULT));
+  if (!context.nft || nft_ctx_buffer_output(context.nft.get()) != 0 ||
+      nft_ctx_buffer_error(context.nft.get()) != 0)
     return fail(ENOMEM, "open libnftables");
   return tables;
 }
@@ -147,21 +118,18 @@ Result<> Tables::remove(const std::string& name) {
 }
 
 Result<std::uint32_t> Tables::generation() {
-  nl_sock* socket = context_->socket.get();
-  const Message message(
-      nlmsg_alloc_simple((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN, NLM_F_REQUEST));
-  nfgenmsg header{.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = 0};
-  if (!message || nlmsg_append(message.get(), &header, sizeof header, 0) < 0)
-    return fail(ENOMEM, "ask nf_tables for its generation");
+  LB_TRY(const Message message, nfnetlink_message((NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN, 0));
   std::uint32_t generation = 0;
-  int error = 0;
-  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, take_generation, &generation);
-  nl_socket_modify_err_cb(socket, NL_CB_CUSTOM, take_errno, &error);
-  if (nl_send_auto(socket, message.get()) < 0) return fail(errno, what_to_do(errno));
-  const int received = nl_recvmsgs_default(socket);
-  if (error != 0) return fail(error, what_to_do(error));
-  if (received < 0)
-    return fail(fmt::format("ask nf_tables for its generation: {}", nl_geterror(received)));
+  const auto each = [&](std::span<const std::byte> answer) {
+    // The kernel's own answer; libnl's parser takes a pointer that it does not write through.
+    auto* first =
+        reinterpret_cast<nlattr*>(const_cast<std::byte*>(answer.data() + sizeof(nfgenmsg)));
+    const nlattr* id =
+        nla_find(first, static_cast<int>(answer.size() - sizeof(nfgenmsg)), NFTA_GEN_ID);
+    if (id && nla_len(id) >= int{sizeof generation}) generation = ntohl(nla_get_u32(id));
+  };
+  const auto done = context_->netlink.request(message, each);
+  if (!done) return fail(done.error().code, what_to_do(done.error().code.value()));
   return generation;
 }
 

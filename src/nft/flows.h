@@ -1,0 +1,26 @@
+// Looks at the kernel's connection tracking, in this process's network namespace.
+#pragma once
+
+#include <vector>
+
+#include "nft/flow_codec.h"
+#include "nft/nfnetlink.h"
+
+namespace lb::nft {
+
+class Flows {
+ public:
+  // The error says whether connection tracking is missing or may not be used, and what to do.
+  [[nodiscard]] static Result<Flows> open();
+
+  // All TCP and UDP flows whose destination was translated, by whomever.
+  [[nodiscard]] Result<std::vector<Flow>> translated();
+  // Forgets a flow: its next packet meets no translation. False where it was gone already.
+  [[nodiscard]] Result<bool> forget(const Flow& flow);
+
+ private:
+  explicit Flows(Nfnetlink netlink) : netlink_(std::move(netlink)) {}
+  Nfnetlink netlink_;
+};
+
+}  // namespace lb::nft
