@@ -120,6 +120,7 @@ Result<std::optional<ServiceId>> decode_id(const Attributes& service) {
   LB_TRY(const bool v6, is_v6(family));
   if (service.find(IPVS_SVC_ATTR_FWMARK)) {
     LB_TRY(const auto mark, service.number<std::uint32_t>(IPVS_SVC_ATTR_FWMARK, "FWMARK"));
+    if (mark == 0) return fail(EBADMSG, "netlink: FWMARK is 0");
     return ServiceId::of_mark(mark, v6);
   }
   LB_TRY(const auto protocol, service.number<std::uint16_t>(IPVS_SVC_ATTR_PROTOCOL, "PROTOCOL"));

@@ -9,9 +9,10 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -65,7 +66,7 @@ Result<int> resolve(nl_sock* socket) {
 void CloseNetlink::operator()(nl_sock* socket) const noexcept { ::nl_socket_free(socket); }
 
 Socket::Socket(NlSocket socket, std::uint16_t family)
-    : socket_(std::move(socket)), family_(family), arena_(kArena) {}
+    : Channel(family), socket_(std::move(socket)), arena_(kArena) {}
 
 Result<Socket> Socket::open() {
   NlSocket socket(::nl_socket_alloc());

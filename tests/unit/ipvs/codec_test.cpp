@@ -122,6 +122,14 @@ TEST(DecodeService, AnIPv4AddressMayBeFourBytes) {
   EXPECT_EQ(service.value()->id, id("udp://10.1.2.3:53"));
 }
 
+TEST(DecodeService, AMarkOfZeroIsNone) {
+  const auto service = service_of([](MessageWriter& w) {
+    put_service_without(w, 0);
+    w.put_number(IPVS_SVC_ATTR_FWMARK, std::uint32_t{0});
+  });
+  EXPECT_THAT(service.error().context, HasSubstr("FWMARK is 0"));
+}
+
 TEST(DecodeService, AMessageWithoutAServiceIsRefused) {
   const Answer answer(nested(IPVS_CMD_ATTR_DEST, [](MessageWriter&) {}));
   EXPECT_THAT(decode_service(answer.messages.at(0)).error().context, HasSubstr("no SERVICE"));
