@@ -200,6 +200,7 @@ std::string refusal(const std::vector<IpAddress>& addresses, const Address& back
 
 std::string DnatTable::replace(const DnatServices& services, bool guard_forwarding) {
   uses_.clear();
+  if (services.empty()) return without_table(kV4, name_) + without_table(kV6, name_);
   std::string out;
   for (const Family* family : {&kV4, &kV6})
     out += without_table(*family, name_) + fmt::format("table {} {} {{\n", family->name, name_) +

@@ -27,8 +27,8 @@ class DnatTable {
  public:
   explicit DnatTable(std::string name) : name_(std::move(name)) {}
 
-  // One transaction that makes the tables `ip NAME` and `ip6 NAME` exactly this, whatever they were.
-  // `guard_forwarding`: drop the forwarding of what was not translated.
+  // One transaction that makes the tables `ip NAME` and `ip6 NAME` exactly this, whatever they were;
+  // without services there are none. `guard_forwarding`: drop the forwarding of what was not translated.
   [[nodiscard]] std::string replace(const DnatServices& services, bool guard_forwarding);
 
   // One that takes these services from `before` to `after`; all others stay as they are. Empty when

@@ -99,6 +99,13 @@ Result<> Tables::apply(const std::string& ruleset) {
   return {};
 }
 
+Result<> Tables::check(const std::string& ruleset) {
+  nft_ctx_set_dry_run(context_->nft.get(), true);
+  auto checked = apply(ruleset);
+  nft_ctx_set_dry_run(context_->nft.get(), false);
+  return checked;
+}
+
 Result<std::string> Tables::list(const std::string& name) {
   std::string out;
   for (const std::string_view family : {"ip", "ip6"}) {

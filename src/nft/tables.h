@@ -25,6 +25,8 @@ class Tables {
 
   // One transaction: all of `ruleset` or nothing. The error holds what nft says of it.
   [[nodiscard]] Result<> apply(const std::string& ruleset);
+  // Would the kernel take it? Changes nothing.
+  [[nodiscard]] Result<> check(const std::string& ruleset);
   // The tables `ip NAME` and `ip6 NAME` as the kernel has them, without counters and handles: equal text, equal
   // rules. Empty where there are none.
   [[nodiscard]] Result<std::string> list(const std::string& name);

@@ -1,0 +1,292 @@
+#include "dataplane/nft_dataplane.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "dataplane/forwarding.h"
+#include "dataplane/host_addresses.h"
+#include "dataplane/nft_flow_counts.h"
+#include "dataplane/nft_ruleset.h"
+
+namespace lb {
+namespace {
+
+using nft::DnatServices;
+using Clock = NftRuleset::Clock;
+
+constexpr auto kLookEvery = std::chrono::seconds(10);  // at interfaces and foreign firewalls
+
+std::string state_path(const NftOptions& options) { return options.state_dir + "/nft.json"; }
+std::string settings_path(const NftOptions& options) { return options.state_dir + "/sysctls.json"; }
+
+class NftDataplane final : public Dataplane {
+ public:
+  NftDataplane(NftRuleset ruleset, nft::Flows flows, Sysctls sysctls)
+      : ruleset_(std::move(ruleset)), flows_(std::move(flows)), sysctls_(std::move(sysctls)) {
+    for (const auto& [key, service] : services()) note_need(service);
+  }
+  ~NftDataplane() override;
+  NftDataplane(const NftDataplane&) = delete;
+  NftDataplane& operator=(const NftDataplane&) = delete;
+
+  Result<Observed> read() override;
+  Result<ObservedService> read(const ServiceKey& key) override;
+  Result<> prepare(std::span<const ProgrammedService> services) override;
+  Result<> upsert(const ProgrammedService& service) override { return prepare({&service, 1}); }
+  Result<> remove(const ServiceKey& key) override;
+  void settle(Settled done) override;
+  Result<> collect() override;
+  Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
+  Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
+  // Connection tracking does not tell who could not connect.
+  void on_connect_failure(std::function<void(const ConnectFailure&)>) override {}
+  [[nodiscard]] DataplaneInfo info() const override;
+
+ private:
+  [[nodiscard]] const DnatServices& services() const { return ruleset_.services(); }
+  [[nodiscard]] bool guard() const {
+    return need_ != ForwardingNeed{} && forwarding_was_off(sysctls_);
+  }
+  void note_need(const ProgrammedService& service);
+  void note_left(const ProgrammedService& before, const ProgrammedService* after);
+  [[nodiscard]] Result<> look_around(Clock::time_point now);
+  [[nodiscard]] Result<> end_retired_udp();
+
+  NftRuleset ruleset_;
+  NftFlowCounts flows_;
+  Sysctls sysctls_;
+  HostAddresses host_;
+  ForwardingNeed need_;  // only grows: forwarding stays on until lbd is detached
+  // UDP backends that have left a service (as it was then): their clients would send there for ever.
+  std::map<NftFlowCounts::Id, ProgrammedService> left_;
+  std::vector<nft::DroppingChain> dropping_;
+  Clock::time_point next_look_{};
+};
+
+ObservedService observe(const ProgrammedService& service, const NftFlowCounts::Counts& counts) {
+  ObservedService out{service.key, service.addresses, service.balance, {}};
+  const bool tcp = service.key.protocol == Protocol::Tcp;
+  std::map<Address, ObservedBackend> backends;
+  for (auto it = counts.lower_bound({service.key, Address{}});
+       it != counts.end() && it->first.first == service.key; ++it) {
+    ObservedBackend& backend = backends[it->first.second];
+    if (tcp) backend.active_connections = it->second;
+  }
+  for (const ProgrammedBackend& b : service.backends) {
+    ObservedBackend& backend = backends[b.address];
+    backend.listed = true;
+    backend.weight = b.weight;
+    backend.refused = nft::refusal(service.addresses, b.address);
+    if (tcp && !backend.active_connections) backend.active_connections = 0;
+  }
+  for (auto& [address, backend] : backends) {
+    backend.address = address;
+    out.backends.push_back(std::move(backend));
+  }
+  return out;
+}
+
+NftDataplane::~NftDataplane() {
+  if (const auto saved = ruleset_.save(); !saved)
+    spdlog::warn("dataplane=nft {}", saved.error().message());
+}
+
+Result<Observed> NftDataplane::read() {
+  Observed out;
+  if (services().empty()) return out;
+  LB_TRY(const auto* counts, flows_.read(services()));
+  for (const auto& [key, service] : services()) out.services.push_back(observe(service, *counts));
+  return out;
+}
+
+Result<ObservedService> NftDataplane::read(const ServiceKey& key) {
+  const auto it = services().find(key);
+  if (it == services().end()) return fail(ENOENT, "read " + key.to_string());
+  LB_TRY(const auto* counts, flows_.read(services()));
+  return observe(it->second, *counts);
+}
+
+void NftDataplane::note_need(const ProgrammedService& service) {
+  for (const ProgrammedBackend& b : service.backends)
+    if (nft::refusal(service.addresses, b.address).empty() && !host_.has(b.address.ip))
+      (b.address.ip.is_v4() ? need_.v4 : need_.v6) = true;
+}
+
+void NftDataplane::note_left(const ProgrammedService& before, const ProgrammedService* after) {
+  if (before.key.protocol != Protocol::Udp) return;
+  for (const ProgrammedBackend& b : before.backends) left_[{before.key, b.address}] = before;
+  if (!after) return;
+  for (const ProgrammedBackend& b : after->backends) left_.erase({before.key, b.address});
+}
+
+Result<> NftDataplane::prepare(std::span<const ProgrammedService> wanted) {
+  std::vector<ProgrammedService> changed;
+  DnatServices before;
+  host_.forget();
+  for (const ProgrammedService& service : wanted) {
+    if (!nft::is_published(service.key)) continue;
+    const auto it = services().find(service.key);
+    if (it != services().end() && it->second == service) continue;
+    if (it != services().end()) before.insert(*it);
+    note_need(service);
+    changed.push_back(service);
+  }
+  if (changed.empty()) return {};
+  LB_CHECK(forward_for(sysctls_, need_));
+  flows_.forget();  // what was chosen by the former rules must be counted
+  LB_CHECK(ruleset_.program(changed, {}, guard()));
+  for (const auto& [key, service] : before) note_left(service, &services().at(key));
+  return {};
+}
+
+Result<> NftDataplane::remove(const ServiceKey& key) {
+  const auto it = services().find(key);
+  if (it == services().end()) return {};
+  const ProgrammedService before = it->second;
+  LB_CHECK(ruleset_.program({}, {key}, guard()));
+  note_left(before, nullptr);
+  return {};
+}
+
+// A packet passes the rules in one go: whatever was chosen before is in connection tracking by the
+// time that it can be read again.
+void NftDataplane::settle(Settled done) {
+  flows_.forget();
+  done({});
+}
+
+Result<> NftDataplane::collect() {
+  const auto now = Clock::now();
+  LB_CHECK(end_retired_udp());
+  LB_CHECK(look_around(now));
+  LB_CHECK(ruleset_.look(now));
+  return ruleset_.save();
+}
+
+// Interfaces come and go, and so do other people's firewalls and their wish to forward.
+Result<> NftDataplane::look_around(Clock::time_point now) {
+  if (now < next_look_ || need_ == ForwardingNeed{}) return {};
+  next_look_ = now + kLookEvery;
+  LB_CHECK(forward_for(sysctls_, need_));
+  LB_CHECK(ruleset_.program({}, {}, guard()));
+  LB_TRY(dropping_, ruleset_.dropping_chains());
+  return {};
+}
+
+Result<> NftDataplane::end_retired_udp() {
+  if (left_.empty()) return {};
+  DnatServices known = services();
+  std::set<NftFlowCounts::Id> backends;
+  for (const auto& [id, service] : left_) {
+    known.try_emplace(id.first, service);
+    backends.insert(id);
+  }
+  LB_TRY(const std::uint64_t ended, flows_.end(known, backends));
+  left_.clear();
+  if (ended > 0) spdlog::info("dataplane=nft ended udp_flows={} of removed backends", ended);
+  return {};
+}
+
+Result<std::uint64_t> NftDataplane::count_udp(const ServiceKey& key, const Address& backend) {
+  if (key.protocol != Protocol::Udp) return 0;
+  LB_TRY(const auto* counts, flows_.read(services()));
+  const auto it = counts->find({key, backend});
+  return it == counts->end() ? 0 : it->second;
+}
+
+Result<std::uint64_t> NftDataplane::terminate(const ServiceKey& key, const Address& backend) {
+  if (!services().contains(key)) return 0;
+  return flows_.end(services(), {{key, backend}});
+}
+
+std::string dropping_note(const nft::DroppingChain& chain) {
+  return fmt::format(
+      "the chain {} {} {} drops what it does not accept: outside clients of backends on other "
+      "hosts "
+      "reach them only if it accepts translated flows (iptables: -m conntrack --ctstatus DNAT -j "
+      "ACCEPT, with Docker in its chain DOCKER-USER; nft: ct status dnat accept)",
+      chain.family, chain.table, chain.chain);
+}
+
+DataplaneInfo NftDataplane::info() const {
+  constexpr std::size_t kNotes = 20;
+  DataplaneInfo out;
+  out.mode = "nft";
+  out.used_services = services().size();
+  if (ruleset_.repairs() > 0)
+    out.notes.push_back(fmt::format("the nft table was changed by somebody and put back {} times",
+                                    ruleset_.repairs()));
+  for (const nft::DroppingChain& chain : dropping_) out.notes.push_back(dropping_note(chain));
+  std::size_t more = 0;
+  for (const auto& [key, service] : services()) {
+    out.used_backends += service.backends.size();
+    for (const ProgrammedBackend& b : service.backends) {
+      const std::string why = nft::refusal(service.addresses, b.address);
+      if (why.empty()) continue;
+      if (out.notes.size() < kNotes)
+        out.notes.push_back(
+            fmt::format("{}: backend {}: {}", key.to_string(), b.address.to_string(), why));
+      else
+        ++more;
+    }
+  }
+  if (more > 0) out.notes.push_back(fmt::format("and {} more backends like these", more));
+  return out;
+}
+
+// A service and a backend of each kind: is everything there that the rules need?
+Result<> try_rules(nft::Tables& tables, const NftOptions& options) {
+  DnatServices services;
+  for (const Protocol protocol : {Protocol::Tcp, Protocol::Udp}) {
+    ProgrammedService service;
+    service.key = {protocol, IpAddress::v4(0), 1};
+    service.addresses = {IpAddress::v4(0x0a000001)};
+    service.balance = Balance::SourceHash;
+    service.backends = {{{IpAddress::v4(0x0a000002), 1}, 1}, {{IpAddress::v4(0x0a000003), 1}, 1}};
+    services.emplace(service.key, service);
+    service.key.port = 2;
+    service.balance = Balance::Random;
+    services.emplace(service.key, service);
+    service.key.port = 3;
+    service.backends.clear();
+    services.emplace(service.key, service);
+  }
+  auto checked = tables.check(nft::DnatTable(options.table).replace(services, true));
+  if (checked) return checked;
+  return fail(
+      checked.error().code,
+      fmt::format("translate addresses by nf_tables: the kernel does not take the rules "
+                  "({}); modprobe nft_chain_nat nft_nat nft_masq nft_ct nft_numgen nft_hash "
+                  "nft_reject_inet, or use a kernel that has them",
+                  checked.error().context));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Dataplane>> open_nft_dataplane(NftOptions options) {
+  LB_TRY(nft::Tables tables, nft::Tables::open());
+  LB_TRY(nft::Flows flows, nft::Flows::open());
+  LB_CHECK(try_rules(tables, options));
+  LB_TRY(Sysctls sysctls, Sysctls::open(settings_path(options)));
+  LB_TRY(NftRuleset ruleset,
+         NftRuleset::open(std::move(tables), options.table, state_path(options)));
+  return std::make_unique<NftDataplane>(std::move(ruleset), std::move(flows), std::move(sysctls));
+}
+
+Result<> detach_nft(const NftOptions& options) {
+  // Where lbd never was there may be no nf_tables either.
+  if (std::filesystem::exists(state_path(options))) {
+    LB_TRY(nft::Tables tables, nft::Tables::open());
+    LB_CHECK(tables.remove(options.table));
+    std::filesystem::remove(state_path(options));
+  }
+  LB_TRY(Sysctls sysctls, Sysctls::open(settings_path(options)));
+  return sysctls.restore();
+}
+
+}  // namespace lb
