@@ -1,0 +1,153 @@
+#include "dataplane/publishing_dataplane.h"
+
+#include <gmock/gmock.h>
+
+#include "support/fake_dataplane.h"
+
+namespace lb {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const ServiceKey kLocal = *ServiceKey::parse("127.0.0.1:80");
+const ServiceKey kPublished = *ServiceKey::parse("0.0.0.0:81");
+const Address kBackend = *Address::parse("10.0.0.2:80");
+
+ProgrammedService service(const ServiceKey& key) {
+  return {key, {key.address}, Balance::LeastConn, {{kBackend, 1}}};
+}
+
+// Two fakes that outlive the dataplane, which wants to own what it joins.
+class Lent final : public Dataplane {
+ public:
+  explicit Lent(FakeDataplane& to) : to_(to) {}
+  Result<Observed> read() override { return to_.read(); }
+  Result<ObservedService> read(const ServiceKey& key) override { return to_.read(key); }
+  Result<> upsert(const ProgrammedService& s) override { return to_.upsert(s); }
+  Result<> remove(const ServiceKey& key) override { return to_.remove(key); }
+  void settle(Settled done) override { to_.settle(std::move(done)); }
+  Result<> collect() override { return to_.collect(); }
+  Result<std::uint64_t> count_udp(const ServiceKey& k, const Address& b) override {
+    return to_.count_udp(k, b);
+  }
+  Result<std::uint64_t> terminate(const ServiceKey& k, const Address& b) override {
+    return to_.terminate(k, b);
+  }
+  void on_connect_failure(std::function<void(const ConnectFailure&)>) override {}
+  [[nodiscard]] DataplaneInfo info() const override { return to_.info(); }
+
+ private:
+  FakeDataplane& to_;
+};
+
+class Publishing : public testing::Test {
+ protected:
+  std::unique_ptr<Dataplane> make(bool left_over = false) {
+    return *make_publishing_dataplane(
+        std::make_unique<Lent>(hooks_),
+        [this]() -> Result<std::unique_ptr<Dataplane>> {
+          ++opened_;
+          if (!has_outside_) return fail("no nf_tables");
+          return std::make_unique<Lent>(outside_);
+        },
+        left_over);
+  }
+
+  FakeDataplane hooks_, outside_;
+  bool has_outside_ = true;
+  int opened_ = 0;
+};
+
+TEST_F(Publishing, NothingIsOpenedForServicesOnLoopback) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kLocal)));
+  EXPECT_EQ(opened_, 0);
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  EXPECT_EQ(opened_, 1);
+  EXPECT_THAT(outside_.calls, ElementsAre("upsert tcp://0.0.0.0:81"));
+  EXPECT_EQ(hooks_.services().size(), 2U);
+}
+
+TEST_F(Publishing, ConnectionsOfBothSidesAreOneCount) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  hooks_.active[{kPublished, kBackend}] = 2;
+  outside_.active[{kPublished, kBackend}] = 3;
+  EXPECT_EQ(dataplane->read(kPublished)->backends.front().active_connections, 5U);
+  EXPECT_EQ(dataplane->read()->services.front().backends.front().active_connections, 5U);
+}
+
+TEST_F(Publishing, ABackendWithConnectionsOutsideOnlyIsStillThere) {
+  const auto dataplane = make();
+  auto web = service(kPublished);
+  ASSERT_TRUE(dataplane->upsert(web));
+  outside_.active[{kPublished, kBackend}] = 1;
+  web.backends.clear();
+  ASSERT_TRUE(dataplane->upsert(web));
+  const auto seen = dataplane->read(kPublished);
+  ASSERT_EQ(seen->backends.size(), 1U);
+  EXPECT_FALSE(seen->backends.front().listed);
+  EXPECT_EQ(seen->backends.front().active_connections, 1U);
+}
+
+TEST_F(Publishing, LocalClientsAreServedWhereOthersCannotBe) {
+  has_outside_ = false;
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  EXPECT_THAT(dataplane->info().notes,
+              ElementsAre(HasSubstr("clients of other hosts are not served: no nf_tables")));
+  has_outside_ = true;
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  EXPECT_EQ(outside_.services().size(), 1U);
+}
+
+// The reconciler upserts what differs; after a start the hooks differ in nothing.
+TEST_F(Publishing, AfterARestartThePublishedServiceIsUpsertedOnce) {
+  hooks_.plant(service(kPublished));
+  hooks_.plant(service(kLocal));
+  const auto dataplane = make();
+  auto balances = [&] {
+    std::map<ServiceKey, Balance> out;
+    const auto observed = dataplane->read();
+    for (const auto& s : observed->services) out[s.key] = s.balance;
+    return out;
+  };
+  EXPECT_NE(balances()[kPublished], Balance::LeastConn);
+  EXPECT_EQ(balances()[kLocal], Balance::LeastConn);
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  EXPECT_EQ(balances()[kPublished], Balance::LeastConn);
+}
+
+TEST_F(Publishing, WhatAnotherDataplaneLeftGoesWhenTheHooksServeIt) {
+  outside_.plant(service(kLocal));
+  const auto dataplane = make(true);
+  EXPECT_EQ(opened_, 1);
+  EXPECT_EQ(outside_.services().size(), 1U);
+  ASSERT_TRUE(dataplane->upsert(service(kLocal)));
+  EXPECT_THAT(outside_.services(), IsEmpty());
+  EXPECT_EQ(hooks_.services().size(), 1U);
+}
+
+TEST_F(Publishing, ReadingBackRepairsTheOtherSide) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  outside_.tamper(kPublished);
+  ASSERT_TRUE(dataplane->read());
+  EXPECT_EQ(outside_.services().size(), 1U);
+}
+
+TEST_F(Publishing, RemovalAndTerminationReachBothSides) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  hooks_.active[{kPublished, kBackend}] = 2;
+  outside_.active[{kPublished, kBackend}] = 3;
+  EXPECT_EQ(*dataplane->terminate(kPublished, kBackend), 5U);
+  ASSERT_TRUE(dataplane->remove(kPublished));
+  EXPECT_THAT(hooks_.services(), IsEmpty());
+  EXPECT_THAT(outside_.services(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace lb
