@@ -19,6 +19,7 @@
 #include <gtest/gtest.h>
 
 #include "base/unique_fd.h"
+#include "support/patience.h"
 
 namespace lb::test {
 namespace {
@@ -94,7 +95,7 @@ void Process::signal(int number) const {
 }
 
 std::optional<int> Process::wait(std::chrono::milliseconds limit) {
-  const auto end = Clock::now() + limit;
+  const auto end = Clock::now() + patient(limit);
   while (!code_) {
     int status = 0;
     if (::waitpid(pid_, &status, WNOHANG) == pid_)
@@ -124,7 +125,7 @@ Finished run(const Command& command, std::chrono::milliseconds limit) {
   out[1].reset();
   err[1].reset();
   Finished finished;
-  if (!drain_pipes(out[0], err[0], finished, Clock::now() + limit)) ::kill(pid, SIGKILL);
+  if (!drain_pipes(out[0], err[0], finished, Clock::now() + patient(limit))) ::kill(pid, SIGKILL);
   int status = 0;
   ::waitpid(pid, &status, 0);
   finished.code = exit_code(status);

@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "support/patience.h"
+
 namespace lb::test {
 
 Address address(std::string_view text) {
@@ -170,7 +172,7 @@ std::string ask(std::string_view to) {
 }
 
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit) {
-  const auto end = std::chrono::steady_clock::now() + limit;
+  const auto end = std::chrono::steady_clock::now() + patient(limit);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
