@@ -20,3 +20,16 @@ vm_missing() {
   done
   [[ -x /usr/lib/qemu/virtiofsd ]] || { echo "qemu-system-common's virtiofsd is not installed (run tools/setup)"; return; }
 }
+
+# Ends the script when the tier cannot run: 77 is what ctest shows as skipped, but the machine that decides about a release must run it.
+vm_skip_if_missing() {
+  local missing kernel
+  missing=$(vm_missing)
+  for kernel in $vm_kernels; do
+    [[ -n $missing || -f $vm_cache/$kernel/recipe ]] || missing="kernel $kernel is not in $vm_cache (run tests/vm/fetch)"
+  done
+  [[ -n $missing ]] || return 0
+  printf 'cannot run machines: %s\n' "$missing"
+  if [[ ,${LB_REQUIRE:-}, == *,vm,* ]]; then exit 1; fi
+  exit 77
+}
