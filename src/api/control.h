@@ -56,6 +56,7 @@ struct DataplaneView {
   Usage services, backends, slots;
   std::uint64_t recounts = 0;
   std::uint64_t lost_events = 0;
+  std::uint64_t writes = 0;        // ipvs: commands and transactions since the start
   std::vector<std::string> notes;  // degraded modes, one sentence each
 };
 

@@ -68,6 +68,7 @@ Json dataplane_json(const DataplaneView& dataplane) {
       {"slots", usage_json(dataplane.slots)},
       {"recounts", dataplane.recounts},
       {"lost_events", dataplane.lost_events},
+      {"writes", dataplane.writes},
       {"notes", dataplane.notes},
   };
 }

@@ -125,7 +125,7 @@ bool App::fleet_applies() const {
 Result<> App::open_engine(const SnapshotStore& store) {
   SourceSlots slots;
   for (const SourceConfig& source : config_.sources) slots.push_back(make_slot(source, store));
-  LB_TRY(dataplane_, parts_.open_dataplane(io_, config_.dataplane));
+  LB_TRY(dataplane_, parts_.open_dataplane(io_, config_));
   dataplane_->on_connect_failure([this](const ConnectFailure& f) {
     spdlog::debug("connect failed service={} backend={} errno={}", f.service.to_string(),
                   f.backend.to_string(), f.error);
@@ -234,11 +234,20 @@ asio::awaitable<void> App::engine_loop() {
     if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
     fleet_->after_turn(*engine_);
     report_if_wanted();
+    remove_former_dataplane();
     if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
     if (woken == Event::Woken::Cancelled) co_return;
   }
+}
+
+void App::remove_former_dataplane() {
+  if (former_removed_ || !engine_->serves_all() || !parts_.remove_former_dataplane) return;
+  former_removed_ = true;
+  const auto done = parts_.remove_former_dataplane(config_, dataplane_->info().mode);
+  if (!done)
+    spdlog::error("what another dataplane left cannot be removed: {}", done.error().message());
 }
 
 // Merlion reads its log level from etcd, too.
@@ -326,7 +335,7 @@ void App::stop() {
   }
 }
 
-Result<> App::finish(const std::function<Result<>(const DataplaneConfig&)>& detach) {
+Result<> App::finish(const std::function<Result<>(const Config&)>& detach) {
   save_all();
   if (!config_.dataplane.detach_on_exit) return {};
   api_.reset();
@@ -334,7 +343,7 @@ Result<> App::finish(const std::function<Result<>(const DataplaneConfig&)>& deta
   health_.reset();
   engine_.reset();
   dataplane_.reset();
-  return detach(config_.dataplane);
+  return detach(config_);
 }
 
 void App::save_all() {

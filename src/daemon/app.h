@@ -29,8 +29,10 @@ namespace lb {
 
 // What a test replaces. The defaults are in commands.cpp.
 struct AppParts {
-  std::function<Result<std::unique_ptr<Dataplane>>(asio::io_context&, const DataplaneConfig&)>
+  std::function<Result<std::unique_ptr<Dataplane>>(asio::io_context&, const Config&)>
       open_dataplane;
+  // Called once, when all that is wanted is programmed: removes what another dataplane left.
+  std::function<Result<>(const Config&, const std::string& mode)> remove_former_dataplane;
   std::function<std::unique_ptr<Source>(const SourceContext&, const SourceConfig&,
                                         std::optional<Snapshot>)>
       make_source;
@@ -54,7 +56,7 @@ class App {
   // `stopped` is called when SIGTERM or SIGINT has ended everything in order.
   void on_stopped(std::function<void()> stopped) { stopped_ = std::move(stopped); }
   // After io.run(): saves, and detaches if the configuration says so.
-  [[nodiscard]] Result<> finish(const std::function<Result<>(const DataplaneConfig&)>& detach);
+  [[nodiscard]] Result<> finish(const std::function<Result<>(const Config&)>& detach);
 
   [[nodiscard]] Control& control() { return *operator_; }
   [[nodiscard]] Engine& engine() { return *engine_; }
@@ -74,6 +76,7 @@ class App {
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
   void report_if_wanted();
+  void remove_former_dataplane();
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -105,6 +108,7 @@ class App {
   std::unique_ptr<Operator> operator_;
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;
+  bool former_removed_ = false;
   bool reporting_ = false;  // report_loop() runs
   Event look_;              // the fleet's orders have changed
   asio::signal_set signals_;

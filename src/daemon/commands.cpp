@@ -40,7 +40,7 @@ void add_overrides(CLI::App& command, Overrides& o) {
       ->group(group);
   command.add_option("--bpffs", o.bpffs, "Folder for pinned programs and maps, on a bpffs")
       ->group(group);
-  command.add_option("--dataplane", o.dataplane, "auto, ebpf or none")->group(group);
+  command.add_option("--dataplane", o.dataplane, "auto, ebpf, ipvs or none")->group(group);
   command.add_option("--log-level", o.log_level, "trace, debug, info, warn, error or critical")
       ->group(group);
 }
@@ -58,6 +58,7 @@ int run_daemon(const std::string& name, const std::function<Result<Config>()>& r
   asio::io_context io{1};
   AppParts parts;
   parts.open_dataplane = open_dataplane;
+  parts.remove_former_dataplane = remove_former_dataplane;
   parts.make_source = make_source;
   parts.reload = read;
   parts.exit_without_config = exit_without_config;
@@ -158,7 +159,7 @@ int detach(const Arguments& arguments) {
     lock = *std::move(taken);
   else if (taken.error().code == std::errc::resource_unavailable_try_again)
     throw StartError(taken.error().context, "stop it first, or name another one with --state-dir");
-  or_throw(detach_dataplane(config.dataplane));
+  or_throw(detach_dataplane(config));
   std::cout << fmt::format("nothing of lbd is left in the kernel (bpffs folder {})\n",
                            config.dataplane.bpffs);
   return kExitOk;

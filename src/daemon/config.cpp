@@ -15,8 +15,10 @@ constexpr std::size_t kLargestFile = std::size_t{4} << 20;
 const Words<LogLevel> kLogLevels{{"trace", LogLevel::Trace}, {"debug", LogLevel::Debug},
                                  {"info", LogLevel::Info},   {"warn", LogLevel::Warn},
                                  {"error", LogLevel::Error}, {"critical", LogLevel::Critical}};
-const Words<DataplaneMode> kModes{
-    {"auto", DataplaneMode::Auto}, {"ebpf", DataplaneMode::Ebpf}, {"none", DataplaneMode::None}};
+const Words<DataplaneMode> kModes{{"auto", DataplaneMode::Auto},
+                                  {"ebpf", DataplaneMode::Ebpf},
+                                  {"ipvs", DataplaneMode::Ipvs},
+                                  {"none", DataplaneMode::None}};
 const Words<LogFormat> kLogFormats{{"text", LogFormat::Text}, {"json", LogFormat::Json}};
 const Words<Scope> kScopes{{"host", Scope::Host}, {"all", Scope::All}};
 const Words<OnLocalListener> kOnLocalListener{{"refuse", OnLocalListener::Refuse},
@@ -31,10 +33,7 @@ void read_daemon(Section section, DaemonConfig& out) {
 }
 
 void read_dataplane(Section section, DataplaneConfig& out) {
-  if (section.string_at("mode") == "ipvs")
-    section.complain("mode", "ipvs is not in this version: use auto, ebpf or none");
-  else
-    section.word("mode", out.mode, kModes);
+  section.word("mode", out.mode, kModes);
   section.optional_path("cgroup", out.cgroup);
   section.path("bpffs", out.bpffs);
   section.word("scope", out.scope, kScopes);

@@ -23,7 +23,7 @@
 namespace lb {
 
 enum class LogFormat : std::uint8_t { Text, Json };
-enum class DataplaneMode : std::uint8_t { Auto, Ebpf, None };
+enum class DataplaneMode : std::uint8_t { Auto, Ebpf, Ipvs, None };
 enum class Scope : std::uint8_t { Host, All };
 enum class OnLocalListener : std::uint8_t { Refuse, Shadow };
 enum class OnTimeout : std::uint8_t { Keep, Terminate };

@@ -1,26 +1,91 @@
 #include "daemon/dataplane_factory.h"
 
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
 #include "dataplane/ebpf_dataplane.h"
+#include "dataplane/ipvs_dataplane.h"
+#include "dataplane/nft_dataplane.h"
 #include "dataplane/none_dataplane.h"
+#include "dataplane/publishing_dataplane.h"
 
 namespace lb {
+namespace {
 
-Result<std::unique_ptr<Dataplane>> open_dataplane(asio::io_context& io,
-                                                  const DataplaneConfig& config) {
-  if (config.mode == DataplaneMode::None) return std::make_unique<NoneDataplane>();
-  // "auto" has one choice so far. It does not fall back to "none": a daemon that steers nothing
-  // while its services look fine is worse than one that says why it does not start.
-  return open_ebpf_dataplane(io, {.cgroup = config.cgroup,
-                                  .bpffs = config.bpffs,
-                                  .host_scope = config.scope == Scope::Host,
-                                  .max_services = config.max_services,
-                                  .max_backends = config.max_backends,
-                                  .max_slots = config.max_slots});
+IpvsOptions ipvs_options(const Config& config, bool outside_only, std::string why = {}) {
+  return {
+      .state_dir = config.daemon.state_dir, .outside_only = outside_only, .why = std::move(why)};
 }
 
-Result<> detach_dataplane(const DataplaneConfig& config) {
-  if (config.mode == DataplaneMode::None) return {};
-  return detach_ebpf(config.bpffs);
+NftOptions nft_options(const Config& config) { return {.state_dir = config.daemon.state_dir}; }
+
+Result<std::unique_ptr<Dataplane>> open_outside(const Config& config) {
+  auto ipvs = open_ipvs_dataplane(ipvs_options(config, true));
+  if (ipvs) return ipvs;
+  auto nft = open_nft_dataplane(nft_options(config));
+  if (nft) return nft;
+  return fail(fmt::format("neither IPVS ({}) nor nftables ({}) can be used", ipvs.error().message(),
+                          nft.error().message()));
+}
+
+Result<std::unique_ptr<Dataplane>> open_ebpf(asio::io_context& io, const Config& config) {
+  const DataplaneConfig& dataplane = config.dataplane;
+  LB_TRY(auto hooks, open_ebpf_dataplane(io, {.cgroup = dataplane.cgroup,
+                                              .bpffs = dataplane.bpffs,
+                                              .host_scope = dataplane.scope == Scope::Host,
+                                              .max_services = dataplane.max_services,
+                                              .max_backends = dataplane.max_backends,
+                                              .max_slots = dataplane.max_slots}));
+  return make_publishing_dataplane(
+      std::move(hooks), [config] { return open_outside(config); },
+      ipvs_left_something(config.daemon.state_dir) || nft_left_something(config.daemon.state_dir));
+}
+
+// It does not fall back to "none": a daemon that steers nothing while its services look fine is worse
+// than one that says why it does not start.
+Result<std::unique_ptr<Dataplane>> open_best(asio::io_context& io, const Config& config) {
+  auto ebpf = open_ebpf(io, config);
+  // Another lbd serves this host: beside it no dataplane is the right one.
+  if (ebpf || ebpf.error().code == std::errc::device_or_resource_busy) return ebpf;
+  const std::string why = "chosen because eBPF cannot be used: " + ebpf.error().message();
+  auto ipvs = open_ipvs_dataplane(ipvs_options(config, false, why));
+  if (!ipvs)
+    return fail(ebpf.error().code, fmt::format("neither dataplane can be used. ipvs: {}. ebpf: {}",
+                                               ipvs.error().message(), ebpf.error().context));
+  spdlog::warn("dataplane=ipvs {}", why);
+  return ipvs;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Dataplane>> open_dataplane(asio::io_context& io, const Config& config) {
+  switch (config.dataplane.mode) {
+    case DataplaneMode::None:
+      return std::make_unique<NoneDataplane>();
+    case DataplaneMode::Ebpf:
+      return open_ebpf(io, config);
+    case DataplaneMode::Ipvs:
+      return open_ipvs_dataplane(ipvs_options(config, false));
+    case DataplaneMode::Auto:
+      break;
+  }
+  return open_best(io, config);
+}
+
+Result<> remove_former_dataplane(const Config& config, const std::string& mode) {
+  // The other way round, leftovers of IPVS have connections that must run out: publishing_dataplane.h.
+  if (mode != "ipvs" || !std::filesystem::exists(config.dataplane.bpffs)) return {};
+  spdlog::info("dataplane=ebpf is not used any more, removing its hooks");
+  return detach_ebpf(config.dataplane.bpffs);
+}
+
+Result<> detach_dataplane(const Config& config) {
+  if (config.dataplane.mode == DataplaneMode::None) return {};
+  LB_CHECK(detach_ebpf(config.dataplane.bpffs));
+  LB_CHECK(detach_nft(nft_options(config)));
+  return detach_ipvs(ipvs_options(config, false));
 }
 
 }  // namespace lb

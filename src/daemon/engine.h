@@ -56,6 +56,10 @@ class Engine {
   void save_in(Saver::Background background) { saver_.use(std::move(background)); }
   // Saves what is not saved yet, within the call; the background has run dry.
   void save_all() { saver_.save_all(slots_); }
+  // All sources have delivered (or were loaded), and all that they want is programmed.
+  [[nodiscard]] bool serves_all() const {
+    return leftovers_adopted_ && !replan_ && reconciler_.failures().empty();
+  }
   // Whether the kernel was given something since the last call.
   [[nodiscard]] bool take_applied() { return std::exchange(applied_, false); }
   // Drains of the fleet that have ended since the last call.

@@ -55,8 +55,9 @@ Result<std::vector<ServiceView>> Operator::list() {
   const Reconciler& reconciler = engine_.reconciler();
   std::vector<ServiceView> views;
   for (const auto& [key, desired] : reconciler.desired()) {
-    DesiredServicePtr service = reconciler.effective(key);
-    auto counts = counts_of(*service, find_observed(observed, key));
+    const ObservedService* seen = find_observed(observed, key);
+    DesiredServicePtr service = with_refusals(reconciler.effective(key), seen);
+    auto counts = counts_of(*service, seen);
     views.push_back({std::move(service), std::move(counts)});
   }
   return views;
@@ -113,8 +114,6 @@ void Operator::add_warnings(Status& status) const {
   for (const std::string& warning : fleet_.warnings()) status.warnings.push_back(warning);
   for (const auto& [key, note] : engine_.reconciler().notes())
     if (!note.conflict) status.warnings.push_back(note.text);
-  for (const auto& [key, desired] : engine_.reconciler().desired())
-    if (auto warning = outside_warning(*desired)) status.warnings.push_back(*std::move(warning));
 }
 
 Result<std::vector<SourceView>> Operator::sources() {

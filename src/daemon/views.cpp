@@ -55,6 +55,25 @@ std::vector<BackendCounts> counts_of(const DesiredService& service,
   return counts;
 }
 
+DesiredServicePtr with_refusals(const DesiredServicePtr& service, const ObservedService* observed) {
+  const auto refused = [&](const Address& address) {
+    return std::any_of(
+        observed->backends.begin(), observed->backends.end(),
+        [&](const ObservedBackend& b) { return b.address == address && !b.refused.empty(); });
+  };
+  if (!observed || std::all_of(observed->backends.begin(), observed->backends.end(),
+                               [](const ObservedBackend& b) { return b.refused.empty(); }))
+    return service;
+  auto copy = std::make_shared<DesiredService>(*service);
+  for (DesiredBackend& b : copy->backends) {
+    if (!refused(b.backend.address) || b.effective_weight == 0) continue;
+    b.state = BackendState::Down;
+    b.reason = Reason::Unsupported;
+    b.effective_weight = 0;
+  }
+  return copy;
+}
+
 DataplaneView to_view(const DataplaneInfo& info) {
   return {.mode = info.mode,
           .cgroup = info.cgroup,
@@ -64,6 +83,7 @@ DataplaneView to_view(const DataplaneInfo& info) {
           .slots = {info.used_slots, info.max_slots},
           .recounts = info.recounts,
           .lost_events = info.lost_events,
+          .writes = info.writes,
           .notes = info.notes};
 }
 
@@ -110,14 +130,6 @@ SourceView to_view(const SourceSlot& slot, const std::vector<Claim>& losers, Ste
     if (claim.source == slot.name())
       view.lost_claims.push_back({claim.key, claim.service, claim.winner});
   return view;
-}
-
-std::optional<std::string> outside_warning(const DesiredService& service) {
-  if (service.key.address.is_loopback() || service.removed) return std::nullopt;
-  return fmt::format(
-      "outside clients are not served: {} is published on {}, which works for clients on this host "
-      "only",
-      service.name, service.key.to_string());
 }
 
 std::vector<ExplainedBackend> explain_backends(const DesiredService& service,

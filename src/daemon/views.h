@@ -15,15 +15,15 @@ namespace lb {
 // Counts of the service's backends in their order; zeroes for what the kernel does not know.
 [[nodiscard]] std::vector<BackendCounts> counts_of(const DesiredService& service,
                                                    const ObservedService* observed);
+// The service with what the dataplane cannot use taken out of use; the same pointer where it can use all.
+[[nodiscard]] DesiredServicePtr with_refusals(const DesiredServicePtr& service,
+                                              const ObservedService* observed);
 [[nodiscard]] DataplaneView to_view(const DataplaneInfo& info);
 [[nodiscard]] DrainOrder to_view(const Drain& drain);
 [[nodiscard]] SourceView to_view(const SourceSlot& slot, const std::vector<Claim>& losers,
                                  SteadyTime now, SysTime wall);
 [[nodiscard]] std::optional<HeldBack> held_view(const SourceSlot& slot, SteadyTime now,
                                                 SysTime wall);
-
-// "outside clients are not served: ..." for a service that is published beyond loopback.
-[[nodiscard]] std::optional<std::string> outside_warning(const DesiredService& service);
 
 // What a connect through this service would meet. `listeners`: null when they could not be read.
 [[nodiscard]] std::vector<ExplainedBackend> explain_backends(

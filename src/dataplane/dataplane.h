@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct DataplaneInfo {
   std::uint64_t max_slots = 0, used_slots = 0;
   std::uint64_t recounts = 0;      // times the counts were taken anew, 1 at each start
   std::uint64_t lost_events = 0;   // failure events that found the ring full
+  std::uint64_t writes = 0;        // ipvs: commands and transactions sent since the start
   std::vector<std::string> notes;  // degraded modes, one sentence each
 };
 
@@ -33,6 +35,13 @@ class Dataplane {
   [[nodiscard]] virtual Result<Observed> read() = 0;
   [[nodiscard]] virtual Result<ObservedService> read(
       const ServiceKey& key) = 0;  // ENOENT if absent
+
+  // These are about to be upserted: whatever is cheaper done for many at once may be done now. Never
+  // needed; an error is met again by the upsert.
+  [[nodiscard]] virtual Result<> prepare(std::span<const ProgrammedService> services) {
+    (void)services;
+    return {};
+  }
 
   // Switches the service to exactly this set, atomically for connecting clients. A backend that is
   // no longer listed stays known until its connections are gone, and takes up its counts when it

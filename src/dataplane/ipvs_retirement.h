@@ -39,7 +39,7 @@ class IpvsRetirement {
 
   Clock::time_point now_, second_;
   std::size_t budget_ = kAtOnce;
-  std::map<Id, Clock::time_point> idle_since_;  // no active connection since
+  std::map<Id, Clock::time_point> idle_since_;              // no active connection since
   std::optional<std::vector<IpvsConnection>> connections_;  // of this round, if needed
 };
 

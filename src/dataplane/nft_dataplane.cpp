@@ -278,6 +278,10 @@ Result<std::unique_ptr<Dataplane>> open_nft_dataplane(NftOptions options) {
   return std::make_unique<NftDataplane>(std::move(ruleset), std::move(flows), std::move(sysctls));
 }
 
+bool nft_left_something(const std::string& state_dir) {
+  return std::filesystem::exists(state_path({.state_dir = state_dir}));
+}
+
 Result<> detach_nft(const NftOptions& options) {
   // Where lbd never was there may be no nf_tables either.
   if (std::filesystem::exists(state_path(options))) {

@@ -19,6 +19,9 @@ struct NftOptions {
 // the object goes; detach_nft() removes it.
 [[nodiscard]] Result<std::unique_ptr<Dataplane>> open_nft_dataplane(NftOptions options);
 
+// Did an lbd with this state_dir leave a table?
+[[nodiscard]] bool nft_left_something(const std::string& state_dir);
+
 // Removes the table and restores the kernel's settings.
 [[nodiscard]] Result<> detach_nft(const NftOptions& options);
 

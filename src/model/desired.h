@@ -34,6 +34,7 @@ struct DesiredService {
   std::string source;  // name of the source that owns the key
   Condition condition = Condition::Ok;
   std::string text;      // one sentence for people; empty when condition is Ok
+  bool launder = true;   // Service::launder
   bool removed = false;  // its source lists it no more: nothing is steered, connections run out
   std::vector<DesiredBackend> backends;  // sorted by address
 

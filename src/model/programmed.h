@@ -5,6 +5,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "model/service.h"
@@ -26,8 +27,14 @@ struct ProgrammedService {
   std::vector<IpAddress> addresses;
   Balance balance = Balance::LeastConn;
   std::vector<ProgrammedBackend> backends;  // sorted by address
+  // IPVS: local clients' source is laundered, so that backends elsewhere can be reached. Decided when
+  // the service is made and never toggled under its connections, so it is not compared.
+  bool launder = true;
 
-  bool operator==(const ProgrammedService&) const = default;
+  bool operator==(const ProgrammedService& other) const {
+    return key == other.key && addresses == other.addresses && balance == other.balance &&
+           backends == other.backends;
+  }
 };
 
 struct FailedConnects {
@@ -44,6 +51,7 @@ struct ObservedBackend {
   std::optional<std::uint64_t> active_connections{};  // exact; nullopt for UDP
   std::uint64_t total_connections = 0;  // how often the hook chose it, since first programmed
   FailedConnects failed{};
+  std::string refused{};  // why this dataplane cannot use it; empty: it can
 };
 
 struct ObservedService {

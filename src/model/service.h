@@ -52,6 +52,7 @@ enum class Reason : std::uint8_t {
   Disabled,         // disabled by its key
   NotVerified,      // unknown, or down where the source wants a verdict first: none yet
   SourceUnhealthy,  // down: the source's own checks say so
+  Unsupported,      // down: this dataplane cannot use it; the status says why
 };
 
 constexpr std::uint32_t kDefaultWeight = 100;
@@ -96,6 +97,9 @@ struct Service {
   bool default_address = false;
   std::optional<HealthCheck> check{};                        // nullopt: lbd does not look itself
   std::optional<std::chrono::milliseconds> drain_timeout{};  // nullopt: drain.timeout
+  // IPVS only: false keeps 127.0.0.1 as what local backends see of local clients, and refuses
+  // backends elsewhere (docs/OPERATIONS.md).
+  bool launder = true;
 
   bool operator==(const Service&) const = default;
 };

@@ -48,6 +48,7 @@ ProgrammedService to_programmed(const DesiredService& service, std::vector<IpAdd
     if (b.reason != Reason::Lingering)
       programmed.backends.push_back({b.backend.address, b.effective_weight});
   reduce_weights(programmed.backends);
+  programmed.launder = service.launder;
   return programmed;
 }
 

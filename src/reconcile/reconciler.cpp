@@ -48,6 +48,7 @@ void Reconciler::all_sources_delivered() {
 StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit) {
   do_due(now);
   sort_out_dirty(now);
+  prepare(limit);
   StepResult result;
   std::size_t done = 0;
   for (auto& queue : queues_)
@@ -58,6 +59,17 @@ StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit) {
   result.more = !dirty_.empty() || std::any_of(queues_.begin(), queues_.end(),
                                                [](const auto& queue) { return !queue.empty(); });
   return result;
+}
+
+// One change goes straight to the dataplane; many are announced.
+void Reconciler::prepare(std::size_t limit) {
+  const auto& queue = queues_.at(static_cast<std::size_t>(Step::Upsert));
+  if (queue.size() < 2) return;
+  std::vector<ProgrammedService> soon;
+  for (auto it = queue.begin(); it != queue.end() && soon.size() < limit; ++it)
+    if (auto want = target(*it)) soon.push_back(*std::move(want));
+  if (auto done = dataplane_.prepare(soon); !done)
+    spdlog::debug("prepare: {}", done.error().message());  // each upsert meets and tells it
 }
 
 DesiredServicePtr Reconciler::effective(const ServiceKey& key) const {

@@ -60,7 +60,7 @@ class Reconciler {
   // How often to look: while a service waits for a listener to go, it must take over within 1 s.
   static constexpr std::chrono::milliseconds kListenersInConflict{250};
   static constexpr std::chrono::milliseconds kListeners{2'000};
-  static constexpr std::chrono::milliseconds kDrift{30'000};  // bounds what a stray tool can break
+  static constexpr std::chrono::milliseconds kDrift{20'000};  // bounds what a stray tool can break
 
   // `dataplane` must outlive this.
   Reconciler(Dataplane& dataplane, ReconcilerOptions options);
@@ -104,6 +104,7 @@ class Reconciler {
   std::size_t take_over_observed(AppliedState observed);
 
   void sort_out_dirty(SteadyTime now);
+  void prepare(std::size_t limit);
   [[nodiscard]] bool takes_new_frontend(const ServiceKey& key) const;
   [[nodiscard]] std::optional<ProgrammedService> target(const ServiceKey& key);
   [[nodiscard]] std::optional<ProgrammedService> target_of(const DesiredService& service);

@@ -185,6 +185,7 @@ Result<ServicePtr> Reader::service(const json& value) const {
   if (const auto timeout = value.find("drain_timeout"); timeout != value.end()) {
     LB_TRY(out.drain_timeout, parse_duration(timeout->get_ref<const std::string&>()));
   }
+  out.launder = value.value("launder", true);
   LB_TRY(out.backends, backends_from(value, "backends", out.key));
   return std::make_shared<const Service>(std::move(out));
 }

@@ -127,6 +127,7 @@ void put(Writer& out, const Service& service) {
   if (service.check) out.add(R"(,"check":{})", encode_json(to_json(*service.check)));
   if (service.drain_timeout)
     out.add(R"(,"drain_timeout":"{}")", format_duration(*service.drain_timeout));
+  if (!service.launder) out.add(R"(,"launder":false)");
   out.list("backends", service.backends, [&](const Backend& b) { put(out, b); });
   out.add("}}");
 }

@@ -18,7 +18,7 @@ constexpr std::size_t kFreeCost = 10'000;
 bool same_but_for_backends(const Service& a, const Service& b) {
   return a.key == b.key && a.name == b.name && a.balance == b.balance && a.origin == b.origin &&
          a.default_address == b.default_address && a.check == b.check &&
-         a.drain_timeout == b.drain_timeout;
+         a.drain_timeout == b.drain_timeout && a.launder == b.launder;
 }
 
 BackendPatch make_patch(const Service& before, const Service& after) {

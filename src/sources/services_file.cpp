@@ -89,8 +89,9 @@ class Reader {
     constexpr std::string_view kPrefix = "service.";
     const toml::table* table = node.as_table();
     if (table == nullptr) return at(node, "service", "must be a table: write [[service]]");
-    LB_CHECK(only_keys(*table, {"name", "listen", "balance", "backends", "health", "drain_timeout"},
-                       kPrefix));
+    LB_CHECK(only_keys(
+        *table, {"name", "listen", "balance", "backends", "health", "drain_timeout", "launder"},
+        kPrefix));
     Service service;
     service.origin = path_;
     LB_TRY(const std::string listen, text(*table, kPrefix, "listen", nullptr));
@@ -107,6 +108,11 @@ class Reader {
     if (table->contains("drain_timeout")) {
       LB_TRY(service.drain_timeout,
              duration(*table, kPrefix, "drain_timeout", {}, 0ms, kLongestDrain));
+    }
+    if (const toml::node* launder = table->get("launder")) {
+      if (!launder->is_boolean())
+        return at(*launder, "service.launder", "must be true or false, without quotes");
+      service.launder = *launder->value<bool>();
     }
     return service;
   }

@@ -47,6 +47,8 @@ std::string_view describe(const DesiredBackend& b) {
       return "not verified";
     case Reason::SourceUnhealthy:
       return "unhealthy by the checks of the source";
+    case Reason::Unsupported:
+      return "not usable by the dataplane";
   }
   bug("reason of a backend");
 }

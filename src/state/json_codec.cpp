@@ -46,6 +46,7 @@ Result<> read_extras(const json& object, Service& out) {
   if (const auto timeout = object.find("drain_timeout"); timeout != object.end()) {
     LB_TRY(out.drain_timeout, parse_duration(timeout->get_ref<const std::string&>()));
   }
+  out.launder = object.value("launder", true);
   return {};
 }
 
@@ -107,6 +108,7 @@ void append_service(std::string& out, const Service& service) {
   if (service.check) out += R"(,"check":)" + encode_json(to_json(*service.check));
   if (service.drain_timeout)
     append(out, R"(,"drain_timeout":"{}")", format_duration(*service.drain_timeout));
+  if (!service.launder) out += R"(,"launder":false)";
   out += R"(,"backends":[)";
   std::string_view comma;
   for (const Backend& backend : service.backends) {
@@ -164,6 +166,7 @@ json to_json(const Service& service) {
   if (service.default_address) out["default_address"] = true;
   if (service.check) out["check"] = to_json(*service.check);
   if (service.drain_timeout) out["drain_timeout"] = format_duration(*service.drain_timeout);
+  if (!service.launder) out["launder"] = false;
   return out;
 }
 

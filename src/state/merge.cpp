@@ -179,6 +179,7 @@ MergeResult::Memo Merger::build(const Parts& parts) const {
   DesiredService service;
   service.key = parts.key;
   service.removed = parts.owned == nullptr;
+  service.launder = parts.owned == nullptr || parts.owned->service->launder;
   if (parts.owned) add_owned(parts, memo, service);
   add_departed(parts, service);
   std::sort(service.backends.begin(), service.backends.end(),

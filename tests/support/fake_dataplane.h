@@ -23,6 +23,8 @@ class FakeDataplane : public NoneDataplane {
   std::map<ServiceKey, int> failing_keys;  // errno of each write of this service
   std::map<Id, std::uint64_t> active;      // connections, TCP and UDP
   std::map<Id, std::uint64_t> survivors;   // how many a terminate() leaves
+  std::map<Address, std::string> refused;  // backends that it cannot use, and why
+  std::vector<std::string> notes;          // of info()
   bool failing_reads = false;
   bool slow_to_settle = false;  // then the test calls what is in `unsettled`
 
@@ -85,6 +87,11 @@ class FakeDataplane : public NoneDataplane {
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {
     on_failure = std::move(handler);
   }
+  [[nodiscard]] DataplaneInfo info() const override {
+    DataplaneInfo out = NoneDataplane::info();
+    out.notes = notes;
+    return out;
+  }
 
  private:
   [[nodiscard]] Result<> write(const std::string& what, const ServiceKey& key) {
@@ -99,8 +106,10 @@ class FakeDataplane : public NoneDataplane {
   // The connections that were set, also of backends that are no longer listed.
   void fill(ObservedService& service) {
     if (service.key.protocol != Protocol::Tcp) return;
-    for (ObservedBackend& b : service.backends)
+    for (ObservedBackend& b : service.backends) {
       b.active_connections = active[{service.key, b.address}];
+      if (const auto why = refused.find(b.address); why != refused.end()) b.refused = why->second;
+    }
     for (const auto& [id, count] : active) {
       if (id.first != service.key || count == 0) continue;
       const bool listed =

@@ -88,18 +88,5 @@ TEST_F(Wildcard, ServesLocalClientsOnEveryAddressAndFollowsNewOnes) {
   EXPECT_EQ(ask(kWeb), "1");
 }
 
-TEST_F(Wildcard, StatusSaysThatOutsideClientsAreNotServed) {
-  ASSERT_EQ(run({"ip", "address", "add", "10.9.0.1/32", "dev", "lo"}).code, 0);
-  write_services(service_toml("web", "10.9.0.1:5000", {kOne}) +
-                 service_toml("home", "127.0.0.1:5001", {kTwo}));
-  lbd_->configure(file_source());
-  ASSERT_TRUE(lbd_->start());
-  ASSERT_TRUE(becomes("web", "ok"));
-  EXPECT_EQ(ask("10.9.0.1:5000"), "1");
-  const std::string status = lbd_->json({"status"});
-  EXPECT_EQ(json_size(status, "/warnings"), 1) << json_at(status, "/warnings");
-  EXPECT_THAT(json_at(status, "/warnings/0"), HasSubstr("outside clients are not served: web"));
-}
-
 }  // namespace
 }  // namespace lb::test

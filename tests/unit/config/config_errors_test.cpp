@@ -68,10 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"control_character", "[daemon]\nstate_dir = \"/a\\nb\"\n",
                 "lbd.toml:2:13: daemon.state_dir: must not contain control characters"},
         Mistake{"mode", "[dataplane]\nmode = \"nft\"\n",
-                "lbd.toml:2:8: dataplane.mode: 'nft' is not known: use auto, ebpf or none"},
-        Mistake{
-            "ipvs", "[dataplane]\nmode = \"ipvs\"\n",
-            "lbd.toml:2:8: dataplane.mode: ipvs is not in this version: use auto, ebpf or none"},
+                "lbd.toml:2:8: dataplane.mode: 'nft' is not known: use auto, ebpf, ipvs or none"},
         Mistake{"relative_cgroup", "[dataplane]\ncgroup = \"x\"\n",
                 "lbd.toml:2:10: dataplane.cgroup: 'x' is no absolute path: start it with /"},
         Mistake{"scope", "[dataplane]\nscope = \"any\"\n",

@@ -130,8 +130,8 @@ TEST(Words, AreThoseOfTheFile) {
   EXPECT_EQ(parse_log_level("loud").error().message(),
             "'loud' is not known: use trace, debug, info, warn, error or critical");
   EXPECT_EQ(parse_dataplane_mode("ebpf").value(), DataplaneMode::Ebpf);
-  EXPECT_EQ(parse_dataplane_mode("ipvs").error().message(),
-            "'ipvs' is not known: use auto, ebpf or none");
+  EXPECT_EQ(parse_dataplane_mode("nft").error().message(),
+            "'nft' is not known: use auto, ebpf, ipvs or none");
   EXPECT_EQ(to_string(LogLevel::Critical), "critical");
   EXPECT_EQ(to_string(DataplaneMode::None), "none");
 }

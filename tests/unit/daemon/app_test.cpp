@@ -78,7 +78,7 @@ class AppTest : public testing::Test {
   AppParts parts() {
     AppParts p;
     p.open_dataplane = [this](asio::io_context&,
-                              const DataplaneConfig&) -> Result<std::unique_ptr<Dataplane>> {
+                              const Config&) -> Result<std::unique_ptr<Dataplane>> {
       return std::make_unique<Lent>(kernel_);
     };
     p.make_source = [this](const SourceContext& context, const SourceConfig& c,
@@ -212,7 +212,7 @@ TEST_F(AppTest, StopLeavesTheDataplaneInPlace) {
   poll();
   app_->stop();
   poll();
-  EXPECT_TRUE(app_->finish([](const DataplaneConfig&) { return Result<>(fail("called")); }));
+  EXPECT_TRUE(app_->finish([](const Config&) { return Result<>(fail("called")); }));
   EXPECT_NE(kernel_.service(key("127.0.0.1:80")), nullptr);
 }
 
@@ -220,7 +220,7 @@ TEST_F(AppTest, DetachesOnExitWhenToldTo) {
   config_.dataplane.detach_on_exit = true;
   start();
   bool detached = false;
-  EXPECT_TRUE(app_->finish([&](const DataplaneConfig&) {
+  EXPECT_TRUE(app_->finish([&](const Config&) {
     detached = true;
     return Result<>();
   }));

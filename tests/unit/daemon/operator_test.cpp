@@ -189,10 +189,16 @@ TEST_F(OperatorTest, ListShowsCountsAndConflict) {
   EXPECT_THAT(make().status()->problems.front().text, HasSubstr("nginx (pid 123)"));
 }
 
-TEST_F(OperatorTest, StatusWarnsThatOutsideClientsAreNotServed) {
-  deliver({offered("0.0.0.0:80", {listed("10.0.0.2:9000")})});
-  EXPECT_THAT(make().status()->warnings,
-              ElementsAre(HasSubstr("outside clients are not served: web")));
+TEST_F(OperatorTest, ListShowsWhatTheDataplaneCannotUse) {
+  dataplane_.refused[one_] = "IPv6 backend of an IPv4 service";
+  const auto views = make().list();
+  ASSERT_EQ(views->size(), 1U);
+  for (const DesiredBackend& b : views->front().service->backends) {
+    const bool refused = b.backend.address == one_;
+    EXPECT_EQ(b.state == BackendState::Down, refused);
+    EXPECT_EQ(b.reason, refused ? Reason::Unsupported : Reason::None);
+    EXPECT_EQ(b.effective_weight == 0, refused);
+  }
 }
 
 TEST_F(OperatorTest, ExplainNamesTheCandidates) {

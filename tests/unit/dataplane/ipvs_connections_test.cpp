@@ -23,13 +23,11 @@ std::string text_of(const IpvsConnection& c) {
 TEST(IpvsConnections, AreReadAsTheKernelPrintsThem) {
   std::vector<std::string> lines;
   for (const auto& c : parse_ipvs_connections(kFile)) lines.push_back(text_of(c));
-  EXPECT_THAT(
-      lines,
-      testing::ElementsAre(
-          "tcp 169.254.213.2:40000 127.0.0.1:8080 10.9.0.11:9011 ESTABLISHED",
-          "tcp 169.254.213.2:40001 127.0.0.1:8080 10.9.0.11:9011 TIME_WAIT",
-          "udp 169.254.213.2:40002 127.0.0.1:8080 10.9.0.11:9011 UDP",
-          "tcp [fd77::289]:40003 [::1]:8080 [fd09::b]:9011 FIN_WAIT"));
+  EXPECT_THAT(lines, testing::ElementsAre(
+                         "tcp 169.254.213.2:40000 127.0.0.1:8080 10.9.0.11:9011 ESTABLISHED",
+                         "tcp 169.254.213.2:40001 127.0.0.1:8080 10.9.0.11:9011 TIME_WAIT",
+                         "udp 169.254.213.2:40002 127.0.0.1:8080 10.9.0.11:9011 UDP",
+                         "tcp [fd77::289]:40003 [::1]:8080 [fd09::b]:9011 FIN_WAIT"));
 }
 
 TEST(IpvsConnections, OnlyTimeWaitAndCloseAreOver) {

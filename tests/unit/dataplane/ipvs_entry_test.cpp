@@ -13,7 +13,8 @@ using testing::UnorderedElementsAre;
 IpAddress ip(std::string_view text) { return *IpAddress::parse(text); }
 Address at(std::string_view text) { return *Address::parse(text); }
 
-const IpvsScope kAll{false, [](const IpAddress& a) { return a.is_loopback() || a == ip("10.0.0.1"); }};
+const IpvsScope kAll{false,
+                     [](const IpAddress& a) { return a.is_loopback() || a == ip("10.0.0.1"); }};
 const IpvsScope kOutside{true, kAll.is_local};
 constexpr std::uint32_t kMark = nft::kMarkBase | 7;
 
@@ -65,7 +66,8 @@ TEST(IpvsEntry, AnotherFamilyIsRefusedWithReason) {
 }
 
 TEST(IpvsEntry, WithoutLaunderingOnlyBackendsOfThisHostAreUsed) {
-  const auto web = service("127.0.0.1:80", {"127.0.0.1"}, {"127.0.0.1:81", "10.0.0.1:80", "10.0.0.2:80"});
+  const auto web =
+      service("127.0.0.1:80", {"127.0.0.1"}, {"127.0.0.1:81", "10.0.0.1:80", "10.0.0.2:80"});
   auto entry = entry_of(web);
   entry.launder = false;
   const auto target = ipvs_target(web, entry, kAll);
@@ -75,7 +77,8 @@ TEST(IpvsEntry, WithoutLaunderingOnlyBackendsOfThisHostAreUsed) {
 }
 
 TEST(IpvsEntry, APublishedServiceIsOneMarkPerFamilyWithoutLoopbackBackends) {
-  const auto web = service("0.0.0.0:80", {"10.0.0.1", "127.0.0.1"}, {"10.0.0.2:80", "127.0.0.1:81"});
+  const auto web =
+      service("0.0.0.0:80", {"10.0.0.1", "127.0.0.1"}, {"10.0.0.2:80", "127.0.0.1:81"});
   const auto target = ipvs_target(web, entry_of(web), kAll);
   EXPECT_THAT(names(target), ElementsAre("fwmark 0x5a000007 IPv4: 10.0.0.2:80*1"));
   EXPECT_THAT(target.refused, ElementsAre(testing::Key(at("127.0.0.1:81"))));
@@ -106,19 +109,18 @@ TEST(IpvsEntry, RulesMarkWhatIsPublishedAndLaunderWhatIsLocal) {
     entries[s.key] = entry;
   };
   const auto web = service("127.0.0.1:80", {"127.0.0.1"}, {"10.0.0.2:80"});
-  const auto out = service("0.0.0.0:81", {"10.0.0.1", "127.0.0.1", "169.254.213.2", "fd00::1"},
-                           {"10.0.0.2:80"});
+  const auto out =
+      service("0.0.0.0:81", {"10.0.0.1", "127.0.0.1", "169.254.213.2", "fd00::1"}, {"10.0.0.2:80"});
   add(web, kAll);
   add(out, kAll);
   auto rules = ipvs_rules(entries, false, true);
   EXPECT_TRUE(rules.mark_local_clients);
   EXPECT_TRUE(rules.guard_forwarding);
-  EXPECT_THAT(rules.laundered, ElementsAre(*ServiceKey::parse("127.0.0.1:80"),
-                                           *ServiceKey::parse("127.0.0.1:81")));
+  EXPECT_THAT(rules.laundered,
+              ElementsAre(*ServiceKey::parse("127.0.0.1:80"), *ServiceKey::parse("127.0.0.1:81")));
   // No IPv6 backends, so no IPv6 mark; and never the launder address itself.
-  EXPECT_THAT(rules.marks,
-              ElementsAre(testing::Pair(*ServiceKey::parse("10.0.0.1:81"), kMark),
-                          testing::Pair(*ServiceKey::parse("127.0.0.1:81"), kMark)));
+  EXPECT_THAT(rules.marks, ElementsAre(testing::Pair(*ServiceKey::parse("10.0.0.1:81"), kMark),
+                                       testing::Pair(*ServiceKey::parse("127.0.0.1:81"), kMark)));
   entries.clear();
   add(out, kOutside);
   rules = ipvs_rules(entries, true, false);

@@ -61,8 +61,9 @@ TEST_F(SysctlsTest, ASettingThatTheKernelLacksIsNamed) {
 }
 
 TEST_F(SysctlsTest, NotesOfAnotherBootAreVoid) {
-  state_.write("sysctls.json",
-               R"({"here": "other", "settings": {"net/ipv4/vs/conntrack": {"before": "5", "ours": "0"}}})");
+  state_.write(
+      "sysctls.json",
+      R"({"here": "other", "settings": {"net/ipv4/vs/conntrack": {"before": "5", "ours": "0"}}})");
   ASSERT_TRUE(open().restore());
   EXPECT_TRUE(kernel_has("0"));
 }

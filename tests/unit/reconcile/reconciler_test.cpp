@@ -157,7 +157,7 @@ TEST_F(ReconcilerTest, DriftIsRepairedWithinHalfAMinute) {
   dataplane_.plant({key("127.0.0.1:81"), {}, Balance::Random, {}});
   dataplane_.plant({key("127.0.0.1:82"), {}, Balance::Random, {}});
   reconciler_->all_sources_delivered();
-  EXPECT_EQ(after(milliseconds(29'999)).upserted, 0U);
+  EXPECT_EQ(after(Reconciler::kDrift - milliseconds(1)).upserted, 0U);
   const StepResult repaired = after(milliseconds(1));
   EXPECT_EQ(repaired.upserted, 2U);
   EXPECT_EQ(repaired.removed, 1U);
@@ -189,8 +189,8 @@ TEST_F(ReconcilerTest, ConvergesAfterFailures) {
             service(at, {backend("10.0.0.9:1", static_cast<std::uint32_t>(random() % 3))}));
     dataplane_.failing_calls = {dataplane_.writes + random() % 3, dataplane_.writes + random() % 5};
     run(wanted);
-    after(milliseconds(30'000));
-    after(milliseconds(30'000));
+    after(Reconciler::kDrift);
+    after(Reconciler::kDrift);
     AppliedState expected;
     const DesiredState desired = state(wanted);
     for (const auto& [k, s] : desired)
