@@ -17,6 +17,7 @@ using Verdict = Check::Verdict;
 
 // linux/capability.h of an older build host may not have the last two.
 constexpr unsigned kNetAdmin = 12, kSysAdmin = 21, kPerfmon = 38, kBpf = 39;
+constexpr auto kIpvs = "ip_vs", kNfTables = "nf_tables";
 constexpr auto kPrivileges =
     "run lbd as root, or give its service AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
 
@@ -138,6 +139,37 @@ Check programs_check(const HostFacts& facts) {
   return out;
 }
 
+// Without IPVS lbd still balances; it is the other dataplane, and the better way for clients of other hosts.
+Check optional_check(std::string name, const Result<>& result, std::string meaning) {
+  return {.name = std::move(name),
+          .verdict = result ? Verdict::Ok : Verdict::Note,
+          .required = false,
+          .found = result ? "works" : "cannot be used",
+          .meaning = std::move(meaning),
+          .remedy = result ? "" : result.error().message()};
+}
+
+// A packet must be accepted by every table: nothing in lbd's own can let it through.
+Check forwarding_check(const std::vector<nft::DroppingChain>& chains) {
+  Check out{.name = "forwarding",
+            .verdict = Verdict::Ok,
+            .required = false,
+            .found = "no chain drops by its policy",
+            .meaning = "answers to clients of other hosts pass through this one",
+            .remedy = ""};
+  if (chains.empty()) return out;
+  std::vector<std::string> names;
+  for (const auto& chain : chains)
+    names.push_back(fmt::format("{} {} {}", chain.family, chain.table, chain.chain));
+  out.verdict = Verdict::Note;
+  out.found = fmt::format("dropped by policy in {}", fmt::join(names, ", "));
+  out.remedy =
+      "only services published beyond loopback with backends on other hosts suffer: accept them in "
+      "that firewall, with "
+      "Docker by 'iptables -I DOCKER-USER -m conntrack --ctstate DNAT,SNAT -j ACCEPT'";
+  return out;
+}
+
 Check memlock_check() {
   return {
       .name = "memlock",
@@ -186,7 +218,17 @@ Json to_json(const std::vector<Check>& checks) {
                     {"found", c.found},
                     {"meaning", c.meaning},
                     {"remedy", c.remedy}});
-  return {{"can_run", can_run(checks)}, {"checks", std::move(list)}};
+  return {{"can_run", can_run(checks)},
+          {"can_run_ebpf", can_run_ebpf(checks)},
+          {"can_run_ipvs", can_run_ipvs(checks)},
+          {"checks", std::move(list)}};
+}
+
+std::string_view verdict_of(const std::vector<Check>& checks) {
+  if (can_run_ebpf(checks)) return "\nlbd can run here with its eBPF dataplane.\n";
+  if (can_run_ipvs(checks))
+    return "\nlbd's eBPF dataplane cannot run here: see what is missing. Its IPVS dataplane can.\n";
+  return "\nlbd's eBPF dataplane cannot run here: see what is missing.\n";
 }
 
 void show(Env& env, const std::vector<Check>& checks) {
@@ -200,8 +242,7 @@ void show(Env& env, const std::vector<Check>& checks) {
     env.out << fmt::format("{}{}: {}\n", told.empty() ? "\n" : "", c.name, c.remedy);
     told.push_back(c.remedy);
   }
-  env.out << (can_run(checks) ? "\nlbd can run here with its eBPF dataplane.\n"
-                              : "\nlbd's eBPF dataplane cannot run here: see what is missing.\n");
+  env.out << verdict_of(checks);
 }
 
 }  // namespace
@@ -226,12 +267,28 @@ std::vector<Check> diagnose(const HostFacts& facts) {
       "use a kernel with CONFIG_MEMBARRIER=y, or allow it in the seccomp filter"));
   out.push_back(sock_destroy_check(facts));
   out.push_back(programs_check(facts));
+  out.push_back(
+      optional_check(kIpvs, facts.ipvs, "the IPVS dataplane, and clients of other hosts"));
+  out.push_back(optional_check(kNfTables, facts.nf_tables,
+                               "beside IPVS, or in its place for clients of other hosts"));
+  out.push_back(forwarding_check(facts.dropping_chains));
   return out;
 }
 
-bool can_run(const std::vector<Check>& checks) {
+bool can_run_ebpf(const std::vector<Check>& checks) {
   return std::none_of(checks.begin(), checks.end(),
                       [](const Check& c) { return c.required && c.verdict == Verdict::Missing; });
+}
+
+bool can_run_ipvs(const std::vector<Check>& checks) {
+  return std::all_of(checks.begin(), checks.end(), [](const Check& c) {
+    const bool needed = c.name == kIpvs || c.name == kNfTables || c.name == "CAP_NET_ADMIN";
+    return !needed || c.verdict == Verdict::Ok;
+  });
+}
+
+bool can_run(const std::vector<Check>& checks) {
+  return can_run_ebpf(checks) || can_run_ipvs(checks);
 }
 
 int doctor(Env& env, const Options& options) {

@@ -20,7 +20,10 @@ struct Check {
 };
 
 [[nodiscard]] std::vector<Check> diagnose(const HostFacts& facts);
+// With either dataplane, and with the one or the other.
 [[nodiscard]] bool can_run(const std::vector<Check>& checks);
+[[nodiscard]] bool can_run_ebpf(const std::vector<Check>& checks);
+[[nodiscard]] bool can_run_ipvs(const std::vector<Check>& checks);
 
 [[nodiscard]] int doctor(Env& env, const Options& options);
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "ipvs/client.h"
 
 namespace lb::lbctl {
 namespace {
@@ -58,6 +59,23 @@ std::optional<std::string> mount_point(const std::vector<Mount>& mounts, std::st
   return std::nullopt;
 }
 
+namespace {
+
+void look_at_netfilter(HostFacts& out) {
+  if (auto ipvs = ipvs::Client::open(); !ipvs) out.ipvs = tl::unexpected(ipvs.error());
+  auto tables = nft::Tables::open();
+  if (!tables) {
+    out.nf_tables = tl::unexpected(tables.error());
+    return;
+  }
+  if (auto chains = tables->dropping_chains("lbd"))
+    out.dropping_chains = *std::move(chains);
+  else
+    out.nf_tables = tl::unexpected(chains.error());
+}
+
+}  // namespace
+
 HostFacts look_at_host() {
   HostFacts out;
   utsname name{};
@@ -70,6 +88,7 @@ HostFacts look_at_host() {
   out.membarrier = probe_membarrier();
   if (const auto root = mount_point(out.mounts, "cgroup2"))
     out.connect_programs = connect_programs(*root);
+  look_at_netfilter(out);
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ebpf/probe.h"
+#include "nft/tables.h"
 
 namespace lb::lbctl {
 
@@ -27,6 +28,9 @@ struct HostFacts {
   Result<> sock_destroy;
   Result<> membarrier;
   Result<std::vector<std::string>> connect_programs;  // on the cgroup2 root
+  Result<> ipvs;
+  Result<> nf_tables;
+  std::vector<nft::DroppingChain> dropping_chains;  // of forwarded packets, and not lbd's
 };
 
 [[nodiscard]] HostFacts look_at_host();

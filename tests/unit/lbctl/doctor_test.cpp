@@ -14,6 +14,7 @@ class Doctor : public Lbctl {
     host.capabilities = 0x1ffffffffffULL;
     host.hooks = {{"cgroup/connect4", {}}, {"tp_btf/inet_sock_set_state", {}}};
     host.connect_programs = std::vector<std::string>{};
+    host.ipvs = fail("the kernel has no ip_vs: run `modprobe ip_vs`");
   }
   Check check(const std::string& name) {
     for (const Check& c : diagnose(host))
@@ -84,6 +85,29 @@ TEST_F(Doctor, SysAdminContainsBpfAndPerfmonButNotNetAdmin) {
   EXPECT_TRUE(can_run(diagnose(host)));
   host.capabilities = 1ULL << 21;
   EXPECT_FALSE(can_run(diagnose(host)));
+}
+
+TEST_F(Doctor, WhereOnlyIpvsWorksLbdCanRunWithThat) {
+  host.btf = false;
+  EXPECT_FALSE(can_run(diagnose(host)));
+  EXPECT_EQ(check("ip_vs").verdict, Check::Verdict::Note);
+  EXPECT_HAS(check("ip_vs").remedy, "modprobe ip_vs");
+  host.ipvs = {};
+  EXPECT_TRUE(can_run(diagnose(host)));
+  EXPECT_FALSE(can_run_ebpf(diagnose(host)));
+  EXPECT_EQ(run_lbctl({"doctor"}), kExitOk);
+  EXPECT_HAS(out(), "eBPF dataplane cannot run here: see what is missing. Its IPVS dataplane can.");
+  host.nf_tables = fail("no nf_tables");
+  EXPECT_FALSE(can_run(diagnose(host)));
+}
+
+TEST_F(Doctor, AFirewallThatDropsForwardingIsNamed) {
+  EXPECT_EQ(check("forwarding").verdict, Check::Verdict::Ok);
+  host.dropping_chains = {{"ip", "filter", "FORWARD"}};
+  EXPECT_EQ(check("forwarding").verdict, Check::Verdict::Note);
+  EXPECT_HAS(check("forwarding").found, "ip filter FORWARD");
+  EXPECT_HAS(check("forwarding").remedy, "DOCKER-USER");
+  EXPECT_TRUE(can_run(diagnose(host)));
 }
 
 TEST_F(Doctor, WithoutRightsAHookPointsAtThem) {
