@@ -138,14 +138,17 @@ Result<> NftRuleset::compare(std::uint32_t generation) {
     unsaved_ = true;
     return {};
   }
-  // Without a fingerprint nobody knows whether it was changed.
-  if (!state_.fingerprint.empty() || now.empty()) {
-    ++repairs_;
-    spdlog::warn("dataplane=nft table={} was {} by somebody, putting it back", table_,
-                 now.empty() ? "removed" : "changed");
-  }
+  LB_CHECK(write_all());
   unsaved_ = true;
-  return write_all();
+  LB_TRY(const std::string ours_again, fingerprint());
+  LB_TRY(const std::uint32_t after, tables_.generation());
+  if (after == state_.generation) state_.fingerprint = ours_again;
+  // Without a fingerprint from before, any change of anybody's brings us here.
+  if (now == ours_again) return {};
+  ++repairs_;
+  spdlog::warn("dataplane=nft table={} was {} by somebody, putting it back", table_,
+               now.empty() ? "removed" : "changed");
+  return {};
 }
 
 Result<std::string> NftRuleset::fingerprint() {
