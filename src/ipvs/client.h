@@ -23,8 +23,8 @@ class Client {
   ~Client();
 
   [[nodiscard]] Result<Info> info();
-  [[nodiscard]] Result<std::vector<VirtualService>>
-  services();  // everybody's, in the kernel's order
+  // Everybody's, in the kernel's order. Not those of SCTP, which no ServiceId can name.
+  [[nodiscard]] Result<std::vector<VirtualService>> services();
   // An absent service has none: the kernel gives no error.
   [[nodiscard]] Result<std::vector<ObservedServer>> servers(const ServiceId& service);
   // servers() of many services in few system calls; one list for each, in order.

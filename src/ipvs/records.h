@@ -53,11 +53,12 @@ struct RealServer {
 
 struct ObservedServer {
   RealServer server;
-  std::uint32_t active =
-      0;  // ActiveConn: TCP ESTABLISHED (and what IPVS counts with it); for UDP every flow
-  std::uint32_t inactive = 0;  // InActConn: SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE...
-  std::uint64_t connections =
-      0;  // since it was added (STATS64); the kernel brings it up to date every 2 s
+  // ActiveConn: TCP ESTABLISHED, and what IPVS counts with it.
+  std::uint32_t active = 0;
+  // InActConn: SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE..., and every flow of UDP.
+  std::uint32_t inactive = 0;
+  // Since it was added (STATS64). The kernel brings it up to date every 2 s.
+  std::uint64_t connections = 0;
 };
 
 struct Info {
