@@ -1,0 +1,86 @@
+// What cannot work, and what lbd says of it. First of all, while the machine has loaded no modules yet.
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "vm/ipvs_dataplane/fixture.h"
+
+namespace lb::test {
+namespace {
+
+using testing::HasSubstr;
+
+class IpvsRefusal : public IpvsVm {
+ protected:
+  void TearDown() override {
+    std::error_code ec;
+    if (!IsSkipped()) std::filesystem::remove(kBlock, ec);
+    IpvsVm::TearDown();
+  }
+  // The machine's own files, not the host's.
+  static void block(const std::string& module) {
+    (void)run({"modprobe", "-r", "--remove-holders", module});
+    std::ofstream(kBlock) << "install " << module << " /bin/false\n";
+    ASSERT_EQ(read_text("/proc/modules").find("\n" + module + " "), std::string::npos);
+  }
+  std::string refusal() {
+    write_services(service("web", "127.0.0.1:8080", {kHost}));
+    configure();
+    const Finished done = lbd_->run_to_its_end();
+    EXPECT_EQ(done.code, 1);
+    return done.all();
+  }
+
+  static constexpr auto kBlock = "/etc/modprobe.d/lbd-test.conf";
+};
+
+TEST_F(IpvsRefusal, AMissingModuleIsNamedWithTheLineThatBlocksIt) {
+  block("ip_vs");
+  EXPECT_THAT(refusal(), HasSubstr("module ip_vs is blocked in /etc/modprobe.d/lbd-test.conf"));
+}
+
+TEST_F(IpvsRefusal, MissingNfTablesAreNamedAndNothingIsHalfProgrammed) {
+  block("nf_tables");
+  EXPECT_THAT(refusal(), HasSubstr("nf_tables"));
+  EXPECT_EQ(ipvs(), "");
+  EXPECT_THAT(run({"ip", "address", "show", "lo"}).out, testing::Not(HasSubstr("169.254.213.2")));
+}
+
+TEST_F(IpvsRefusal, AMissingCapabilityIsNamed) {
+  lbd_->prefix = {"setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"};
+  EXPECT_THAT(refusal(), HasSubstr("CAP_NET_ADMIN"));
+}
+
+TEST_F(IpvsRefusal, BackendsOfTheOtherFamilyAreRefusedOneByOne) {
+  serve(service("one", "10.9.0.1:8092", {kHost, kNear6}) + service("six", "[::1]:8080", {kNear6, kNear}));
+  EXPECT_EQ(ask_times(2, "10.9.0.1:8092"), (Answers{{"host 10.9.0.1", 2}}));
+  EXPECT_EQ(ask_times(2, "[::1]:8080"), (Answers{{"near fd09::1", 2}}));
+  EXPECT_EQ(lbd_->backend("one", kNear6).reason, "unsupported");
+  EXPECT_EQ(lbd_->backend("six", kNear).reason, "unsupported");
+  EXPECT_THAT(notes(), HasSubstr("[fd09::11]:9000 is not used: IPv6 backend of an IPv4 service"));
+  EXPECT_THAT(notes(), HasSubstr("10.9.0.11:9000 is not used: IPv4 backend of an IPv6 service"));
+}
+
+TEST_F(IpvsRefusal, SeventyThousandBackendsOfOneServiceAreProgrammedAndListed) {
+  constexpr int kMany = 70'000;
+  std::vector<std::string> backends;
+  for (int i = 0; i < kMany; ++i)
+    backends.push_back(fmt::format("127.1.{}.{}:{}", i / 250 % 250, i % 250 + 1, 7000 + i / 62500));
+  write_services(service("web", "127.0.0.1:8080", backends) + service("api", "127.0.0.1:8081", {kHost}));
+  configure();
+  ASSERT_TRUE(lbd_->start());
+  ASSERT_TRUE(eventually([&] { return status("/dataplane/backends/used") == std::to_string(kMany + 1); }, kPatient))
+      << lbd_->json({"status"});
+  EXPECT_EQ(ask_tcp("127.0.0.1:8081"), "host 169.254.213.2");
+  const auto services = lbd_->list();
+  ASSERT_EQ(services.size(), 2U);
+  EXPECT_EQ(services.front().backends.size() + services.back().backends.size(), kMany + 1U);
+  const std::string saved = ipvs();
+  EXPECT_EQ(std::count(saved.begin(), saved.end(), '\n'), kMany + 4) << "with two services and the sentinel";
+}
+
+}  // namespace
+}  // namespace lb::test

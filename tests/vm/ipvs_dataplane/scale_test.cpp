@@ -1,0 +1,57 @@
+// Many services. How long it takes is printed; the limit is generous, as the machine is emulated and not alone.
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iostream>
+
+#include <fmt/format.h>
+
+#include "vm/ipvs_dataplane/fixture.h"
+
+namespace lb::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kServices = 10'000, kEach = 10;
+
+class IpvsScale : public IpvsVm {
+ protected:
+  void write_many() const {
+    std::ofstream out(file("services.toml"));
+    for (int i = 0; i < kServices; ++i) {
+      std::vector<std::string> backends;
+      for (int b = 0; b < kEach; ++b)
+        backends.push_back(fmt::format("10.9.{}.{}:{}", 100 + i / 250, i % 250 + 1, 7000 + b));
+      out << service(fmt::format("s{}", i), fmt::format("127.0.0.1:{}", 10000 + i), backends);
+    }
+  }
+  bool all_there() const {
+    return status("/dataplane/backends/used") == std::to_string(kServices * kEach);
+  }
+  static double since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+};
+
+TEST_F(IpvsScale, TenThousandServicesOfTenBackendsArriveAndARestartWritesNothing) {
+  write_many();
+  configure();
+  const auto begin = Clock::now();
+  ASSERT_TRUE(lbd_->start());
+  ASSERT_TRUE(eventually([&] { return all_there(); }, 100s)) << lbd_->json({"status"});
+  std::cout << fmt::format("{} services with {} backends each, from the start of lbd on: {:.1f} s\n", kServices, kEach,
+                           since(begin));
+  const std::string saved = ipvs();
+  EXPECT_EQ(std::count(saved.begin(), saved.end(), '\n'), kServices * (kEach + 1) + 1) << "with the sentinel";
+  ASSERT_TRUE(eventually(
+      [&] { return read_text(lbd_->state_dir + "/ipvs.json").find("\"tables\"") != std::string::npos; }, 40s));
+  lbd_->kill();
+  const auto again = Clock::now();
+  ASSERT_TRUE(lbd_->start());
+  ASSERT_TRUE(eventually([&] { return lbd_->log().rfind("snapshot") > lbd_->log().rfind("ready") && all_there(); }, 60s));
+  std::cout << fmt::format("started again: {:.1f} s\n", since(again));
+  EXPECT_EQ(status("/dataplane/writes"), "0");
+}
+
+}  // namespace
+}  // namespace lb::test
