@@ -193,6 +193,11 @@ Result<IpvsEntry> IpvsDataplane::entry_for(const ProgrammedService& service,
   target = ipvs_target(service, entry, scope_);
   entry.ids = {target.ids.begin(), target.ids.end()};
   entry.laundered = target.laundered;
+  entry.refusing.clear();
+  for (const auto& [id, servers] : target.servers)
+    if (std::none_of(servers.begin(), servers.end(),
+                     [](const ipvs::RealServer& server) { return server.weight > 0; }))
+      entry.refusing.insert(id);
   return entry;
 }
 
@@ -256,6 +261,7 @@ Result<> IpvsDataplane::give_up_foreign(const ServiceKey& key, const std::set<Se
   IpvsEntry entry = journal_.entries().at(key);
   for (const ServiceId& id : foreign) {
     entry.ids.erase(id);
+    entry.refusing.erase(id);
     if (id.fwmark == 0) entry.laundered.erase({id.protocol, id.address, id.port});
   }
   LB_CHECK(entry.ids.empty() ? journal_.erase(key) : journal_.put(entry));
@@ -280,6 +286,7 @@ Result<> IpvsDataplane::remove(const ServiceKey& key) {
   leaving_.insert(key);
   IpvsEntry entry = it->second;
   entry.addresses.clear();
+  entry.refusing = entry.ids;
   LB_TRY(const bool changed, note_entry(entry));
   if (changed) LB_CHECK(apply_rules());
   IpvsTarget nothing{{entry.ids.begin(), entry.ids.end()}, {}, {}, {}};

@@ -114,11 +114,18 @@ nft::IpvsRules ipvs_rules(const std::map<ServiceKey, IpvsEntry>& entries, bool o
   rules.guard_forwarding = guard_forwarding;
   for (const auto& [key, entry] : entries) {
     rules.laundered.insert(entry.laundered.begin(), entry.laundered.end());
+    for (const ServiceId& id : entry.refusing)
+      if (id.fwmark == 0) rules.refusing.insert({id.protocol, id.address, id.port});
     if (entry.mark == 0) continue;
-    for (const IpAddress& address : entry.addresses)
-      if (entry.ids.contains(ServiceId::of_mark(entry.mark, !address.is_v4())) &&
-          !(outside_only && address.is_loopback()) && !is_launder_address(address))
-        rules.marks.emplace(ServiceKey{key.protocol, address, key.port}, entry.mark);
+    for (const IpAddress& address : entry.addresses) {
+      const auto id = ServiceId::of_mark(entry.mark, !address.is_v4());
+      const ServiceKey at{key.protocol, address, key.port};
+      if (!entry.ids.contains(id) || (outside_only && address.is_loopback()) ||
+          is_launder_address(address))
+        continue;
+      rules.marks.emplace(at, entry.mark);
+      if (!outside_only && entry.refusing.contains(id)) rules.refusing.insert(at);
+    }
   }
   return rules;
 }

@@ -25,6 +25,8 @@ struct IpvsEntry {
   std::set<ipvs::ServiceId> ids;     // its virtual services
   // Where its local clients are laundered. Only grows: each packet of a connection needs it.
   std::set<ServiceKey> laundered;
+  // Virtual services of these that have no server in use.
+  std::set<ipvs::ServiceId> refusing;
 
   bool operator==(const IpvsEntry&) const = default;
 };

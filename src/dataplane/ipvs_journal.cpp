@@ -39,6 +39,7 @@ json to_json(const IpvsEntry& entry) {
            {"launder", entry.launder}};
   for (const IpAddress& address : entry.addresses) out["addresses"].push_back(address.to_string());
   for (const ServiceId& id : entry.ids) out["ids"].push_back(to_json(id));
+  for (const ServiceId& id : entry.refusing) out["refusing"].push_back(to_json(id));
   for (const ServiceKey& at : entry.laundered) out["laundered"].push_back(at.to_string());
   return out;
 }
@@ -56,6 +57,10 @@ Result<IpvsEntry> entry_from(const json& value) {
   for (const json& each : list("ids")) {
     LB_TRY(const ServiceId id, id_from(each));
     out.ids.insert(id);
+  }
+  for (const json& each : list("refusing")) {
+    LB_TRY(const ServiceId id, id_from(each));
+    out.refusing.insert(id);
   }
   for (const json& text : list("laundered")) {
     LB_TRY(const ServiceKey at, ServiceKey::parse(text.get_ref<const std::string&>()));

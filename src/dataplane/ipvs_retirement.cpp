@@ -50,7 +50,7 @@ Result<bool> IpvsRetirement::is_unused(const Id& id, const ipvs::ObservedServer&
   }
   if (server.inactive == 0) return true;
   const auto since = idle_since_.try_emplace(id, now_).first->second;
-  if (now_ - since < kTimeWait) return false;
+  if (now_ - since < (listing_is_dear_ ? kTimeWait : kFarewell)) return false;
   LB_TRY(const bool alive, is_alive(id));
   return !alive;
 }
@@ -58,6 +58,7 @@ Result<bool> IpvsRetirement::is_unused(const Id& id, const ipvs::ObservedServer&
 Result<bool> IpvsRetirement::is_alive(const Id& id) {
   if (!connections_) {
     LB_TRY(connections_, read_ipvs_connections());
+    listing_is_dear_ = connections_->size() > kFew;
   }
   // Of a marked service the address is whatever its clients used: any connection to the server counts.
   return std::any_of(connections_->begin(), connections_->end(), [&](const IpvsConnection& c) {

@@ -18,8 +18,12 @@ class IpvsRetirement {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // IPVS keeps a closed connection as long (ip_vs_proto_tcp.c, TIME_WAIT). So long after the last active one whatever
-  // is counted as inactive is either that, or half-closed and alive, which the list of connections tells.
+  // What IPVS counts as inactive is closed (it remembers that for two minutes: ip_vs_proto_tcp.c, TIME_WAIT), or being closed, or
+  // half-closed and alive: only the list of connections tells. It is read when the last active one has been gone for this
+  // long, where it is short.
+  static constexpr std::chrono::seconds kFarewell{1};
+  static constexpr std::size_t kFew = 20'000;
+  // Where it is long: when most of what is left cannot be there any more.
   static constexpr std::chrono::seconds kTimeWait{120};
   // A deleted server stays in a list that every later addition searches (ip_vs_ctl.c, dest_trash) for up to
   // some minutes: 100,000 at once make each addition cost 10 ms. Nobody waits for a server at weight 0 to be gone.
@@ -41,6 +45,7 @@ class IpvsRetirement {
   std::size_t budget_ = kAtOnce;
   std::map<Id, Clock::time_point> idle_since_;              // no active connection since
   std::optional<std::vector<IpvsConnection>> connections_;  // of this round, if needed
+  bool listing_is_dear_ = false;
 };
 
 }  // namespace lb

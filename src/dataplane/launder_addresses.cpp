@@ -109,7 +109,8 @@ Result<bool> have_launder_addresses() {
          each = nl_cache_get_next(each)) {
       const auto* have = reinterpret_cast<rtnl_addr*>(each);
       nl_addr* local = rtnl_addr_get_local(const_cast<rtnl_addr*>(have));
-      found = found || (local != nullptr && nl_addr_cmp(local, rtnl_addr_get_local(wanted.get())) == 0);
+      found =
+          found || (local != nullptr && nl_addr_cmp(local, rtnl_addr_get_local(wanted.get())) == 0);
     }
     if (!found) return false;
   }

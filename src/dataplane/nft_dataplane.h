@@ -1,6 +1,7 @@
 // Serves the clients that come from other hosts where the kernel has no IPVS: DNAT by lbd's own nft table, masqueraded, counted from
 // conntrack. It looks only at published services (an address that is not a loopback one) and takes others as done;
-// the clients on this host are the connect hooks' (publishing_dataplane.h joins the two).
+// the clients on this host are the connect hooks' (publishing_dataplane.h joins the two). Connection tracking does not count what
+// has been: total_connections is 0. least-conn and p2c choose at random, by weight.
 #pragma once
 
 #include <memory>

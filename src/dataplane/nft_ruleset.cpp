@@ -75,7 +75,10 @@ Result<> NftRuleset::program(std::vector<ProgrammedService> changed,
   for (const auto& [key, service] : after) state_.services.insert_or_assign(key, service);
   const bool all =
       doubtful_ || !was_there || state_.services.empty() || guarded != guard_forwarding;
-  auto written = all ? write_all() : write_change(before, after);
+  unsaved_ = true;
+  // Before there is a table: where the file is missing, nobody looks for one to remove.
+  auto written = was_there ? Result<>{} : save();
+  if (written) written = all ? write_all() : write_change(before, after);
   unsaved_ = true;
   if (written) return written;
   for (const auto& [key, service] : after) state_.services.erase(key);

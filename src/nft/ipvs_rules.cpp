@@ -13,21 +13,21 @@
 namespace lb::nft {
 namespace {
 
-// The sets and maps of one family, each a list of sorted elements. "any": for every local address.
+// The sets and maps of one family, each a list of sorted elements.
 struct Elements {
-  std::vector<std::string> laundered, laundered_any, marks, marks_any;
+  std::vector<std::string> laundered, marks, refusing;
 };
 
 Elements elements_of(const IpvsRules& rules, const Family& family) {
   Elements out;
   for (const ServiceKey& key : rules.laundered)
-    if (&family_of(key.address) == &family)
-      (key.address.is_unspecified() ? out.laundered_any : out.laundered).push_back(element_of(key));
+    if (&family_of(key.address) == &family) out.laundered.push_back(element_of(key));
+  for (const ServiceKey& key : rules.refusing)
+    if (&family_of(key.address) == &family) out.refusing.push_back(element_of(key));
   for (const auto& [key, mark] : rules.marks)
     if (&family_of(key.address) == &family)
-      (key.address.is_unspecified() ? out.marks_any : out.marks)
-          .push_back(fmt::format("{} : 0x{:08x}", element_of(key), mark));
-  for (auto* list : {&out.laundered, &out.laundered_any, &out.marks, &out.marks_any})
+      out.marks.push_back(fmt::format("{} : 0x{:08x}", element_of(key), mark));
+  for (auto* list : {&out.laundered, &out.marks, &out.refusing})
     std::sort(list->begin(), list->end());
   return out;
 }
@@ -35,27 +35,34 @@ Elements elements_of(const IpvsRules& rules, const Family& family) {
 std::string sets(const Family& family, const Elements& all) {
   return fmt::format(
       " set laundered {{ type {0} . inet_proto . inet_service;\n{1} }}\n"
-      " set laundered_any {{ type inet_proto . inet_service;\n{2} }}\n"
-      " map marks {{ type {0} . inet_proto . inet_service : mark;\n{3} }}\n"
-      " map marks_any {{ type inet_proto . inet_service : mark;\n{4} }}\n",
-      family.type, elements(all.laundered), elements(all.laundered_any), elements(all.marks),
-      elements(all.marks_any));
+      " map marks {{ type {0} . inet_proto . inet_service : mark;\n{2} }}\n"
+      " set refusing {{ type {0} . inet_proto . inet_service;\n{3} }}\n",
+      family.type, elements(all.laundered), elements(all.marks), elements(all.refusing));
 }
 
 // A packet without an element keeps the mark that it has: the look-up ends the rule.
-std::string marking_rules(const Family& family, std::string_view only) {
+std::string marking_rule(const Family& family, std::string_view only) {
+  return fmt::format("  {}meta mark set {} daddr . meta l4proto . th dport map @marks\n", only,
+                     family.name);
+}
+
+// IPVS answers a SYN that it has no server for by an ICMP error. On loopback that comes back while connect() still holds the
+// socket, and is put off until the SYN is sent again, a second later; a reset is not.
+std::string refusing_chain(const Family& family) {
   return fmt::format(
-      "  {0}fib daddr type local meta mark set meta l4proto . th dport map @marks_any\n"
-      "  {0}meta mark set {1} daddr . meta l4proto . th dport map @marks\n",
-      only, family.name);
+      " chain refuse {{ type filter hook output priority -320;\n"
+      "  tcp flags & (syn | ack) == syn {} daddr . meta l4proto . th dport @refusing reject with "
+      "tcp reset\n"
+      " }}\n",
+      family.name);
 }
 
 std::string marking_chains(const Family& family, bool local_clients) {
   std::string out = " chain mark_outside { type filter hook prerouting priority -150;\n" +
-                    marking_rules(family, "iifname != \"lo\" ") + " }\n";
+                    marking_rule(family, "iifname != \"lo\" ") + " }\n";
   if (local_clients)
     out += " chain mark_local { type filter hook output priority -150;\n" +
-           marking_rules(family, "") + " }\n";
+           marking_rule(family, "") + " }\n";
   return out;
 }
 
@@ -77,8 +84,6 @@ std::string laundering_chains(const Family& family) {
   return fmt::format(
              " chain launder {{ type filter hook output priority -310;\n"
              "  {0} saddr {1} {0} daddr . meta l4proto . th dport @laundered {0} saddr set {2}\n"
-             "  {0} saddr {1} {0} daddr {3} meta l4proto . th dport @laundered_any {0} saddr set "
-             "{2}\n"
              " }}\n"
              " chain input {{ type filter hook input priority 150;\n"
              "  {0} daddr {2} jump back\n"
@@ -103,6 +108,7 @@ std::string render_family(const Family& family, const std::string& table, const 
   out += fmt::format("table {} {} {{\n", family.name, table);
   out += sets(family, elements_of(rules, family));
   out += guard_chain(family);
+  out += refusing_chain(family);
   out += marking_chains(family, rules.mark_local_clients);
   out += laundering_chains(family);
   out += masquerading_chain(family);
@@ -147,10 +153,8 @@ std::string render_change(const std::string& table, const IpvsRules& from, const
   for (const Family* family : {&kV4, &kV6}) {
     const Elements before = elements_of(from, *family), after = elements_of(to, *family);
     append_change(out, {*family, table, "laundered"}, before.laundered, after.laundered);
-    append_change(out, {*family, table, "laundered_any"}, before.laundered_any,
-                  after.laundered_any);
     append_change(out, {*family, table, "marks"}, before.marks, after.marks);
-    append_change(out, {*family, table, "marks_any"}, before.marks_any, after.marks_any);
+    append_change(out, {*family, table, "refusing"}, before.refusing, after.refusing);
   }
   return out;
 }

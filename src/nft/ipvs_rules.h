@@ -20,12 +20,12 @@ constexpr auto kLaunderV4 = "169.254.213.2";  // /32 on lo, scope host
 constexpr auto kLaunderV6 = "fd77::289";      // /128 on lo
 
 struct IpvsRules {
-  // Services whose local clients may be sent elsewhere: on addresses in 127/8 or ::1. An unspecified one means
-  // every loopback address of its family (clients of a published service that connect to 127.0.0.1).
+  // Where the local clients of services are laundered: addresses in 127/8 or ::1.
   std::set<ServiceKey> laundered{};
-  // Published services and their firewall marks. An unspecified address means every local address of its family;
-  // an IPv4 and an IPv6 service may share a mark.
+  // The addresses of published services, and their firewall marks. An IPv4 and an IPv6 address may share a mark.
   std::map<ServiceKey, std::uint32_t> marks{};
+  // Where no server is in use: local clients' connects are answered with a reset.
+  std::set<ServiceKey> refusing{};
   // Local clients are marked, too. Off where the connect hooks serve them.
   bool mark_local_clients = true;
   // Forwards the answers to masqueraded clients and drops all other forwarding: where forwarding was off before lbd came.

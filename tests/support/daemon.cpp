@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <cstdlib>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -104,6 +106,9 @@ Command Daemon::preset(std::string_view verb, const Command& words) const {
 Command Daemon::command(std::string_view verb, const Command& more_flags) const {
   Command words{"--config", config_path()};
   words.insert(words.end(), more_flags.begin(), more_flags.end());
+  // The same tests on another dataplane.
+  if (const char* dataplane = std::getenv("LB_DATAPLANE"))
+    words.insert(words.end(), {"--dataplane", dataplane});
   return preset(verb, words);
 }
 

@@ -19,6 +19,7 @@ IpvsEntry entry(std::string_view key, std::uint32_t mark = 0) {
   out.mark = mark;
   out.launder = mark == 0;
   out.ids = {mark != 0 ? ipvs::ServiceId::of_mark(mark, true) : ipvs::ServiceId::of(out.key)};
+  out.refusing = out.ids;
   if (mark == 0) out.laundered = {out.key};
   return out;
 }

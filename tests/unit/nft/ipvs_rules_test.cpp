@@ -24,12 +24,12 @@ TEST(IpvsRules, KeepsTheFamiliesApart) {
   EXPECT_NE(text.find("::1 . udp . 53"), std::string::npos);
 }
 
-TEST(IpvsRules, MarksAnUnspecifiedAddressForEveryLocalOne) {
-  const IpvsRules rules{
-      .marks = {{key("0.0.0.0:80"), 0x5a000001}, {key("10.0.0.1:81"), 0x5a000002}}};
+TEST(IpvsRules, MarksAndRefusesByAddress) {
+  const IpvsRules rules{.marks = {{key("10.0.0.1:81"), 0x5a000002}},
+                        .refusing = {key("[fd00::1]:82")}};
   const std::string text = render("lbd", rules);
-  EXPECT_THAT(text, HasSubstr("\ntcp . 80 : 0x5a000001"));
   EXPECT_THAT(text, HasSubstr("\n10.0.0.1 . tcp . 81 : 0x5a000002"));
+  EXPECT_THAT(text, HasSubstr("\nfd00::1 . tcp . 82"));
 }
 
 TEST(IpvsRules, MarksLocalClientsOnlyWhereNobodyElseServesThem) {
@@ -44,7 +44,7 @@ TEST(IpvsRules, DropsForwardingOfOthersOnlyWhereItWasOff) {
 
 TEST(IpvsRules, ChangesNothingWhereNothingDiffers) {
   const IpvsRules rules{.laundered = {key("127.0.0.1:80")},
-                        .marks = {{key("0.0.0.0:80"), 0x5a000001}}};
+                        .marks = {{key("10.0.0.1:80"), 0x5a000001}}};
   EXPECT_EQ(render_change("lbd", rules, rules), "");
 }
 
@@ -61,11 +61,11 @@ TEST(IpvsRules, ChangesAsManyElementsAsDiffer) {
 }
 
 TEST(IpvsRules, TakesAnOldMarkAwayBeforeItGivesANewOne) {
-  const IpvsRules from{.marks = {{key("[::]:80"), 0x5a000001}}};
-  const IpvsRules to{.marks = {{key("[::]:80"), 0x5a000002}}};
+  const IpvsRules from{.marks = {{key("[fd00::1]:80"), 0x5a000001}}};
+  const IpvsRules to{.marks = {{key("[fd00::1]:80"), 0x5a000002}}};
   EXPECT_EQ(render_change("lbd", from, to),
-            "delete element ip6 lbd marks_any {\ntcp . 80 : 0x5a000001\n}\n"
-            "add element ip6 lbd marks_any {\ntcp . 80 : 0x5a000002\n}\n");
+            "delete element ip6 lbd marks {\nfd00::1 . tcp . 80 : 0x5a000001\n}\n"
+            "add element ip6 lbd marks {\nfd00::1 . tcp . 80 : 0x5a000002\n}\n");
 }
 
 TEST(IpvsRules, RendersAllWhereChainsDiffer) {
