@@ -16,9 +16,7 @@ const Family kV6{
     .name = "ip6", .type = "ipv6_addr", .loopback = "::1", .launder = kLaunderV6, .v6 = true};
 
 std::string element_of(const ServiceKey& key) {
-  const std::string port = fmt::format("{} . {}", to_string(key.protocol), key.port);
-  if (key.address.is_unspecified()) return port;
-  return fmt::format("{} . {}", key.address.to_string(), port);
+  return fmt::format("{} . {} . {}", key.address.to_string(), to_string(key.protocol), key.port);
 }
 
 std::string elements(const std::vector<std::string>& all) {

@@ -23,7 +23,7 @@ extern const Family kV4, kV6;
   return address.is_v4() ? kV4 : kV6;
 }
 
-// "127.0.0.1 . tcp . 80"; without the address where it is unspecified.
+// "127.0.0.1 . tcp . 80"
 [[nodiscard]] std::string element_of(const ServiceKey& key);
 // "elements = { a, b }", one per line, so that an error names a short one; empty where there are none.
 [[nodiscard]] std::string elements(const std::vector<std::string>& all);

@@ -1,9 +1,14 @@
 // Publishing a service makes nothing else reachable, changes nothing of others, and leaves nothing behind.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <filesystem>
 
 #include <gmock/gmock.h>
 
 #include "network.h"
+#include "nft/ipvs_rules.h"
+#include "nft/tables.h"
 
 namespace lb::test {
 namespace {
@@ -51,6 +56,45 @@ TEST_F(PublishSafetyTest, KeepsTheLaunderAddressUnreachable) {
   publish();
   EXPECT_EQ(ask("169.254.213.2:9100"), kTimedOut);
   EXPECT_EQ(ask("10.80.0.1:9100"), "any") << "other ports are as they were";
+}
+
+TEST_F(PublishSafetyTest, GuardsTheSameWayBesideIpvs) {
+  run_or_throw({"ip", "address", "add", "169.254.213.2/32", "dev", "lo", "scope", "host"});
+  write_setting("net.ipv4.conf.all.route_localnet", "1");
+  const Server plain("127.0.0.1:9100", "secret"), any("0.0.0.0:9101", "any");
+  attack();
+  ASSERT_EQ(ask("127.0.0.1:9100"), "secret") << "the attack works where nobody guards";
+  ASSERT_EQ(ask("169.254.213.2:9101"), "any") << "the attack works where nobody guards";
+  nft::IpvsRules rules;
+  rules.laundered = {ServiceKey::parse("127.0.0.1:8080").value()};
+  const auto applied = nft::Tables::open().value().apply(nft::render("lbd", rules));
+  ASSERT_TRUE(applied) << applied.error().message();
+  EXPECT_EQ(ask("127.0.0.1:9100"), kTimedOut);
+  EXPECT_EQ(ask("169.254.213.2:9101"), kTimedOut);
+  EXPECT_EQ(ask("10.80.0.1:9101"), "any");
+  EXPECT_EQ(lb::test::ask("127.0.0.1:9100"), "secret") << "clients on this host";
+}
+
+TEST_F(PublishSafetyTest, MarksPublishedServicesAndKeepsOtherMarks) {
+  run_or_throw(
+      {"nft",
+       "add table ip theirs; add chain ip theirs pre { type filter hook prerouting "
+       "priority -160; }; add rule ip theirs pre meta mark set 0x1234; add chain ip theirs "
+       "in { type filter hook input priority 0; }; add rule ip theirs in tcp dport 9100 "
+       "meta mark != 0x1234 drop; add rule ip theirs in tcp dport 8090 meta mark != "
+       "0x5a000001 drop; add rule ip theirs in tcp dport 8091 meta mark != 0x5a000002 "
+       "drop"});
+  const Server other("10.80.0.1:9100", "other"), marked("10.80.0.1:8090", "marked"),
+      another("10.80.0.1:8091", "another");
+  EXPECT_EQ(ask("10.80.0.1:8090"), kTimedOut) << "not marked yet";
+  nft::IpvsRules rules;
+  rules.marks = {{ServiceKey::parse("10.80.0.1:8090").value(), 0x5a000001},
+                 {ServiceKey::parse("10.80.0.1:8091").value(), 0x5a000002}};
+  const auto applied = nft::Tables::open().value().apply(nft::render("lbd", rules));
+  ASSERT_TRUE(applied) << applied.error().message();
+  EXPECT_EQ(ask("10.80.0.1:9100"), "other");
+  EXPECT_EQ(ask("10.80.0.1:8090"), "marked");
+  EXPECT_EQ(ask("10.80.0.1:8091"), "another");
 }
 
 TEST_F(PublishSafetyTest, OpensNoOtherPort) {
@@ -111,6 +155,22 @@ TEST_F(PublishSafetyTest, LeavesNothingBehindWhenDetached) {
   EXPECT_EQ(settings(), before);
   EXPECT_FALSE(std::filesystem::exists(sandbox_->folder() + "/nft.json"));
   EXPECT_TRUE(detach_nft(options())) << "again";
+}
+
+TEST_F(PublishSafetyTest, LeavesNothingBehindAfterACrashEither) {
+  const std::string rules = ruleset();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto opened = open_nft_dataplane(options());
+    const auto published = service("tcp://0.0.0.0:8080", {backend("10.80.0.11:9001")});
+    ::_exit(opened && (*opened)->upsert(published) ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  ASSERT_NE(ruleset(), rules);
+  ASSERT_TRUE(detach_nft(options()));
+  EXPECT_EQ(ruleset(), rules);
 }
 
 TEST_F(PublishSafetyTest, SwitchesNoForwardingForBackendsOnThisHost) {

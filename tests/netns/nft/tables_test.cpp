@@ -45,11 +45,12 @@ ServiceKey key(std::string_view text) { return ServiceKey::parse(text).value(); 
 
 IpvsRules some_rules() {
   return {.laundered = {key("127.0.0.1:80"), key("127.0.0.5:80"), key("udp://127.0.0.1:53"),
-                        key("[::1]:80"), key("0.0.0.0:8090")},
-          .marks = {{key("0.0.0.0:8090"), 0x5a000001},
-                    {key("[::]:8090"), 0x5a000001},
+                        key("[::1]:80")},
+          .marks = {{key("10.0.0.1:8090"), 0x5a000001},
+                    {key("[fd00::1]:8090"), 0x5a000001},
                     {key("10.0.0.1:81"), 0x5a000002},
                     {key("[fd00::1]:81"), 0x5a000003}},
+          .refusing = {key("127.0.0.1:80"), key("[::1]:80")},
           .guard_forwarding = true};
 }
 
@@ -57,7 +58,7 @@ TEST_F(TablesTest, HoldsTheRulesThatWereApplied) {
   apply(render("lbd", some_rules()));
   const std::string text = listed();
   EXPECT_THAT(text, HasSubstr("127.0.0.5 . 6 . 80"));
-  EXPECT_THAT(text, HasSubstr("6 . 8090 : 0x5a000001"));
+  EXPECT_THAT(text, HasSubstr("10.0.0.1 . 6 . 8090 : 0x5a000001"));
   EXPECT_THAT(text, HasSubstr("fd00::1 . 6 . 81 : 0x5a000003"));
 }
 
@@ -65,7 +66,7 @@ TEST_F(TablesTest, ListsEqualRulesAsEqualText) {
   IpvsRules rules = some_rules();
   for (Port port = 1000; port < 2000; ++port) {
     rules.laundered.insert({Protocol::Tcp, IpAddress::v4(0x7f000001), port});
-    rules.marks[{Protocol::Udp, {}, port}] = 0x5a000000U + port;
+    rules.marks[{Protocol::Udp, IpAddress::v4(0x0a000001), port}] = 0x5a000000U + port;
   }
   apply(render("lbd", rules));
   const std::string first = listed();
@@ -80,12 +81,12 @@ TEST_F(TablesTest, EndsWithTheSameRulesByAChangeAndAnew) {
   const IpvsRules from = some_rules();
   IpvsRules to = some_rules();
   to.laundered.erase(key("127.0.0.5:80"));
-  to.laundered.erase(key("0.0.0.0:8090"));
+  to.refusing = {key("127.0.0.5:80")};
   to.laundered.insert(key("udp://127.0.0.7:5000"));
   to.marks[key("10.0.0.1:81")] = 0x5a000009;
-  to.marks[key("[::]:8090")] = 0x5a00000a;
-  to.marks.erase(key("0.0.0.0:8090"));
-  to.marks[key("udp://0.0.0.0:8090")] = 0x5a00000b;
+  to.marks[key("[fd00::1]:8090")] = 0x5a00000a;
+  to.marks.erase(key("10.0.0.1:8090"));
+  to.marks[key("udp://10.0.0.1:8090")] = 0x5a00000b;
   apply(render("lbd", to));
   const std::string anew = listed();
   apply(render("lbd", from));
@@ -143,7 +144,7 @@ TEST_F(TablesTest, TakesTenThousandServices) {
   for (unsigned i = 0; i < 10'000; ++i) {
     const auto port = static_cast<Port>(1000 + i);
     rules.laundered.insert({Protocol::Tcp, IpAddress::v4(0x7f000001), port});
-    rules.marks[{Protocol::Tcp, IpAddress::v4(0), port}] = kMarkBase + i;
+    rules.marks[{Protocol::Tcp, IpAddress::v4(0x0a000001), port}] = kMarkBase + i;
   }
   const auto started = std::chrono::steady_clock::now();
   apply(render("lbd", rules));
