@@ -47,8 +47,12 @@ Result<std::unique_ptr<Dataplane>> open_ebpf(asio::io_context& io, const Config&
 // than one that says why it does not start.
 Result<std::unique_ptr<Dataplane>> open_best(asio::io_context& io, const Config& config) {
   auto ebpf = open_ebpf(io, config);
-  // Another lbd serves this host: beside it no dataplane is the right one.
-  if (ebpf || ebpf.error().code == std::errc::device_or_resource_busy) return ebpf;
+  if (ebpf) return ebpf;
+  // Another lbd serves this host: beside it no dataplane is the right one. And sizes below what is in use
+  // are a mistake in the configuration, for which a dataplane that works is not to be given up.
+  if (ebpf.error().code == std::errc::device_or_resource_busy ||
+      ebpf.error().code == std::errc::no_space_on_device)
+    return ebpf;
   const std::string why = "chosen because eBPF cannot be used: " + ebpf.error().message();
   auto ipvs = open_ipvs_dataplane(ipvs_options(config, false, why));
   if (!ipvs)
@@ -76,7 +80,9 @@ Result<std::unique_ptr<Dataplane>> open_dataplane(asio::io_context& io, const Co
 
 Result<> remove_former_dataplane(const Config& config, const std::string& mode) {
   // The other way round, leftovers of IPVS have connections that must run out: publishing_dataplane.h.
-  if (mode != "ipvs" || !std::filesystem::exists(config.dataplane.bpffs)) return {};
+  if (mode != "ipvs") return {};
+  if (nft_left_something(config.daemon.state_dir)) LB_CHECK(detach_nft(nft_options(config)));
+  if (!std::filesystem::exists(config.dataplane.bpffs)) return {};
   spdlog::info("dataplane=ebpf is not used any more, removing its hooks");
   return detach_ebpf(config.dataplane.bpffs);
 }
