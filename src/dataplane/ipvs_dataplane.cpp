@@ -26,7 +26,13 @@ namespace {
 using ipvs::ServiceId;
 using Clock = std::chrono::steady_clock;
 
+// The kernel keeps a service's servers in a list and searches it for each addition (ip_vs_lookup_dest): ten thousand take
+// seconds, and a hundred times as many connects wait for the scheduler's walk over them.
+constexpr std::size_t kMaxServers = 4096;
 constexpr auto kConntrack = "net/ipv4/vs/conntrack";
+// For each server that is added the kernel searches the list of its service's others: 70,000 are some minutes in which nothing
+// else is done.
+constexpr std::size_t kMostBackends = 16'384;
 constexpr auto kLookEvery = std::chrono::seconds(10);  // at the tables, the addresses, forwarding
 
 // When the last virtual service of a namespace goes, IPVS unregisters its hooks and resets every connection. This one,
@@ -177,6 +183,11 @@ Result<> IpvsDataplane::keep_sentinel() {
 
 Result<IpvsEntry> IpvsDataplane::entry_for(const ProgrammedService& service,
                                            IpvsTarget& target) const {
+  if (service.backends.size() > kMaxServers)
+    return fail(fmt::format(
+        "{} backends are more than the {} that IPVS serves well: split the service, or use the "
+        "eBPF dataplane",
+        service.backends.size(), kMaxServers));
   IpvsEntry entry;
   const auto it = journal_.entries().find(service.key);
   if (it != journal_.entries().end()) {
@@ -224,10 +235,11 @@ Result<> IpvsDataplane::apply_rules() {
 Result<> IpvsDataplane::prepare(std::span<const ProgrammedService> services) {
   bool changed = false;
   for (const ProgrammedService& service : services) {
-    if (!serves(service.key)) continue;
+    if (!serves(service.key) || service.backends.size() > kMostBackends) continue;
     IpvsTarget target;
-    LB_TRY(const IpvsEntry entry, entry_for(service, target));
-    LB_TRY(const bool differs, note_entry(entry));
+    const auto entry = entry_for(service, target);
+    if (!entry) continue;  // its upsert says so
+    LB_TRY(const bool differs, note_entry(*entry));
     changed = changed || differs;
   }
   return changed ? apply_rules() : Result<>{};
@@ -235,6 +247,10 @@ Result<> IpvsDataplane::prepare(std::span<const ProgrammedService> services) {
 
 Result<> IpvsDataplane::upsert(const ProgrammedService& service) {
   if (!serves(service.key)) return {};
+  if (service.backends.size() > kMostBackends)
+    return fail(E2BIG, fmt::format("{} backends: IPVS serves at most {} of one service, spread "
+                                   "them over several services or use eBPF",
+                                   service.backends.size(), kMostBackends));
   IpvsTarget target;
   LB_TRY(const IpvsEntry entry, entry_for(service, target));
   LB_TRY(const bool changed, note_entry(entry));

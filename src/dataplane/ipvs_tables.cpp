@@ -24,14 +24,17 @@ Result<> IpvsTables::apply(const nft::IpvsRules& rules) {
 }
 
 Result<bool> IpvsTables::repair() {
-  if (fingerprint_.empty()) return false;  // not listed since our own change: fingerprint() does
   LB_TRY(const std::uint32_t generation, tables_.generation());
   if (generation == generation_) return false;
+  // Not listed since our own change: how it shall look is seen by writing it once more.
+  const bool unknown = fingerprint_.empty();
   const std::string expected = fingerprint_;
-  LB_TRY(const std::string now, fingerprint_now());
-  if (now == expected) return false;
+  LB_TRY(const std::string found, fingerprint_now());
+  if (found == expected) return false;
   LB_CHECK(write(nft::render(name_, rules_)));
-  return true;
+  if (!unknown) return true;
+  LB_TRY(const std::string ours, fingerprint_now());
+  return found != ours;
 }
 
 Result<std::string> IpvsTables::fingerprint() {
@@ -42,7 +45,9 @@ Result<std::string> IpvsTables::fingerprint() {
 Result<> IpvsTables::write(const std::string& text) {
   fingerprint_.clear();
   ++writes_;
-  return tables_.apply(text);
+  LB_CHECK(tables_.apply(text));
+  LB_TRY(generation_, tables_.generation());
+  return {};
 }
 
 Result<std::string> IpvsTables::fingerprint_now() {

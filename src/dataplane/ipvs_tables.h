@@ -35,7 +35,7 @@ class IpvsTables {
   std::string name_;
   nft::IpvsRules rules_;
   std::string fingerprint_;       // empty: to be taken
-  std::uint32_t generation_ = 0;  // of nftables, when fingerprint_ was taken
+  std::uint32_t generation_ = 0;  // of nftables, when we last wrote or listed
   std::uint64_t writes_ = 0;
 };
 

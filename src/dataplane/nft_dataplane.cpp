@@ -22,7 +22,9 @@ using Clock = NftRuleset::Clock;
 constexpr auto kLookEvery = std::chrono::seconds(10);  // at interfaces and foreign firewalls
 
 std::string state_path(const NftOptions& options) { return options.state_dir + "/nft.json"; }
-std::string settings_path(const NftOptions& options) { return options.state_dir + "/sysctls.json"; }
+std::string settings_path(const NftOptions& options) {
+  return options.state_dir + "/nft-sysctls.json";
+}
 
 class NftDataplane final : public Dataplane {
  public:

@@ -12,8 +12,8 @@
 namespace lb {
 
 struct NftOptions {
-  std::string table = "lbd";
-  std::string state_dir;  // remembers former kernel settings
+  std::string table = "lbd-dnat";  // not IPVS's: one may follow the other
+  std::string state_dir;           // remembers former kernel settings
 };
 
 // Errors say what is missing (nf_tables, nf_conntrack, CAP_NET_ADMIN) and what to do. The table stays in force when

@@ -50,7 +50,7 @@ class PublishingDataplane final : public Dataplane {
   Result<> prepare(std::span<const ProgrammedService> services) override;
   Result<> upsert(const ProgrammedService& service) override;
   Result<> remove(const ServiceKey& key) override;
-  void settle(Settled done) override { inside_->settle(std::move(done)); }  // outside nothing lasts
+  void settle(Settled done) override;
   Result<> collect() override;
   Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
@@ -88,10 +88,15 @@ Result<Observed> PublishingDataplane::read() {
   mark_untold(out);
   if (!outside_) return out;
   LB_TRY(const Observed theirs, outside_->read());
-  for (ObservedService& service : out.services) {
-    const auto it = std::find_if(theirs.services.begin(), theirs.services.end(),
-                                 [&](const ObservedService& s) { return s.key == service.key; });
-    if (it != theirs.services.end()) add(service, *it);
+  for (const ObservedService& service : theirs.services) {
+    const auto it = std::lower_bound(
+        out.services.begin(), out.services.end(), service.key,
+        [](const ObservedService& s, const ServiceKey& key) { return s.key < key; });
+    if (it != out.services.end() && it->key == service.key)
+      add(*it, service);
+    else if (is_published(service.key))
+      out.services.insert(it,
+                          service);  // the hooks have lost it: whoever wants it no more removes it
   }
   // Whatever is amiss there is put right here: what the reconciler compares are the hooks.
   for (const auto& [key, service] : published_) LB_CHECK(outside_->upsert(service));
@@ -113,6 +118,12 @@ Result<ObservedService> PublishingDataplane::read(const ServiceKey& key) {
   if (outside_ && is_published(key))
     if (const auto theirs = outside_->read(key)) add(out, *theirs);
   return out;
+}
+
+// Outside nothing lasts: what is said there holds from the next packet on.
+void PublishingDataplane::settle(Settled done) {
+  if (outside_) outside_->settle([](const Result<>&) {});
+  inside_->settle(std::move(done));
 }
 
 Result<> PublishingDataplane::prepare(std::span<const ProgrammedService> services) {

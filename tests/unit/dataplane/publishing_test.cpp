@@ -138,6 +138,17 @@ TEST_F(Publishing, ReadingBackRepairsTheOtherSide) {
   EXPECT_EQ(outside_.services().size(), 1U);
 }
 
+TEST_F(Publishing, WhatTheHooksHaveLostIsStillSeen) {
+  outside_.plant(service(kPublished));
+  outside_.plant(service(kLocal));
+  const auto dataplane = make(true);
+  const auto observed = dataplane->read();
+  ASSERT_EQ(observed->services.size(), 1U);
+  EXPECT_EQ(observed->services.front().key, kPublished);
+  ASSERT_TRUE(dataplane->remove(kPublished));
+  EXPECT_FALSE(outside_.services().contains(kPublished));
+}
+
 TEST_F(Publishing, RemovalAndTerminationReachBothSides) {
   const auto dataplane = make();
   ASSERT_TRUE(dataplane->upsert(service(kPublished)));
