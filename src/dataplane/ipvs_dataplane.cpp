@@ -248,9 +248,10 @@ Result<> IpvsDataplane::prepare(std::span<const ProgrammedService> services) {
 Result<> IpvsDataplane::upsert(const ProgrammedService& service) {
   if (!serves(service.key)) return {};
   if (service.backends.size() > kMostBackends)
-    return fail(E2BIG, fmt::format("{} backends: IPVS serves at most {} of one service, spread "
-                                   "them over several services or use eBPF",
-                                   service.backends.size(), kMostBackends));
+    return fail(
+        fmt::format("{} backends: IPVS serves at most {} of one service, spread "
+                    "them over several services or use eBPF",
+                    service.backends.size(), kMostBackends));
   IpvsTarget target;
   LB_TRY(const IpvsEntry entry, entry_for(service, target));
   LB_TRY(const bool changed, note_entry(entry));
