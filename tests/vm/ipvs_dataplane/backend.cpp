@@ -90,7 +90,8 @@ void Backend::run() {
     for (const UniqueFd& fd : datagrams_)
       if (polls.at(i++).revents != 0) answer_datagram(fd);
     for (; i < polls.size(); ++i)
-      if (polls.at(i).revents != 0 && !serve(clients_.at(polls.at(i).fd))) clients_.erase(polls.at(i).fd);
+      if (polls.at(i).revents != 0 && !serve(clients_.at(polls.at(i).fd)))
+        clients_.erase(polls.at(i).fd);
   }
 }
 
@@ -126,7 +127,8 @@ void Backend::answer_datagram(const UniqueFd& socket) {
   SocketName name;
   name.length = sizeof name.storage;
   std::array<char, 2048> buffer;
-  if (::recvfrom(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT, name.get(), &name.length) < 0)
+  if (::recvfrom(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT, name.get(),
+                 &name.length) < 0)
     return;
   const std::string answer = fmt::format("{} {}\n", name_, name_of_peer(name));
   ::sendto(socket.get(), answer.data(), answer.size(), 0, name.get(), name.length);
@@ -164,7 +166,8 @@ Answers ask_times(int times, std::string_view to, Ask ask, const Asking& how) {
   return answers;
 }
 
-Answers ask_from(const NetNamespace& net, int times, std::string_view to, Ask ask, const Asking& how) {
+Answers ask_from(const NetNamespace& net, int times, std::string_view to, Ask ask,
+                 const Asking& how) {
   Answers answers;
   inside(net, [&] { answers = ask_times(times, to, ask, how); });
   return answers;
@@ -201,7 +204,8 @@ std::string Held::send_bytes(std::size_t count) {
   // Pieces that arrived small have been sent back.
   for (;;) {
     std::string line = read_line(fd_);
-    if (const auto at = line.find_first_not_of('x'); at != std::string::npos) return line.substr(at);
+    if (const auto at = line.find_first_not_of('x'); at != std::string::npos)
+      return line.substr(at);
   }
 }
 

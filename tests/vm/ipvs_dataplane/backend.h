@@ -41,7 +41,7 @@ class Backend {
   std::thread thread_;
 };
 
-constexpr auto kPatient = std::chrono::seconds(20);   // where an answer must come
+constexpr auto kPatient = std::chrono::seconds(20);        // where an answer must come
 constexpr auto kBrief = std::chrono::milliseconds(2'500);  // where none may come
 
 struct Asking {
@@ -66,14 +66,14 @@ class Held {
  public:
   explicit Held(std::string_view to, const Asking& how = {});
   [[nodiscard]] const std::string& greeting() const { return greeting_; }  // as ask_tcp()'s
-  [[nodiscard]] std::string peer() const;   // getpeername()
+  [[nodiscard]] std::string peer() const;                                  // getpeername()
   [[nodiscard]] std::string local() const;  // getsockname(), without the port
   // Sends a message and gets it back; false when that fails.
   [[nodiscard]] bool alive(std::chrono::milliseconds limit = kPatient) const;
   // Ends what it sends after so many bytes, and returns what the server says: "N bytes"; "timeout", or "errno N".
   std::string send_bytes(std::size_t count);
-  void reset();                   // by the server; waits for it
-  void abort();                   // by the client
+  void reset();  // by the server; waits for it
+  void abort();  // by the client
 
  private:
   UniqueFd fd_;

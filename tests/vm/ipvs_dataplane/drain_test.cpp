@@ -36,9 +36,11 @@ class IpvsDrain : public IpvsVm {
 TEST_F(IpvsDrain, ConnectionsLastToTheirEndAndWaitReturnsSoonAfter) {
   serve(service("web", kWeb, {kHost, kNear}));
   Held client = hold(kWeb, "near");
-  Process waiting({program("lbctl"), "--socket", lbd_->socket(), "drain", kNear, "--wait"}, file("lbctl.log"));
-  ASSERT_TRUE(eventually([&] { return waiting.log().find("1 connection left") != std::string::npos; }))
-      << waiting.log();
+  Process waiting({program("lbctl"), "--socket", lbd_->socket(), "drain", kNear, "--wait"},
+                  file("lbctl.log"));
+  ASSERT_TRUE(eventually([&] {
+    return waiting.log().find("1 connection left") != std::string::npos;
+  })) << waiting.log();
   EXPECT_EQ(ask_times(4, kWeb), (Answers{{"host 169.254.213.2", 4}}));
   EXPECT_TRUE(client.alive());
   EXPECT_FALSE(waiting.wait(0s)) << waiting.log();
@@ -79,7 +81,8 @@ TEST_F(IpvsDrain, AServiceThatIsRemovedGoesWithItsLastConnectionAndTheListenerBe
   EXPECT_TRUE(eventually([&] { return !is_in_ipvs(kWeb); }, kForgetting)) << ipvs();
   EXPECT_THAT(ask_tcp(kWeb), testing::StartsWith("own "));
   EXPECT_THAT(ask_tcp("127.0.0.1:8081"), testing::StartsWith("host "));
-  EXPECT_THAT(run({"nft", "list", "table", "ip", "lbd"}).out, Not(HasSubstr("127.0.0.1 . tcp . 8080")));
+  EXPECT_THAT(run({"nft", "list", "table", "ip", "lbd"}).out,
+              Not(HasSubstr("127.0.0.1 . tcp . 8080")));
 }
 
 TEST_F(IpvsDrain, ATransferSurvivesThatTheFirstBackendElsewhereComesAndThatItsOwnLeaves) {

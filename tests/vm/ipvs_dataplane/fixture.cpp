@@ -15,7 +15,8 @@ std::string service(std::string_view name, std::string_view listen,
   for (const std::string& backend : backends)
     list += fmt::format("{{ address = \"{}\" }}, ", backend);
   return fmt::format(
-      "[[service]]\nname = \"{}\"\nlisten = \"{}\"\nbalance = \"round-robin\"\nbackends = [ {} ]\n{}\n",
+      "[[service]]\nname = \"{}\"\nlisten = \"{}\"\nbalance = \"round-robin\"\nbackends = [ {} "
+      "]\n{}\n",
       name, listen, list, more);
 }
 
@@ -25,10 +26,14 @@ void IpvsVm::SetUp() {
   sandbox_.emplace();
   network_.emplace();
   lbd_ = std::make_unique<Daemon>(*sandbox_);
-  const auto start = [this](const NetNamespace& net, const char* name, const char* v4, const char* v6) {
-    inside(net, [&] { backends_.push_back(std::make_unique<Backend>(name, std::vector<std::string>{v4, v6})); });
+  const auto start = [this](const NetNamespace& net, const char* name, const char* v4,
+                            const char* v6) {
+    inside(net, [&] {
+      backends_.push_back(std::make_unique<Backend>(name, std::vector<std::string>{v4, v6}));
+    });
   };
-  backends_.push_back(std::make_unique<Backend>("local", std::vector<std::string>{kLocal, kLocal6}));
+  backends_.push_back(
+      std::make_unique<Backend>("local", std::vector<std::string>{kLocal, kLocal6}));
   backends_.push_back(std::make_unique<Backend>("host", std::vector<std::string>{kHost, kHost6}));
   start(network_->near, "near", kNear, kNear6);
   start(network_->second, "second", kSecond, kSecond6);
@@ -42,8 +47,9 @@ void IpvsVm::TearDown() {
 }
 
 void IpvsVm::configure(std::string_view mode, const std::string& more) const {
-  lbd_->configure(fmt::format("[dataplane]\nmode = \"{}\"\n{}\n[[source]]\ntype = \"file\"\npath = \"{}\"\n",
-                              mode, more, file("services.toml")));
+  lbd_->configure(
+      fmt::format("[dataplane]\nmode = \"{}\"\n{}\n[[source]]\ntype = \"file\"\npath = \"{}\"\n",
+                  mode, more, file("services.toml")));
 }
 
 void IpvsVm::serve(const std::string& toml) {
@@ -60,22 +66,26 @@ void IpvsVm::change(const std::string& toml) {
 
 bool IpvsVm::programmed() {
   const std::string text = read_text(file("services.toml"));
-  const auto count = [](const std::string& in, std::string_view what) {
+  const auto count = [&](std::string_view what) {
     std::size_t n = 0;
-    for (auto at = in.find(what); at != std::string::npos; at = in.find(what, at + 1)) ++n;
+    for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
     return n;
   };
-  const auto services = lbd_->list();
-  std::size_t backends = 0;
-  for (const ListedService& service : services) {
-    if (service.condition != "ok" && service.condition != "degraded") return false;
+  std::size_t services = 0, backends = 0;
+  for (const ListedService& service : lbd_->list()) {
+    if (count('"' + service.name + '"') == 0) {  // it has left, and may have connections
+      if (service.condition != "no-backends") return false;
+      continue;
+    }
+    if (service.condition != "ok") return false;
+    ++services;
     for (const ListedBackend& backend : service.backends) {
-      if (text.find('"' + backend.address + '"') == std::string::npos) continue;
+      if (backend.state == "draining" && backend.reason != "operator") continue;
       if (backend.state != "active" && backend.reason != "unsupported") return false;
       ++backends;
     }
   }
-  return services.size() == count(text, "[[service]]") && backends == count(text, "address =");
+  return services == count("[[service]]") && backends == count("address =");
 }
 
 std::string IpvsVm::ipvs() { return run({"ipvsadm", "-Sn"}).out; }

@@ -25,9 +25,13 @@ class IpvsLocal : public IpvsVm {
   // Each backend equally often; those on other hosts see the address of the interface towards them.
   static Answers even(int each, bool v6) {
     if (v6)
-      return {{"local fd77::289", each}, {"host fd77::289", each}, {"near fd09::1", each},
+      return {{"local fd77::289", each},
+              {"host fd77::289", each},
+              {"near fd09::1", each},
               {"second fd08::1", each}};
-    return {{"local 169.254.213.2", each}, {"host 169.254.213.2", each}, {"near 10.9.0.1", each},
+    return {{"local 169.254.213.2", each},
+            {"host 169.254.213.2", each},
+            {"near 10.9.0.1", each},
             {"second 10.8.0.1", each}};
   }
   static void expect_everything_works() {
@@ -76,7 +80,8 @@ TEST_F(IpvsLocal, AStatefulFirewallAndReversePathFilterLetItPass) {
 TEST_F(IpvsLocal, LargeTransfersPassALinkOfSmallPackets) {
   std::unique_ptr<Backend> far;
   inside(network_->far, [&] {
-    far = std::make_unique<Backend>("far", std::vector<std::string>{"10.7.0.13:9000", "[fd07::13]:9000"});
+    far = std::make_unique<Backend>("far",
+                                    std::vector<std::string>{"10.7.0.13:9000", "[fd07::13]:9000"});
   });
   serve(service("web", kWeb, {"10.7.0.13:9000"}) + service("web6", kWeb6, {"[fd07::13]:9000"}));
   for (const char* to : {kWeb, kWeb6}) {

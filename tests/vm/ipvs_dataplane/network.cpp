@@ -24,26 +24,29 @@ Command ip_batch(const std::string& lines) {
 }
 
 std::string port_of(const NetNamespace& wire, const char* name, const NetNamespace& of) {
-  return fmt::format("link add {0} netns {1} type veth peer name eth0 netns {2}\n", name, wire.path(), of.path());
+  return fmt::format("link add {0} netns {1} type veth peer name eth0 netns {2}\n", name,
+                     wire.path(), of.path());
 }
 
 std::string addresses(const char* interface, const char* v4, const char* v6) {
   return fmt::format(
-      "link set {0} up\naddress add {1}/24 dev {0}\naddress add {2}/64 dev {0} nodad\n", interface, v4, v6);
+      "link set {0} up\naddress add {1}/24 dev {0}\naddress add {2}/64 dev {0} nodad\n", interface,
+      v4, v6);
 }
 
 }  // namespace
 
 Network::Network() {
-  run_or_throw(ip_batch(fmt::format("link add host netns {} type veth peer name eth0\n", wire.path()) +
-                        port_of(wire, "near", near) + port_of(wire, "client", client) +
-                        port_of(wire, "router", router) +
-                        // Before we have an eth1 ourselves: the kernel looks for the name here, too.
-                        fmt::format("link add eth1 netns {} type veth peer name eth0 netns {}\n",
-                                    router.path(), far.path()) +
-                        fmt::format("link add eth1 type veth peer name eth0 netns {}\n", second.path()) +
-                        addresses("eth0", "10.9.0.1", "fd09::1") + addresses("eth1", "10.8.0.1", "fd08::1") +
-                        "route add 10.7.0.0/24 via 10.9.0.254\nroute add fd07::/64 via fd09::254\n"));
+  run_or_throw(
+      ip_batch(fmt::format("link add host netns {} type veth peer name eth0\n", wire.path()) +
+               port_of(wire, "near", near) + port_of(wire, "client", client) +
+               port_of(wire, "router", router) +
+               // Before we have an eth1 ourselves: the kernel looks for the name here, too.
+               fmt::format("link add eth1 netns {} type veth peer name eth0 netns {}\n",
+                           router.path(), far.path()) +
+               fmt::format("link add eth1 type veth peer name eth0 netns {}\n", second.path()) +
+               addresses("eth0", "10.9.0.1", "fd09::1") + addresses("eth1", "10.8.0.1", "fd08::1") +
+               "route add 10.7.0.0/24 via 10.9.0.254\nroute add fd07::/64 via fd09::254\n"));
   std::string ports = "link add bridge type bridge mcast_snooping 0\nlink set bridge up\n";
   for (const char* port : {"host", "near", "client", "router"})
     ports += fmt::format("link set {} master bridge up\n", port);

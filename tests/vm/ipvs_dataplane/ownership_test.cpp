@@ -47,7 +47,8 @@ TEST_F(IpvsOwnership, ServicesOfOthersAreNeverTouched) {
   serve(service("web", kWeb, {kLocal, kHost}) + service("any", "0.0.0.0:8090", {kHost}));
   EXPECT_TRUE(are_there()) << ipvs();
   EXPECT_EQ(sysctl("net/ipv4/vs/conntrack"), "0") << "it would change how their services behave";
-  EXPECT_THAT(notes(), HasSubstr("net.ipv4.vs.conntrack is 0 and 3 IPVS services belong to others"));
+  EXPECT_THAT(notes(),
+              HasSubstr("net.ipv4.vs.conntrack is 0 and 3 IPVS services belong to others"));
   EXPECT_EQ(ask_times(4, kWeb).size(), 2U);
   change(service("web", kWeb, {kHost}));
   EXPECT_TRUE(are_there()) << ipvs();
@@ -65,12 +66,16 @@ TEST_F(IpvsOwnership, AServiceThatIsSomebodyElsesIsNamedAndTakenOverWhenItIsFree
   configure();
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(eventually([&] { return status("/failures/0/service") == "tcp://127.0.0.1:8080"; }));
-  EXPECT_THAT(status("/failures/0/error"), HasSubstr("IPVS already has tcp://127.0.0.1:8080, which is not lbd's"));
+  EXPECT_THAT(status("/failures/0/error"),
+              HasSubstr("IPVS already has tcp://127.0.0.1:8080, which is not lbd's"));
   EXPECT_TRUE(eventually([] { return ask_tcp("127.0.0.1:8081") == "host 169.254.213.2"; }));
-  EXPECT_THAT(ipvs(), HasSubstr("-A -t 127.0.0.1:8080 -s lc\n-a -t 127.0.0.1:8080 -r 10.9.0.1:9000 -m -w 7\n"));
+  EXPECT_THAT(
+      ipvs(),
+      HasSubstr("-A -t 127.0.0.1:8080 -s lc\n-a -t 127.0.0.1:8080 -r 10.9.0.1:9000 -m -w 7\n"));
   EXPECT_EQ(ask_tcp(kWeb), "host 127.0.0.1") << "theirs is not laundered";
   run_or_throw({"ipvsadm", "-D", "-t", kWeb});
-  EXPECT_TRUE(eventually([] { return ask_tcp(kWeb) == "near 10.9.0.1"; }, 70s)) << lbd_->json({"status"});
+  EXPECT_TRUE(eventually([] { return ask_tcp(kWeb) == "near 10.9.0.1"; }, 70s))
+      << lbd_->json({"status"});
   detach();
   EXPECT_EQ(ipvs(), "");
 }
@@ -87,7 +92,8 @@ TEST_F(IpvsOwnership, ServicesThatSomebodyClearedComeBack) {
 TEST_F(IpvsOwnership, WeightsAndServersThatSomebodyChangedAreSetRight) {
   serve(service("web", kWeb, {kHost, kNear, kSecond}));
   const std::string before = ipvs();
-  ipvsadm("-e -t 127.0.0.1:8080 -r 10.9.0.1:9000 -m -w 3\n-d -t 127.0.0.1:8080 -r 10.9.0.11:9000\n");
+  ipvsadm(
+      "-e -t 127.0.0.1:8080 -r 10.9.0.1:9000 -m -w 3\n-d -t 127.0.0.1:8080 -r 10.9.0.11:9000\n");
   EXPECT_TRUE(repaired([&] { return ipvs() == before; })) << ipvs() << notes();
 }
 
@@ -97,7 +103,9 @@ TEST_F(IpvsOwnership, TablesAndAddressesThatSomebodyRemovedComeBack) {
   const std::string before = tables();
   run_or_throw({"nft", "flush", "ruleset"});
   run_or_throw({"ip", "address", "del", "169.254.213.2/32", "dev", "lo"});
-  EXPECT_TRUE(repaired([&] { return ask_tcp(kWeb, {.bind_to = {}, .limit = kBrief}) == "near 10.9.0.1"; })) << notes();
+  EXPECT_TRUE(repaired([&] {
+    return ask_tcp(kWeb, {.bind_to = {}, .limit = kBrief}) == "near 10.9.0.1";
+  })) << notes();
   EXPECT_TRUE(eventually([&] { return tables() == before; })) << tables();
 }
 

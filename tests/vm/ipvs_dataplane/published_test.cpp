@@ -27,7 +27,8 @@ TEST_F(IpvsPublished, ClientsOfOtherHostsAndLocalOnesAreServed) {
     EXPECT_EQ(ask_from(network_->client, 6, "[fd09::1]:8091", ask), outside6);
   }
   EXPECT_EQ(ask_from(network_->client, 6, "10.9.0.1:8092"), outside);
-  for (const char* to : {"127.0.0.1:8090", "10.9.0.1:8090", "10.8.0.1:8090", "[::1]:8091", "[fd09::1]:8091"})
+  for (const char* to :
+       {"127.0.0.1:8090", "10.9.0.1:8090", "10.8.0.1:8090", "[::1]:8091", "[fd09::1]:8091"})
     for (const Ask ask : {ask_tcp, ask_udp}) {
       const Answers answers = ask_times(3, to, ask);
       EXPECT_EQ(answers.size(), 3U) << to << testing::PrintToString(answers);
@@ -49,7 +50,8 @@ TEST_F(IpvsPublished, ForwardingIsSwitchedOnOnlyWhereItIsNeededAndDetachPutsItBa
   ASSERT_EQ(v4 + v6, "00");
   serve(service("inside", "127.0.0.1:8080", {kNear}) + service("here", "0.0.0.0:8090", {kHost}));
   EXPECT_EQ(sysctl(kForwarding) + sysctl(kForwarding6), "00");
-  change(service("inside", "127.0.0.1:8080", {kNear}) + service("here", "0.0.0.0:8090", {kHost, kNear}));
+  change(service("inside", "127.0.0.1:8080", {kNear}) +
+         service("here", "0.0.0.0:8090", {kHost, kNear}));
   EXPECT_EQ(sysctl(kForwarding) + sysctl(kForwarding6), "10");
   EXPECT_EQ(sysctl("net/ipv4/ip_forward"), "0");
   change(service("here", "0.0.0.0:8090", {kHost, kNear}) + service("six", "[::]:8091", {kNear6}));
@@ -88,9 +90,12 @@ TEST_F(IpvsPublished, AHostThatIsARouterStaysOne) {
 }
 
 TEST_F(IpvsPublished, AFirewallThatForwardsNothingStopsAnswersAndLocalClientsOnlyGoOn) {
-  add_rules("table ip filter {\n chain FORWARD { type filter hook forward priority filter; policy drop; }\n}");
+  add_rules(
+      "table ip filter {\n chain FORWARD { type filter hook forward priority filter; policy drop; "
+      "}\n}");
   serve(service("any", "0.0.0.0:8090", {kNear}));
-  EXPECT_EQ(ask_from(network_->client, 1, "10.9.0.1:8090", ask_tcp, kNoAnswer), (Answers{{"timeout", 1}}));
+  EXPECT_EQ(ask_from(network_->client, 1, "10.9.0.1:8090", ask_tcp, kNoAnswer),
+            (Answers{{"timeout", 1}}));
   EXPECT_EQ(ask_tcp("127.0.0.1:8090"), "near 10.9.0.1");
   EXPECT_EQ(ask_tcp("10.9.0.1:8090"), "near 10.9.0.1");
 }
@@ -100,19 +105,21 @@ TEST_F(IpvsPublished, LoopbackServicesStayInsideEvenWhereTheKernelRoutesLoopback
   const auto attack = [&](std::string_view to) {
     return ask_from(network_->client, 1, to, ask_tcp, kNoAnswer).begin()->first;
   };
-  network_->client.run({"sh", "-c",
-                        "ip address del 127.0.0.1/8 dev lo && ip address del ::1/128 dev lo &&"
-                        "sysctl -q net.ipv4.conf.eth0.route_localnet=1 &&"
-                        "ip route add 127.0.0.0/8 via 10.9.0.1 src 10.9.0.100 &&"
-                        "ip route add 169.254.213.2 via 10.9.0.1 && ip route add fd77::289 via fd09::1"});
+  network_->client.run(
+      {"sh", "-c",
+       "ip address del 127.0.0.1/8 dev lo && ip address del ::1/128 dev lo &&"
+       "sysctl -q net.ipv4.conf.eth0.route_localnet=1 &&"
+       "ip route add 127.0.0.0/8 via 10.9.0.1 src 10.9.0.100 &&"
+       "ip route add 169.254.213.2 via 10.9.0.1 && ip route add fd77::289 via fd09::1"});
   set_sysctl("net/ipv4/conf/eth0/route_localnet", "1");
   ASSERT_EQ(attack(kLocal), "local 10.9.0.100") << "the attack itself must work";
   serve(service("web", "127.0.0.1:8080", {kNear, kHost}) + service("web6", "[::1]:8080", {kNear6}) +
         service("any", "0.0.0.0:8090", {kHost}) + service("any6", "[::]:8091", {kHost6}));
   EXPECT_EQ(attack("10.9.0.1:8090"), "host 10.9.0.100");
   EXPECT_EQ(attack("[fd09::1]:8091"), "host fd09::100");
-  for (const char* to : {"127.0.0.1:8080", "127.0.0.1:8090", kLocal, "169.254.213.2:8080", "169.254.213.2:8090",
-                         "[fd77::289]:8080", "[fd77::289]:8091", "10.9.0.1:8080", "[fd09::1]:8080"})
+  for (const char* to :
+       {"127.0.0.1:8080", "127.0.0.1:8090", kLocal, "169.254.213.2:8080", "169.254.213.2:8090",
+        "[fd77::289]:8080", "[fd77::289]:8091", "10.9.0.1:8080", "[fd09::1]:8080"})
     EXPECT_THAT(attack(to), testing::AnyOf("timeout", "errno 111")) << to;
 }
 

@@ -36,11 +36,15 @@ class IpvsRestart : public IpvsVm {
 };
 
 TEST_F(IpvsRestart, WithNothingChangedNothingIsWritten) {
-  serve(service("web", kWeb, {kHost, kNear, kNear6}) + service("dns", "udp://127.0.0.1:8080", {kNear}) +
+  serve(service("web", kWeb, {kHost, kNear, kNear6}) +
+        service("dns", "udp://127.0.0.1:8080", {kNear}) +
         service("any", "0.0.0.0:8090", {kHost, kNear}) + service("any6", "[::]:8091", {kNear6}));
   // How the kernel lists the tables is noted some seconds after the last change.
   ASSERT_TRUE(eventually(
-      [&] { return read_text(lbd_->state_dir + "/ipvs.json").find("\"tables\"") != std::string::npos; }, 30s));
+      [&] {
+        return read_text(lbd_->state_dir + "/ipvs.json").find("\"tables\"") != std::string::npos;
+      },
+      30s));
   EXPECT_NE(status("/dataplane/writes"), "0");
   for (const bool in_order : {true, false}) {
     if (in_order)
@@ -88,8 +92,11 @@ TEST_F(IpvsRestart, TheOtherDataplaneTakesOverWithoutBreakingConnections) {
     each->drop_held();
   }
   // A minute at the most until it lets go, and IPVS's own 10 s for what was reset.
-  EXPECT_TRUE(eventually([] { return ipvs().find("127.0.0.1:8080") == std::string::npos; }, 80s)) << ipvs();
-  EXPECT_TRUE(eventually([] { return run({"ip", "address", "show", "lo"}).out.find("169.254.213.2") == std::string::npos; }));
+  EXPECT_TRUE(eventually([] { return ipvs().find("127.0.0.1:8080") == std::string::npos; }, 80s))
+      << ipvs();
+  EXPECT_TRUE(eventually([] {
+    return run({"ip", "address", "show", "lo"}).out.find("169.254.213.2") == std::string::npos;
+  }));
   EXPECT_EQ(ask_times(2, kWeb).size(), 2U);
 }
 

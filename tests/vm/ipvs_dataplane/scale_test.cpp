@@ -30,7 +30,9 @@ class IpvsScale : public IpvsVm {
   bool all_there() const {
     return status("/dataplane/backends/used") == std::to_string(kServices * kEach);
   }
-  static double since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+  static double since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
 };
 
 TEST_F(IpvsScale, TenThousandServicesOfTenBackendsArriveAndARestartWritesNothing) {
@@ -39,16 +41,23 @@ TEST_F(IpvsScale, TenThousandServicesOfTenBackendsArriveAndARestartWritesNothing
   const auto begin = Clock::now();
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(eventually([&] { return all_there(); }, 100s)) << lbd_->json({"status"});
-  std::cout << fmt::format("{} services with {} backends each, from the start of lbd on: {:.1f} s\n", kServices, kEach,
-                           since(begin));
+  std::cout << fmt::format(
+      "{} services with {} backends each, from the start of lbd on: {:.1f} s\n", kServices, kEach,
+      since(begin));
   const std::string saved = ipvs();
-  EXPECT_EQ(std::count(saved.begin(), saved.end(), '\n'), kServices * (kEach + 1) + 1) << "with the sentinel";
+  EXPECT_EQ(std::count(saved.begin(), saved.end(), '\n'), kServices * (kEach + 1) + 1)
+      << "with the sentinel";
   ASSERT_TRUE(eventually(
-      [&] { return read_text(lbd_->state_dir + "/ipvs.json").find("\"tables\"") != std::string::npos; }, 40s));
+      [&] {
+        return read_text(lbd_->state_dir + "/ipvs.json").find("\"tables\"") != std::string::npos;
+      },
+      40s));
   lbd_->kill();
   const auto again = Clock::now();
   ASSERT_TRUE(lbd_->start());
-  ASSERT_TRUE(eventually([&] { return lbd_->log().rfind("snapshot") > lbd_->log().rfind("ready") && all_there(); }, 60s));
+  ASSERT_TRUE(eventually(
+      [&] { return lbd_->log().rfind("snapshot") > lbd_->log().rfind("ready") && all_there(); },
+      60s));
   std::cout << fmt::format("started again: {:.1f} s\n", since(again));
   EXPECT_EQ(status("/dataplane/writes"), "0");
 }
