@@ -5,7 +5,7 @@ option(LB_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(LB_TIDY "Run clang-tidy on every file that is compiled" OFF)
 
 if(LB_SANITIZE)
-  add_compile_options(-O0 -g -fsanitize=${LB_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options(-O0 -g1 -fsanitize=${LB_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${LB_SANITIZE})
   if(LB_SANITIZE STREQUAL "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)

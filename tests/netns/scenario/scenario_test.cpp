@@ -24,15 +24,14 @@ class Scenario : public DaemonNetns {
     std::vector<std::string> out;
     for (const auto& b : lbd_->service("web").backends)
       out.push_back(fmt::format("{} {} {} {} {}", b.address, b.state,
-                                b.reason.empty() ? "-" : b.reason, b.effective_weight > 0, b.active));
+                                b.reason.empty() ? "-" : b.reason, b.effective_weight > 0,
+                                b.active));
     return out;
   }
   bool tells(const std::vector<std::string>& lines) {
     return eventually([&] { return told() == lines; });
   }
-  [[nodiscard]] std::string told_text() const {
-    return fmt::format("{}", fmt::join(told(), "\n"));
-  }
+  [[nodiscard]] std::string told_text() const { return fmt::format("{}", fmt::join(told(), "\n")); }
   UniqueFd hold(std::string_view greeting) {
     for (int i = 0; i < 100; ++i)
       if (UniqueFd client = connect_to(kWeb); read_all_now(client) == greeting) return client;
@@ -56,8 +55,10 @@ TEST_F(Scenario, RunsOnTheDataplaneThatWasAskedFor) {
 
 TEST_F(Scenario, ClientsReachBackendsByWeightAndSeeTheService) {
   write_services(
-      "[[service]]\nname = \"web\"\nlisten = \"127.0.0.1:5000\"\nbalance = \"round-robin\"\nbackends = [ { address = "
-      "\"127.0.0.1:7001\", weight = 300 }, { address = \"127.0.0.1:7002\" }, { address = \"127.0.0.1:7003\", weight = 0 } ]\n");
+      "[[service]]\nname = \"web\"\nlisten = \"127.0.0.1:5000\"\nbalance = "
+      "\"round-robin\"\nbackends = [ { address = "
+      "\"127.0.0.1:7001\", weight = 300 }, { address = \"127.0.0.1:7002\" }, { address = "
+      "\"127.0.0.1:7003\", weight = 0 } ]\n");
   lbd_->configure(file_source());
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(becomes("web", "ok"));
@@ -78,7 +79,8 @@ TEST_F(Scenario, LeastConnectionsCountsWhatIsOpen) {
     ASSERT_TRUE(open.back()) << errno;
     EXPECT_FALSE(read_all_now(open.back()).empty());
   }
-  EXPECT_TRUE(tells({"127.0.0.1:7001 active - true 5", "127.0.0.1:7002 active - true 5"})) << told_text();
+  EXPECT_TRUE(tells({"127.0.0.1:7001 active - true 5", "127.0.0.1:7002 active - true 5"}))
+      << told_text();
 }
 
 TEST_F(Scenario, ADrainKeepsWhatIsOpenAndWaitsForItsEnd) {
@@ -87,10 +89,12 @@ TEST_F(Scenario, ADrainKeepsWhatIsOpenAndWaitsForItsEnd) {
   EXPECT_EQ(lbd_->ctl({"drain", kOne, "--wait", "--timeout", "300ms"}).code, 4);
   EXPECT_THAT(ask_often(kWeb, 20), ElementsAre(Pair("2", 20)));
   EXPECT_TRUE(alive(client));
-  EXPECT_TRUE(tells({"127.0.0.1:7001 draining operator false 1", "127.0.0.1:7002 active - true 0"})) << told_text();
+  EXPECT_TRUE(tells({"127.0.0.1:7001 draining operator false 1", "127.0.0.1:7002 active - true 0"}))
+      << told_text();
   client.reset();
   EXPECT_EQ(lbd_->ctl({"drain", kOne, "--wait", "--timeout", "10s"}).code, 0);
-  EXPECT_TRUE(tells({"127.0.0.1:7001 draining operator false 0", "127.0.0.1:7002 active - true 0"})) << told_text();
+  EXPECT_TRUE(tells({"127.0.0.1:7001 draining operator false 0", "127.0.0.1:7002 active - true 0"}))
+      << told_text();
   EXPECT_EQ(lbd_->ctl({"undrain", kOne}).code, 0);
   EXPECT_EQ(ask_often(kWeb, 60).size(), 2U);
 }
@@ -112,7 +116,8 @@ TEST_F(Scenario, ABackendIsAddedUnderOpenConnections) {
   write_services(service_toml("web", kWeb, {kOne, kTwo, kThree}));
   ASSERT_TRUE(backend_becomes("web", kThree, "active"));
   // Least connections: the one with an open one waits.
-  EXPECT_THAT(ask_often(kWeb, 20), UnorderedElementsAre(Pair("2", testing::Gt(0)), Pair("3", testing::Gt(0))));
+  EXPECT_THAT(ask_often(kWeb, 20),
+              UnorderedElementsAre(Pair("2", testing::Gt(0)), Pair("3", testing::Gt(0))));
   EXPECT_TRUE(alive(client));
 }
 
