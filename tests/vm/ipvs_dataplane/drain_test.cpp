@@ -38,9 +38,9 @@ TEST_F(IpvsDrain, ConnectionsLastToTheirEndAndWaitReturnsSoonAfter) {
   Held client = hold(kWeb, "near");
   Process waiting({program("lbctl"), "--socket", lbd_->socket(), "drain", kNear, "--wait"},
                   file("lbctl.log"));
-  ASSERT_TRUE(eventually([&] {
-    return waiting.log().find("1 connection left") != std::string::npos;
-  })) << waiting.log();
+  ASSERT_TRUE(eventually(
+      [&] { return waiting.log().find("1 connection left") != std::string::npos; }, kPatient))
+      << waiting.log();
   EXPECT_EQ(ask_times(4, kWeb), (Answers{{"host 169.254.213.2", 4}}));
   EXPECT_TRUE(client.alive());
   EXPECT_FALSE(waiting.wait(0s)) << waiting.log();

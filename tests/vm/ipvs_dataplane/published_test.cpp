@@ -98,6 +98,7 @@ TEST_F(IpvsPublished, AFirewallThatForwardsNothingStopsAnswersAndLocalClientsOnl
             (Answers{{"timeout", 1}}));
   EXPECT_EQ(ask_tcp("127.0.0.1:8090"), "near 10.9.0.1");
   EXPECT_EQ(ask_tcp("10.9.0.1:8090"), "near 10.9.0.1");
+  EXPECT_THAT(lbd_->ctl({"doctor"}).out, HasSubstr("dropped by policy in ip filter FORWARD"));
 }
 
 // The client sends to 127.0.0.1 over the wire, as an attacker would, and the host takes what comes so.
