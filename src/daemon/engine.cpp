@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -237,10 +238,12 @@ void Engine::look_after_drains(SteadyTime now) {
   const DrainWatch::Look look = drain_watch_.look(watched_);
   if (look.terminated > 0) spdlog::info("terminated connections={}", look.terminated);
   log_change(drain_error_, look.errors.empty() ? "" : look.errors.front().message());
-  for (const auto& id : look.finished) {
-    std::erase_if(watched_, [&](const WatchedBackend& w) {
-      return w.service == id.first && w.backend == id.second;
-    });
+  // At once: tens of thousands may leave together.
+  const std::set<DrainWatch::Id> finished(look.finished.begin(), look.finished.end());
+  std::erase_if(watched_, [&](const WatchedBackend& w) {
+    return finished.contains({w.service, w.backend});
+  });
+  for (const auto& id : finished) {
     if (!departures_.finish(id.first, id.second)) continue;
     spdlog::info("service={} backend={} is gone: no connection is left", id.first.to_string(),
                  id.second.to_string());

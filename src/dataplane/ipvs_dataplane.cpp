@@ -30,9 +30,6 @@ using Clock = std::chrono::steady_clock;
 // seconds, and a hundred times as many connects wait for the scheduler's walk over them.
 constexpr std::size_t kMaxServers = 4096;
 constexpr auto kConntrack = "net/ipv4/vs/conntrack";
-// For each server that is added the kernel searches the list of its service's others: 70,000 are some minutes in which nothing
-// else is done.
-constexpr std::size_t kMostBackends = 16'384;
 constexpr auto kLookEvery = std::chrono::seconds(10);  // at the tables, the addresses, forwarding
 
 // When the last virtual service of a namespace goes, IPVS unregisters its hooks and resets every connection. This one,
@@ -235,7 +232,7 @@ Result<> IpvsDataplane::apply_rules() {
 Result<> IpvsDataplane::prepare(std::span<const ProgrammedService> services) {
   bool changed = false;
   for (const ProgrammedService& service : services) {
-    if (!serves(service.key) || service.backends.size() > kMostBackends) continue;
+    if (!serves(service.key)) continue;
     IpvsTarget target;
     const auto entry = entry_for(service, target);
     if (!entry) continue;  // its upsert says so
@@ -247,11 +244,6 @@ Result<> IpvsDataplane::prepare(std::span<const ProgrammedService> services) {
 
 Result<> IpvsDataplane::upsert(const ProgrammedService& service) {
   if (!serves(service.key)) return {};
-  if (service.backends.size() > kMostBackends)
-    return fail(
-        fmt::format("{} backends: IPVS serves at most {} of one service, spread "
-                    "them over several services or use eBPF",
-                    service.backends.size(), kMostBackends));
   IpvsTarget target;
   LB_TRY(const IpvsEntry entry, entry_for(service, target));
   LB_TRY(const bool changed, note_entry(entry));

