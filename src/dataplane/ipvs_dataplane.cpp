@@ -1,116 +1,38 @@
 #include "dataplane/ipvs_dataplane.h"
 
 #include <algorithm>
-#include <chrono>
-#include <optional>
-#include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <spdlog/spdlog.h>
 
-#include "dataplane/forwarding.h"
-#include "dataplane/host_addresses.h"
-#include "dataplane/ipvs_connections.h"
-#include "dataplane/ipvs_journal.h"
-#include "dataplane/ipvs_mirror.h"
-#include "dataplane/ipvs_retirement.h"
-#include "dataplane/ipvs_tables.h"
+#include "dataplane/ipvs_parts.h"
 #include "dataplane/launder_addresses.h"
-#include "dataplane/socket_destroy.h"
-#include "dataplane/sysctls.h"
 
 namespace lb {
 namespace {
 
 using ipvs::ServiceId;
-using Clock = std::chrono::steady_clock;
 
 // The kernel keeps a service's servers in a list and searches it for each addition (ip_vs_lookup_dest): ten thousand take
 // seconds, and a hundred times as many connects wait for the scheduler's walk over them.
 constexpr std::size_t kMaxServers = 4096;
 constexpr auto kConntrack = "net/ipv4/vs/conntrack";
-constexpr auto kLookEvery = std::chrono::seconds(10);  // at the tables, the addresses, forwarding
-
-// When the last virtual service of a namespace goes, IPVS unregisters its hooks and resets every connection. This one,
-// where nobody connects, keeps them.
-ServiceKey sentinel() { return {Protocol::Tcp, IpAddress::v4(0x7fff0001), 1}; }
 
 std::string journal_path(const std::string& state_dir) { return state_dir + "/ipvs.json"; }
 std::string settings_path(const std::string& state_dir) { return state_dir + "/sysctls.json"; }
 
-class IpvsDataplane final : public Dataplane {
- public:
-  IpvsDataplane(IpvsOptions options, IpvsJournal journal, Sysctls sysctls, ipvs::Client client,
-                nft::Tables tables)
-      : options_(std::move(options)),
-        journal_(std::move(journal)),
-        sysctls_(std::move(sysctls)),
-        mirror_(std::move(client)),
-        tables_(std::move(tables), options_.table),
-        scope_{options_.outside_only, [this](const IpAddress& ip) { return host_.has(ip); }} {}
+void forget(IpvsEntry& entry, const ServiceId& id) {
+  entry.ids.erase(id);
+  entry.refusing.erase(id);
+  if (id.fwmark == 0) entry.laundered.erase({id.protocol, id.address, id.port});
+}
 
-  Result<> start();
+Result<> is_foreign(const std::set<ServiceId>& ids) {
+  return fail(fmt::format(
+      "IPVS already has {}, which is not lbd's (ipvsadm -Ln): remove it, and lbd takes over",
+      ids.begin()->to_string()));
+}
 
-  Result<Observed> read() override;
-  Result<ObservedService> read(const ServiceKey& key) override;
-  Result<> prepare(std::span<const ProgrammedService> services) override;
-  Result<> upsert(const ProgrammedService& service) override;
-  Result<> remove(const ServiceKey& key) override;
-  void settle(Settled done) override { done({}); }  // IPVS reads weights under RCU at each choice
-  Result<> collect() override;
-  Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
-  Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
-  // IPVS does not tell: a client meets the backend's refusal or silence itself.
-  void on_connect_failure(std::function<void(const ConnectFailure&)>) override {}
-  [[nodiscard]] DataplaneInfo info() const override;
-
- private:
-  struct Listed {
-    std::set<Address> backends;                // of the service as last upserted
-    std::map<Address, std::string> refused;    // of these, and why
-    std::map<Address, std::uint32_t> weights;  // of the refused: nobody else remembers
-  };
-
-  [[nodiscard]] bool serves(const ServiceKey& key) const {
-    return !options_.outside_only || is_published(key);
-  }
-  [[nodiscard]] std::set<ServiceId> all_ids() const;
-  Result<> use_conntrack();
-  Result<> adopt_entries();
-  Result<> keep_sentinel();
-  Result<IpvsEntry> entry_for(const ProgrammedService& service, IpvsTarget& target) const;
-  Result<bool> note_entry(const IpvsEntry& entry);
-  Result<> apply_rules();
-  Result<> give_up_foreign(const ServiceKey& key, const std::set<ServiceId>& foreign);
-  void note_forwarding(const ServiceKey& key, const std::set<Address>& backends);
-  [[nodiscard]] nft::IpvsRules rules() const;
-  ObservedService observe(const IpvsEntry& entry) const;
-  void observe_server(const IpvsEntry& entry, const ipvs::ObservedServer& server,
-                      std::map<Address, ObservedBackend>& out) const;
-  Result<> retire_some(Clock::time_point now);
-  Result<> drop_leftovers(Clock::time_point now);
-  Result<> look_around();
-  void note_repair(std::string_view what);
-
-  IpvsOptions options_;
-  IpvsJournal journal_;
-  Sysctls sysctls_;
-  IpvsMirror mirror_;
-  IpvsTables tables_;
-  HostAddresses host_;
-  IpvsScope scope_;
-  std::map<ServiceKey, Listed> listed_;
-  std::set<ServiceKey> removed_;  // by remove(): they go when their connections have
-  std::set<ServiceKey> leaving_;  // have servers that are not listed any more, or are in removed_
-  IpvsRetirement retirement_;
-  ForwardingNeed forwarding_;
-  Clock::time_point looked_;
-  // Of an lbd that served local clients by IPVS, where the hooks do now: they go once those serve, or at the latest then.
-  std::optional<Clock::time_point> drop_leftovers_;
-  std::uint64_t repairs_ = 0;
-  std::vector<std::string> notes_;
-};
+}  // namespace
 
 Result<> IpvsDataplane::start() {
   if (!options_.why.empty()) notes_.push_back(options_.why);
@@ -118,11 +40,12 @@ Result<> IpvsDataplane::start() {
   if (!options_.outside_only) LB_CHECK(add_launder_addresses());
   LB_CHECK(adopt_entries());
   LB_CHECK(keep_sentinel());
+  LB_CHECK(look_for_foreign());
   LB_CHECK(tables_.adopt(rules(), journal_.tables()));
   looked_ = Clock::now();
   const auto& entries = journal_.entries();
   const bool left = std::any_of(entries.begin(), entries.end(), [&](const auto& entry) {
-    return !serves(entry.first) && entry.first != sentinel();
+    return !serves(entry.first) && entry.first != ipvs_sentinel();
   });
   constexpr auto kLeftoversStay = std::chrono::minutes(1);
   if (left) drop_leftovers_ = looked_ + kLeftoversStay;
@@ -165,10 +88,10 @@ Result<> IpvsDataplane::adopt_entries() {
 }
 
 Result<> IpvsDataplane::keep_sentinel() {
-  const auto service = virtual_service(ServiceId::of(sentinel()), Balance::LeastConn);
+  const auto service = virtual_service(ServiceId::of(ipvs_sentinel()), Balance::LeastConn);
   if (mirror_.find(service.id) != nullptr) return {};
   IpvsEntry entry;
-  entry.key = sentinel();
+  entry.key = ipvs_sentinel();
   entry.ids.insert(service.id);
   LB_CHECK(journal_.put(entry));
   LB_TRY(const auto failures, mirror_.add_service(service));
@@ -209,6 +132,37 @@ Result<IpvsEntry> IpvsDataplane::entry_for(const ProgrammedService& service,
   return entry;
 }
 
+// Takes virtual services of others out of it, before anything is noted or a rule can
+// touch connections of theirs at each attempt.
+Result<IpvsDataplane::Plan> IpvsDataplane::plan_for(const ProgrammedService& service) {
+  Plan out;
+  LB_TRY(out.entry, entry_for(service, out.target));
+  const auto foreign = [&] {
+    std::set<ServiceId> ids;
+    for (const ServiceId& id : out.target.ids)
+      if (foreign_.contains(id) && mirror_.find(id) == nullptr) ids.insert(id);
+    return ids;
+  };
+  if (foreign().empty()) return out;
+  constexpr auto kStale = std::chrono::seconds(1);
+  if (Clock::now() - foreign_looked_ > kStale) LB_CHECK(look_for_foreign());
+  out.foreign = foreign();
+  for (const ServiceId& id : out.foreign) {
+    forget(out.entry, id);
+    std::erase(out.target.ids, id);
+    out.target.servers.erase(id);
+  }
+  return out;
+}
+
+Result<> IpvsDataplane::look_for_foreign() {
+  LB_TRY(const auto others, mirror_.others(all_ids()));
+  foreign_.clear();
+  for (const ipvs::VirtualService& service : others) foreign_.insert(service.id);
+  foreign_looked_ = Clock::now();
+  return {};
+}
+
 // True when something about it is new, so that the rules may differ.
 Result<bool> IpvsDataplane::note_entry(const IpvsEntry& entry) {
   const auto it = journal_.entries().find(entry.key);
@@ -233,10 +187,9 @@ Result<> IpvsDataplane::prepare(std::span<const ProgrammedService> services) {
   bool changed = false;
   for (const ProgrammedService& service : services) {
     if (!serves(service.key)) continue;
-    IpvsTarget target;
-    const auto entry = entry_for(service, target);
-    if (!entry) continue;  // its upsert says so
-    LB_TRY(const bool differs, note_entry(*entry));
+    const auto plan = plan_for(service);
+    if (!plan || is_all_foreign(*plan)) continue;  // its upsert says so
+    LB_TRY(const bool differs, note_entry(plan->entry));
     changed = changed || differs;
   }
   return changed ? apply_rules() : Result<>{};
@@ -244,9 +197,10 @@ Result<> IpvsDataplane::prepare(std::span<const ProgrammedService> services) {
 
 Result<> IpvsDataplane::upsert(const ProgrammedService& service) {
   if (!serves(service.key)) return {};
-  IpvsTarget target;
-  LB_TRY(const IpvsEntry entry, entry_for(service, target));
-  LB_TRY(const bool changed, note_entry(entry));
+  LB_TRY(Plan plan, plan_for(service));
+  if (is_all_foreign(plan)) return is_foreign(plan.foreign);
+  IpvsTarget& target = plan.target;
+  LB_TRY(const bool changed, note_entry(plan.entry));
   Listed listed;
   for (const ProgrammedBackend& b : service.backends) {
     listed.backends.insert(b.address);
@@ -262,23 +216,18 @@ Result<> IpvsDataplane::upsert(const ProgrammedService& service) {
   leaving_.insert(service.key);  // collect() looks whether there is anything to retire
   if (!failures.foreign.empty()) return give_up_foreign(service.key, failures.foreign);
   if (!failures.errors.empty()) return tl::unexpected(failures.errors.front());
-  return {};
+  return plan.foreign.empty() ? Result<>{} : is_foreign(plan.foreign);
 }
 
 // Whatever has the service already keeps it, and gets neither our rules nor our servers.
 Result<> IpvsDataplane::give_up_foreign(const ServiceKey& key, const std::set<ServiceId>& foreign) {
   IpvsEntry entry = journal_.entries().at(key);
-  for (const ServiceId& id : foreign) {
-    entry.ids.erase(id);
-    entry.refusing.erase(id);
-    if (id.fwmark == 0) entry.laundered.erase({id.protocol, id.address, id.port});
-  }
+  for (const ServiceId& id : foreign) forget(entry, id);
+  foreign_.insert(foreign.begin(), foreign.end());
   LB_CHECK(entry.ids.empty() ? journal_.erase(key) : journal_.put(entry));
   if (entry.ids.empty()) listed_.erase(key);
   LB_CHECK(apply_rules());
-  return fail(fmt::format(
-      "IPVS already has {}, which is not lbd's (ipvsadm -Ln): remove it, and lbd takes over",
-      foreign.begin()->to_string()));
+  return is_foreign(foreign);
 }
 
 void IpvsDataplane::note_forwarding(const ServiceKey& key, const std::set<Address>& backends) {
@@ -305,200 +254,6 @@ Result<> IpvsDataplane::remove(const ServiceKey& key) {
   if (!failures.errors.empty()) return tl::unexpected(failures.errors.front());
   return retire_some(Clock::now());
 }
-
-Result<Observed> IpvsDataplane::read() {
-  LB_TRY(const std::size_t differ, mirror_.refresh(all_ids()));
-  if (differ > 0) note_repair(fmt::format("{} virtual services were changed by somebody", differ));
-  Observed out;
-  for (const auto& [key, entry] : journal_.entries())
-    if (key != sentinel() && !removed_.contains(key) && serves(key))
-      out.services.push_back(observe(entry));
-  if (mirror_.find(ServiceId::of(sentinel())) == nullptr) LB_CHECK(keep_sentinel());
-  return out;
-}
-
-Result<ObservedService> IpvsDataplane::read(const ServiceKey& key) {
-  const auto it = journal_.entries().find(key);
-  if (it == journal_.entries().end() || removed_.contains(key) || !serves(key))
-    return fail(ENOENT, key.to_string());
-  const std::vector<ServiceId> ids(it->second.ids.begin(), it->second.ids.end());
-  LB_CHECK(mirror_.refresh_servers(ids));
-  return observe(it->second);
-}
-
-// Everything as the kernel has it; where two virtual services of one (the families of a wildcard, the alias) differ
-// from each other or from what was asked, the difference shows, and the reconciler repairs it.
-ObservedService IpvsDataplane::observe(const IpvsEntry& entry) const {
-  ObservedService out{entry.key, entry.addresses, entry.balance, {}};
-  std::map<Address, ObservedBackend> backends;
-  for (const ServiceId& id : entry.ids) {
-    const MirroredService* service = mirror_.find(id);
-    if (service == nullptr) {
-      if (entry.ids.size() > 1) out.addresses.clear();
-      continue;
-    }
-    if (service->service != virtual_service(id, entry.balance))
-      out.balance = entry.balance == Balance::LeastConn ? Balance::RoundRobin : Balance::LeastConn;
-    for (const auto& [address, server] : service->servers) observe_server(entry, server, backends);
-  }
-  if (const auto listed = listed_.find(entry.key); listed != listed_.end())
-    for (const auto& [address, why] : listed->second.refused) {
-      ObservedBackend& b = backends[address];
-      b.address = address;
-      b.listed = true;
-      b.refused = why;
-      b.weight = listed->second.weights.at(address);
-    }
-  for (auto& [address, backend] : backends)
-    if (backend.listed || backend.active_connections.value_or(0) > 0)
-      out.backends.push_back(std::move(backend));
-  return out;
-}
-
-void IpvsDataplane::observe_server(const IpvsEntry& entry, const ipvs::ObservedServer& server,
-                                   std::map<Address, ObservedBackend>& out) const {
-  const Address& address = server.server.address;
-  const auto listed = listed_.find(entry.key);
-  ObservedBackend& b = out[address];
-  const bool first = b.address == Address{};
-  b.address = address;
-  b.listed = listed != listed_.end() && listed->second.backends.contains(address);
-  b.weight = first ? server.server.weight : std::min(b.weight, server.server.weight);
-  if (!b.listed) b.weight = 0;
-  b.total_connections += server.connections;
-  if (entry.key.protocol == Protocol::Tcp)
-    b.active_connections = b.active_connections.value_or(0) + server.active;
-}
-
-Result<> IpvsDataplane::collect() {
-  const auto now = Clock::now();
-  LB_CHECK(retire_some(now));
-  LB_CHECK(drop_leftovers(now));
-  if (now - looked_ >= kLookEvery) {
-    looked_ = now;
-    LB_CHECK(look_around());
-  }
-  return {};
-}
-
-// Takes servers out that are listed no more and have no connections, and services that were removed.
-Result<> IpvsDataplane::retire_some(Clock::time_point now) {
-  retirement_.begin(now);
-  std::vector<ServiceKey> empty;
-  for (auto it = leaving_.begin(); it != leaving_.end();) {
-    const ServiceKey key = *it;
-    const auto entry = journal_.entries().find(key);
-    if (entry == journal_.entries().end()) {
-      it = leaving_.erase(it);
-      continue;
-    }
-    const auto listed = listed_.find(key);
-    const std::vector<ServiceId> ids(entry->second.ids.begin(), entry->second.ids.end());
-    LB_TRY(const bool left, retirement_.look(mirror_, ids,
-                                             listed == listed_.end() ? std::set<Address>{}
-                                                                     : listed->second.backends));
-    if (!left && removed_.contains(key)) empty.push_back(key);
-    it = left ? std::next(it) : leaving_.erase(it);
-  }
-  for (const ServiceKey& key : empty) {
-    const IpvsEntry entry = journal_.entries().at(key);
-    const std::vector<ServiceId> ids(entry.ids.begin(), entry.ids.end());
-    LB_TRY(const auto failures, mirror_.remove_services(ids));
-    if (!failures.errors.empty()) return tl::unexpected(failures.errors.front());
-    LB_CHECK(journal_.erase(key));
-    removed_.erase(key);
-  }
-  return empty.empty() ? Result<>{} : apply_rules();
-}
-
-Result<> IpvsDataplane::drop_leftovers(Clock::time_point now) {
-  if (!drop_leftovers_) return {};
-  std::vector<ServiceKey> left;
-  for (const auto& [key, entry] : journal_.entries())
-    if (!serves(key) && key != sentinel()) left.push_back(key);
-  if (left.empty()) {
-    drop_leftovers_.reset();
-    return remove_launder_addresses();
-  }
-  if (now < *drop_leftovers_) return {};
-  for (const ServiceKey& key : left)
-    if (!removed_.contains(key)) LB_CHECK(remove(key));
-  return {};
-}
-
-Result<> IpvsDataplane::look_around() {
-  host_.forget();
-  LB_TRY(const bool repaired, tables_.repair());
-  if (repaired) note_repair("the nft tables were changed by somebody");
-  if (!options_.outside_only) {
-    LB_TRY(const bool there, have_launder_addresses());
-    if (!there) {
-      note_repair("a launder address was removed from lo by somebody");
-      LB_CHECK(add_launder_addresses());
-    }
-  }
-  LB_CHECK(
-      apply_rules());  // new interfaces, and forwarding that somebody has switched on meanwhile
-  LB_TRY(std::string fingerprint, tables_.fingerprint());
-  return journal_.put_tables(std::move(fingerprint));
-}
-
-void IpvsDataplane::note_repair(std::string_view what) {
-  ++repairs_;
-  spdlog::warn("dataplane=ipvs {}, putting it back", what);
-}
-
-// Every flow that IPVS remembers: a client that has fallen silent is one until its timeout (5 minutes).
-Result<std::uint64_t> IpvsDataplane::count_udp(const ServiceKey& key, const Address& backend) {
-  const auto it = journal_.entries().find(key);
-  if (it == journal_.entries().end()) return 0;
-  const std::vector<ServiceId> ids(it->second.ids.begin(), it->second.ids.end());
-  LB_CHECK(mirror_.refresh_servers(ids));
-  std::uint64_t count = 0;
-  for (const ServiceId& id : ids)
-    if (const auto* service = mirror_.find(id))
-      if (const auto server = service->servers.find(backend); server != service->servers.end())
-        count += server->second.active + server->second.inactive;
-  return count;
-}
-
-// Sockets of local clients are destroyed. Clients of other hosts are out of reach: theirs go on.
-Result<std::uint64_t> IpvsDataplane::terminate(const ServiceKey& key, const Address& backend) {
-  const auto it = journal_.entries().find(key);
-  if (it == journal_.entries().end()) return 0;
-  const auto& addresses = it->second.addresses;
-  LB_TRY(const auto connections, read_ipvs_connections());
-  std::vector<SocketPair> sockets;
-  for (const IpvsConnection& c : connections) {
-    if (c.protocol != key.protocol || c.server != backend || c.service.port != key.port ||
-        c.is_over())
-      continue;
-    const bool ours = c.service.ip == key.address || std::find(addresses.begin(), addresses.end(),
-                                                               c.service.ip) != addresses.end();
-    if (ours) sockets.push_back({{unlaundered(c.client.ip), c.client.port}, c.service});
-  }
-  return destroy_sockets(key.protocol, sockets);
-}
-
-DataplaneInfo IpvsDataplane::info() const {
-  DataplaneInfo out;
-  out.mode = "ipvs";
-  out.notes = notes_;
-  out.writes = mirror_.writes() + tables_.writes();
-  for (const auto& [key, entry] : journal_.entries())
-    if (key != sentinel()) ++out.used_services;
-  for (const auto& [key, listed] : listed_) {
-    out.used_backends += listed.backends.size();
-    for (const auto& [address, why] : listed.refused)
-      out.notes.push_back(
-          fmt::format("{}: {} is not used: {}", key.to_string(), address.to_string(), why));
-  }
-  if (repairs_ > 0)
-    out.notes.push_back(fmt::format("somebody else's changes were put right {} times", repairs_));
-  return out;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Dataplane>> open_ipvs_dataplane(IpvsOptions options) {
   LB_TRY(ipvs::Client client, ipvs::Client::open());
