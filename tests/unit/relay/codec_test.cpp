@@ -81,6 +81,7 @@ TEST(RelayCodec, CarriesEveryFieldOfAService) {
   auto service = std::make_shared<Service>(*marathon_service(31004));
   service->balance = Balance::SourceHash;
   service->drain_timeout = std::chrono::seconds(90);
+  service->launder = false;
   service->check = HealthCheck{HealthCheck::Type::Http,
                                "/alive?a=\"b\"",
                                8081,

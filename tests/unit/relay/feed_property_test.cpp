@@ -65,6 +65,7 @@ class World {
     if (pick(6) == 0) next.name = fmt::format("name {}", pick(3));
     if (pick(8) == 0) next.drain_timeout = std::chrono::seconds(pick(3));
     if (pick(8) == 0) next.check = HealthCheck{};
+    if (pick(8) == 0) next.launder = pick(2) == 0;
     edit_backends(next.backends);
     services_[ref.key] = std::make_shared<const Service>(std::move(next));
   }

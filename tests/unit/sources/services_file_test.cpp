@@ -71,6 +71,16 @@ TEST(ServicesFile, ReadsHealthChecksAndDrainTimeouts) {
   EXPECT_EQ(services->at(2).drain_timeout, std::chrono::seconds(0));
 }
 
+TEST(ServicesFile, LaundersUnlessItSaysOtherwise) {
+  const auto services = parse_services_file(
+      one("backends = []\nlaunder = false\n"
+          "[[service]]\nlisten = \"127.0.0.1:81\"\nbackends = []\n"),
+      "f");
+  ASSERT_TRUE(services) << services.error().message();
+  EXPECT_FALSE(services->at(0).launder);
+  EXPECT_TRUE(services->at(1).launder);
+}
+
 TEST(ServicesFile, MayBeWithoutServices) {
   EXPECT_TRUE(parse_services_file("# none today\n", "f").value().empty());
   EXPECT_TRUE(parse_services_file("service = []\n", "f").value().empty());
@@ -196,6 +206,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "4:17: service.drain_timeout:", "60"},
         BadCase{"drain_timeout_long", one("backends = []\ndrain_timeout = \"366d\"\n"),
                 "4:17: service.drain_timeout:", "365d"},
+        BadCase{"launder_text", one("backends = []\nlaunder = \"no\"\n"),
+                "4:11: service.launder:", "true or false"},
         BadCase{"service_twice", one("backends = []\n") + one("backends = []\n"),
                 "5:10: service.listen: tcp://127.0.0.1:80 is already defined in line 2", "remove"}),
     [](const auto& test) { return test.param.name; });

@@ -53,6 +53,7 @@ TEST(SnapshotCodec, WritesServicesAsTheirTreeIs) {
 TEST(SnapshotCodec, KeepsTheSettingsOfAService) {
   Service service = *offered("127.0.0.1:80", {listed("10.0.0.1:9001")});
   service.default_address = true;
+  service.launder = false;
   service.drain_timeout = std::chrono::seconds(90);
   service.check =
       HealthCheck{.type = HealthCheck::Type::Http, .path = "/\"ok", .port = 81, .rise = 1};
