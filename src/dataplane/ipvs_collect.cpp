@@ -1,6 +1,7 @@
 // The IPVS dataplane: what is done about once a second. Servers and services that have run out go; what
 // somebody else changed is put back.
 #include <iterator>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -25,7 +26,17 @@ Result<> IpvsDataplane::collect() {
     looked_ = now;
     LB_CHECK(look_around());
   }
-  return {};
+  // What a restart compares with is noted once nothing has been written for a second: listing takes as long as writing all.
+  const bool quiet = std::exchange(tables_written_, tables_.writes()) == tables_.writes();
+  return quiet && tables_.unlisted() ? note_tables() : Result<>{};
+}
+
+// Not what somebody else has made of them meanwhile.
+Result<> IpvsDataplane::note_tables() {
+  LB_TRY(const bool repaired, tables_.repair());
+  if (repaired) note_repair("the nft tables were changed by somebody");
+  LB_TRY(std::string fingerprint, tables_.fingerprint());
+  return journal_.put_tables(std::move(fingerprint));
 }
 
 // Takes servers out that are listed no more and have no connections, and services that were removed.
@@ -86,8 +97,7 @@ Result<> IpvsDataplane::look_around() {
   }
   LB_CHECK(
       apply_rules());  // new interfaces, and forwarding that somebody has switched on meanwhile
-  LB_TRY(std::string fingerprint, tables_.fingerprint());
-  return journal_.put_tables(std::move(fingerprint));
+  return {};
 }
 
 void IpvsDataplane::note_repair(std::string_view what) {

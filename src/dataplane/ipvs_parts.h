@@ -92,6 +92,7 @@ class IpvsDataplane final : public Dataplane {
   Result<> retire_some(Clock::time_point now);
   Result<> drop_leftovers(Clock::time_point now);
   Result<> look_around();
+  Result<> note_tables();
   void note_repair(std::string_view what);
 
   IpvsOptions options_;
@@ -111,6 +112,7 @@ class IpvsDataplane final : public Dataplane {
   Clock::time_point looked_;
   // Of an lbd that served local clients by IPVS, where the hooks do now: they go once those serve, or at the latest then.
   std::optional<Clock::time_point> drop_leftovers_;
+  std::uint64_t tables_written_ = 0;  // by tables_, at the last collect()
   std::uint64_t repairs_ = 0;
   std::vector<std::string> notes_;
 };

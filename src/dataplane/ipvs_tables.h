@@ -25,6 +25,7 @@ class IpvsTables {
   // Of the rules and of how the kernel lists them; empty while something has been written since it was last
   // asked for and has not been listed. Lists the tables then.
   [[nodiscard]] Result<std::string> fingerprint();
+  [[nodiscard]] bool unlisted() const { return fingerprint_.empty(); }  // since our last write
   [[nodiscard]] std::uint64_t writes() const { return writes_; }
 
  private:

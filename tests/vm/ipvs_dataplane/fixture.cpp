@@ -64,6 +64,12 @@ void IpvsVm::change(const std::string& toml) {
   ASSERT_TRUE(eventually([&] { return programmed(); }, kPatient)) << lbd_->json({"list"});
 }
 
+bool IpvsVm::all_is_noted() const {
+  const std::string journal = read_text(lbd_->state_dir + "/ipvs.json");
+  const auto last = journal.rfind('{');
+  return last != std::string::npos && journal.find("\"tables\"", last) != std::string::npos;
+}
+
 bool IpvsVm::programmed() {
   const std::string text = read_text(file("services.toml"));
   const auto count = [&](std::string_view what) {

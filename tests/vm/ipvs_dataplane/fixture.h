@@ -51,6 +51,8 @@ class IpvsVm : public testing::Test {
   }
   [[nodiscard]] std::string notes() const { return status("/dataplane/notes"); }
   [[nodiscard]] static std::string ipvs();  // ipvsadm -Sn
+  // How the kernel lists the tables since the last change is in the journal: its last line.
+  [[nodiscard]] bool all_is_noted() const;
   // `lbd detach` after lbd has ended, and that nothing of it is left.
   void detach();
 

@@ -40,11 +40,7 @@ TEST_F(IpvsRestart, WithNothingChangedNothingIsWritten) {
         service("dns", "udp://127.0.0.1:8080", {kNear}) +
         service("any", "0.0.0.0:8090", {kHost, kNear}) + service("any6", "[::]:8091", {kNear6}));
   // How the kernel lists the tables is noted some seconds after the last change.
-  ASSERT_TRUE(eventually(
-      [&] {
-        return read_text(lbd_->state_dir + "/ipvs.json").find("\"tables\"") != std::string::npos;
-      },
-      30s));
+  ASSERT_TRUE(eventually([&] { return all_is_noted(); }, 30s));
   EXPECT_NE(status("/dataplane/writes"), "0");
   for (const bool in_order : {true, false}) {
     if (in_order)
