@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 // v2 shares with v3 all that decides here, hence few rounds. LB_ETCD_ROUNDS=20 for a longer look.
 int rounds(EtcdStore store) {
   if (const char* wanted = std::getenv("LB_ETCD_ROUNDS")) return std::max(1, std::atoi(wanted));
-  return store == EtcdStore::V3 ? 8 : 3;
+  return store == EtcdStore::V3 ? 4 : 3;
 }
 
 class EtcdMembers : public MerlionNetns {
