@@ -149,6 +149,16 @@ TEST_F(Publishing, WhatTheHooksHaveLostIsStillSeen) {
   EXPECT_FALSE(outside_.services().contains(kPublished));
 }
 
+TEST_F(Publishing, AServiceThatCannotBeHadOutsideDoesNotHideTheOthers) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kLocal)));
+  outside_.failing_keys[kPublished] = E2BIG;
+  EXPECT_FALSE(dataplane->upsert(service(kPublished))) << "lbctl status shows it";
+  const auto observed = dataplane->read();
+  ASSERT_TRUE(observed);
+  EXPECT_EQ(observed->services.size(), 2U);
+}
+
 TEST_F(Publishing, RemovalAndTerminationReachBothSides) {
   const auto dataplane = make();
   ASSERT_TRUE(dataplane->upsert(service(kPublished)));
