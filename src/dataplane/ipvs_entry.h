@@ -10,6 +10,7 @@
 
 #include "ipvs/records.h"
 #include "model/programmed.h"
+#include "nft/dnat_rules.h"
 #include "nft/ipvs_rules.h"
 
 namespace lb {
@@ -31,8 +32,7 @@ struct IpvsEntry {
   bool operator==(const IpvsEntry&) const = default;
 };
 
-// On an address that clients of other hosts can reach.
-[[nodiscard]] inline bool is_published(const ServiceKey& key) { return !key.address.is_loopback(); }
+using nft::is_published;
 
 // least-conn and p2c: wlc; round-robin and random: wrr; source-hash: mh, which falls back where a weight is 0.
 [[nodiscard]] ipvs::VirtualService virtual_service(const ipvs::ServiceId& id, Balance balance);
