@@ -82,11 +82,11 @@ struct bpf_iter__tcp {
 	__u64 uid;
 };
 
-struct bpf_iter__bpf_sk_storage_map {
+struct bpf_iter__udp {
 	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-	struct sock *sk;
-	void *value;
+	struct sock *udp_sk; /* the kernel's struct udp_sock begins with it */
+	__u64 uid;
+	__u64 bucket;
 };
 
 /* The mark of a socket that may be none of TCP's: 0 when it is not steered. */

@@ -270,16 +270,22 @@ SEC("iter/tcp") int lb_walk_tcp(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/* Writes the connected UDP sockets that were steered and are still connected to where they were. */
-SEC("iter/bpf_sk_storage_map") int lb_walk_udp(struct bpf_iter__bpf_sk_storage_map *ctx)
+/*
+ * Writes the connected UDP sockets of the reader's network namespace that were steered and are still
+ * connected to where they were. An iterator over the storages themselves (iter/bpf_sk_storage_map) would
+ * see every namespace at once, but hardened kernels refuse it to root with EPERM.
+ */
+SEC("iter/udp") int lb_walk_udp(struct bpf_iter__udp *ctx)
 {
-	struct lb_udp_flows *flows = ctx->value;
-	struct sock *sk = ctx->sk;
+	struct sock *sk = ctx->udp_sk;
+	struct lb_udp_flows *flows;
 	struct lb_backend *backend;
 	struct lb_addr peer;
 
-	if (!sk || !flows || sk->__sk_common.skc_state != TCP_ESTABLISHED ||
-	    !lb_in_scope(&sk->__sk_common))
+	if (!sk || sk->__sk_common.skc_state != TCP_ESTABLISHED || !lb_in_scope(&sk->__sk_common))
+		return 0;
+	flows = bpf_sk_storage_get(&udp_flows, sk, NULL, 0);
+	if (!flows)
 		return 0;
 	lb_peer_of(&sk->__sk_common, &peer);
 	peer.proto = IPPROTO_UDP;

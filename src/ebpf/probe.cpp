@@ -45,7 +45,7 @@ constexpr std::array<Hook, 12> kHooks{{
     {"tp_btf/inet_sock_set_state", BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, "inet_sock_set_state"},
     {"tp_btf/tcp_retransmit_skb", BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, "tcp_retransmit_skb"},
     {"iter/tcp", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "tcp"},
-    {"iter/bpf_sk_storage_map", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "bpf_sk_storage_map"},
+    {"iter/udp", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "udp"},
 }};
 
 // "r0 = VALUE; exit", as bytes so that no macro of the kernel's samples is needed.
