@@ -58,6 +58,12 @@ struct DataplaneView {
   std::uint64_t lost_events = 0;
   std::uint64_t writes = 0;        // ipvs: commands and transactions since the start
   std::vector<std::string> notes;  // degraded modes, one sentence each
+  // What this kernel does not let lbd have, its answer, and what is so without it.
+  struct Lost {
+    std::string what, why, loss;
+  };
+  std::vector<Lost> lost;
+  bool counts_connections = true;  // false: active_connections is null
 };
 
 // A service that is not "ok", with the sentence that says why and what to do.

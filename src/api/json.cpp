@@ -59,6 +59,9 @@ Json backend_json(const DesiredService& service, const DesiredBackend& desired,
 Json usage_json(const Usage& usage) { return {{"used", usage.used}, {"max", usage.max}}; }
 
 Json dataplane_json(const DataplaneView& dataplane) {
+  Json lost = Json::array();
+  for (const DataplaneView::Lost& l : dataplane.lost)
+    lost.push_back({{"what", l.what}, {"why", l.why}, {"loss", l.loss}});
   return {
       {"mode", dataplane.mode},
       {"cgroup", dataplane.cgroup},
@@ -70,6 +73,8 @@ Json dataplane_json(const DataplaneView& dataplane) {
       {"lost_events", dataplane.lost_events},
       {"writes", dataplane.writes},
       {"notes", dataplane.notes},
+      {"lost", std::move(lost)},
+      {"counts_connections", dataplane.counts_connections},
   };
 }
 

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "base/capabilities.h"
 #include "base/file.h"
 #include "daemon/app.h"
 #include "daemon/dataplane_factory.h"
@@ -16,6 +17,7 @@
 #include "daemon/logging.h"
 #include "daemon/preset_options.h"
 #include "daemon/source_factory.h"
+#include "ebpf/hooks.h"
 
 namespace lb {
 namespace {
@@ -167,17 +169,26 @@ int detach(const Arguments& arguments) {
 
 }  // namespace
 
-StartError::StartError(const Error& error) : StartError(error.message(), hint_for(error)) {}
+StartError::StartError(const Error& error)
+    : StartError(error.message(), hint_for(error, effective_capabilities())) {}
 
-std::string hint_for(const Error& error) {
+std::string hint_for(const Error& error, std::uint64_t capabilities) {
   if (error.code == std::errc::permission_denied && error.context.starts_with("mkdir "))
     return "run lbd as root, or name folders that it may write with --state-dir and --runtime-dir";
-  if (error.code == std::errc::operation_not_permitted ||
-      error.code == std::errc::permission_denied)
-    return "run lbd as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON and folders that it "
-           "may "
-           "write; `lbctl doctor` says what is missing, and --dataplane none runs without the "
-           "kernel";
+  const bool bpf = error.context.find("BPF") != std::string::npos;
+  if (bpf || error.code == std::errc::operation_not_permitted ||
+      error.code == std::errc::permission_denied) {
+    constexpr auto kMore =
+        "`lbctl doctor` says what is missing, and --dataplane none runs without the kernel";
+    if (const std::string missing = missing_for_bpf(capabilities); !missing.empty())
+      return fmt::format(
+          "{} not held: run lbd as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON and "
+          "folders "
+          "that it may write; {}",
+          missing, kMore);
+    // Rights are not what is missing, and root would be told the same.
+    if (bpf) return fmt::format("{}; {}", bpf::explain_refusal(error, capabilities), kMore);
+  }
   if (error.code == std::errc::read_only_file_system)
     return "name folders that can be written with --state-dir and --runtime-dir";
   if (error.code == std::errc::address_in_use)

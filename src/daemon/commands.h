@@ -37,7 +37,7 @@ struct Overrides {
 [[nodiscard]] Result<Config> with_overrides(Config config, const Overrides& overrides);
 
 // What to do about an error that keeps us from starting; empty when its sentence says it already.
-[[nodiscard]] std::string hint_for(const Error& error);
+[[nodiscard]] std::string hint_for(const Error& error, std::uint64_t capabilities);
 
 // Parses the arguments and runs the command; returns the exit code. Throws StartError.
 int run_command(int argc, const char* const* argv);

@@ -1,6 +1,10 @@
 #include "daemon/dataplane_factory.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <set>
+#include <sstream>
+#include <string>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -30,14 +34,27 @@ Result<std::unique_ptr<Dataplane>> open_outside(const Config& config) {
                           nft.error().message()));
 }
 
+// Sections of BPF programs, separated by commas, that tests have refused as a kernel would.
+std::set<std::string> refused_for_tests() {
+  std::set<std::string> out;
+  const char* list = std::getenv("LBD_TEST_REFUSE");
+  std::istringstream words(list != nullptr ? list : "");
+  for (std::string word; std::getline(words, word, ',');) out.insert(word);
+  return out;
+}
+
+EbpfOptions ebpf_options(const DataplaneConfig& dataplane) {
+  return {.cgroup = dataplane.cgroup,
+          .bpffs = dataplane.bpffs,
+          .host_scope = dataplane.scope == Scope::Host,
+          .max_services = dataplane.max_services,
+          .max_backends = dataplane.max_backends,
+          .max_slots = dataplane.max_slots,
+          .refuse = refused_for_tests()};
+}
+
 Result<std::unique_ptr<Dataplane>> open_ebpf(asio::io_context& io, const Config& config) {
-  const DataplaneConfig& dataplane = config.dataplane;
-  LB_TRY(auto hooks, open_ebpf_dataplane(io, {.cgroup = dataplane.cgroup,
-                                              .bpffs = dataplane.bpffs,
-                                              .host_scope = dataplane.scope == Scope::Host,
-                                              .max_services = dataplane.max_services,
-                                              .max_backends = dataplane.max_backends,
-                                              .max_slots = dataplane.max_slots}));
+  LB_TRY(auto hooks, open_ebpf_dataplane(io, ebpf_options(config.dataplane)));
   return make_publishing_dataplane(
       std::move(hooks), [config] { return open_outside(config); },
       ipvs_left_something(config.daemon.state_dir) || nft_left_something(config.daemon.state_dir));
@@ -45,7 +62,16 @@ Result<std::unique_ptr<Dataplane>> open_ebpf(asio::io_context& io, const Config&
 
 // It does not fall back to "none": a daemon that steers nothing while its services look fine is worse
 // than one that says why it does not start.
+// What the configuration names must be there, whichever dataplane is chosen: what it leaves at the default
+// may be missing on a host that has none.
+Result<> check_what_is_configured(const DataplaneConfig& dataplane) {
+  EbpfOptions named = ebpf_options(dataplane);
+  if (named.bpffs == DataplaneConfig().bpffs) named.bpffs.clear();
+  return check_places(named);
+}
+
 Result<std::unique_ptr<Dataplane>> open_best(asio::io_context& io, const Config& config) {
+  LB_CHECK(check_what_is_configured(config.dataplane));
   auto ebpf = open_ebpf(io, config);
   if (ebpf) return ebpf;
   // Another lbd serves this host: beside it no dataplane is the right one. And sizes below what is in use
@@ -56,8 +82,9 @@ Result<std::unique_ptr<Dataplane>> open_best(asio::io_context& io, const Config&
   const std::string why = "chosen because eBPF cannot be used: " + ebpf.error().message();
   auto ipvs = open_ipvs_dataplane(ipvs_options(config, false, why));
   if (!ipvs)
-    return fail(ebpf.error().code, fmt::format("neither dataplane can be used. ipvs: {}. ebpf: {}",
-                                               ipvs.error().message(), ebpf.error().context));
+    return fail(ebpf.error().code,
+                fmt::format("{} (and IPVS, the other dataplane, cannot be used: {})",
+                            ebpf.error().context, ipvs.error().message()));
   spdlog::warn("dataplane=ipvs {}", why);
   return ipvs;
 }

@@ -38,6 +38,11 @@ const DesiredBackend* find_departed(const DesiredService& service, const Address
   return departed ? &*found : nullptr;
 }
 
+// A dataplane that cannot count knows a TCP backend for as long as it may have connections.
+bool may_have_connections(Protocol protocol, const ObservedBackend& backend) {
+  return backend.active_connections.value_or(protocol == Protocol::Tcp ? 1 : 0) > 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::string& state_dir,
@@ -192,7 +197,7 @@ void Engine::adopt_leftovers(SysTime now) {
   }
   for (const ObservedService& service : observed->services)
     for (const ObservedBackend& b : service.backends)
-      if (b.listed || b.active_connections.value_or(0) > 0)
+      if (b.listed || may_have_connections(service.key.protocol, b))
         departures_.adopt(service.key, b.address, now);
 }
 

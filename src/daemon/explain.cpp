@@ -37,22 +37,28 @@ void explain_unprogrammed(Explanation& out, const Reconciler& reconciler, const 
     out.notes.push_back("it cannot be programmed, and is tried again: " + it->second.error);
 }
 
-// The policy in force: UDP has no connections that could be counted.
-std::string policy_of(const DesiredService& service) {
+// The policy in force: UDP has no connections that could be counted, and some kernels refuse the program
+// that counts those of TCP.
+std::string policy_of(const DesiredService& service, bool counts_connections) {
   const std::string name(to_string(service.balance));
   const bool counts = service.balance == Balance::LeastConn || service.balance == Balance::P2c;
-  if (!counts || service.key.protocol != Protocol::Udp) return name;
+  if (!counts) return name;
+  if (service.key.protocol == Protocol::Tcp)
+    return counts_connections
+               ? name
+               : fmt::format("weighted random, since connections are not counted here for {}",
+                             name);
   return fmt::format("weighted random, since UDP has no connections to count for {}", name);
 }
 
-void explain_balanced(Explanation& out) {
+void explain_balanced(Explanation& out, bool counts_connections) {
   const auto candidates = std::count_if(out.backends.begin(), out.backends.end(),
                                         [](const auto& b) { return b.candidate; });
   const DesiredService& service = *out.service;
   if (candidates > 0) {
     out.outcome = Outcome::Balanced;
     out.text = fmt::format("a connect goes to one of {} backends of service {}, chosen by {}",
-                           candidates, service.name, policy_of(service));
+                           candidates, service.name, policy_of(service, counts_connections));
   } else {
     out.outcome = Outcome::Refused;
     out.text = fmt::format("a connect is refused (ECONNREFUSED): service {} has no usable backend",
@@ -91,14 +97,15 @@ Result<Explanation> Operator::explain(ServiceKey to) {
     if (const auto down = engine_.down().find({*key, b.backend.backend.address});
         down != engine_.down().end() && b.backend.reason == Reason::ProbeFailed)
       b.why += ": " + down->second.error;
+  const DataplaneInfo dataplane = engine_.dataplane().info();
   if (owner)
-    explain_balanced(out);
+    explain_balanced(out, dataplane.counts_connections);
   else
     for (ExplainedBackend& b : out.backends) {
       b.candidate = false;
       b.why = "the service is not programmed";
     }
-  if (engine_.dataplane().info().mode == "none") {
+  if (dataplane.mode == "none") {
     out.outcome = Outcome::Direct;
     out.notes.emplace_back("mode none: nothing is programmed, so the connect goes where it says");
   }

@@ -75,6 +75,8 @@ DesiredServicePtr with_refusals(const DesiredServicePtr& service, const Observed
 }
 
 DataplaneView to_view(const DataplaneInfo& info) {
+  std::vector<DataplaneView::Lost> lost;
+  for (const LostAbility& l : info.lost) lost.push_back({l.what, l.why, l.loss});
   return {.mode = info.mode,
           .cgroup = info.cgroup,
           .bpffs = info.bpffs,
@@ -84,7 +86,9 @@ DataplaneView to_view(const DataplaneInfo& info) {
           .recounts = info.recounts,
           .lost_events = info.lost_events,
           .writes = info.writes,
-          .notes = info.notes};
+          .notes = info.notes,
+          .lost = std::move(lost),
+          .counts_connections = info.counts_connections};
 }
 
 DrainOrder to_view(const Drain& drain) {

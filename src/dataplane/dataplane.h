@@ -1,4 +1,4 @@
-// What the kernel is asked to do. Three implementations: ebpf, ipvs (a later one), none. The contract
+// What the kernel is asked to do. Implementations: ebpf, ipvs, nft (clients of other hosts), none. The contract
 // for each: upsert is idempotent, removing the absent succeeds, read() shows what the kernel really
 // has, and a call that fails leaves what was programmed before in force.
 #pragma once
@@ -14,9 +14,16 @@
 
 namespace lb {
 
+// Something that this kernel does not let lbd have, and what is so without it.
+struct LostAbility {
+  std::string what;  // "iter/udp"
+  std::string why;   // the kernel's answer
+  std::string loss;  // one sentence
+};
+
 // What is in force, for `lbctl status`.
 struct DataplaneInfo {
-  std::string mode;    // "ebpf", "none"
+  std::string mode;    // "ebpf", "ipvs", "none"
   std::string cgroup;  // where the hooks are attached
   std::string bpffs;
   std::uint64_t max_services = 0, used_services = 0;
@@ -26,6 +33,8 @@ struct DataplaneInfo {
   std::uint64_t lost_events = 0;   // failure events that found the ring full
   std::uint64_t writes = 0;        // ipvs: commands and transactions sent since the start
   std::vector<std::string> notes;  // degraded modes, one sentence each
+  std::vector<LostAbility> lost;
+  bool counts_connections = true;  // false: active_connections is null for TCP, too
 };
 
 class Dataplane {
@@ -59,9 +68,10 @@ class Dataplane {
   // it about once a second.
   [[nodiscard]] virtual Result<> collect() = 0;
 
-  // Connected UDP sockets that were steered to this backend and are still connected to it.
-  [[nodiscard]] virtual Result<std::uint64_t> count_udp(const ServiceKey& key,
-                                                        const Address& backend) = 0;
+  // Where active_connections is null: the connected sockets that were steered to this backend and are
+  // still connected to it, found by a walk over all of them.
+  [[nodiscard]] virtual Result<std::uint64_t> count_sockets(const ServiceKey& key,
+                                                            const Address& backend) = 0;
   // Destroys the sockets that were steered to this backend through this service, and no others;
   // returns how many.
   [[nodiscard]] virtual Result<std::uint64_t> terminate(const ServiceKey& key,

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
@@ -43,12 +46,17 @@ ConnectFailure::Kind kind_of(const lb_event& event) {
 class EbpfDataplane final : public Dataplane {
  public:
   EbpfDataplane(asio::io_context& io, EbpfOptions options, UniqueFd lock, bpf::Skeleton skeleton,
-                bpf::Links links, bpf::Maps maps)
+                bpf::Links links, bpf::Maps maps, bpf::Refusals refused)
       : options_(std::move(options)),
         lock_(std::move(lock)),
         skeleton_(std::move(skeleton)),
         links_(std::move(links)),
-        table_(std::move(maps)),
+        refused_(std::move(refused)),
+        counting_(has(bpf::kCountingHook)),
+        walk_(*skeleton_,
+              {.counting = counting_, .tcp = has(bpf::kTcpWalkHook), .udp = has(bpf::kUdpWalkHook)},
+              !options_.host_scope),
+        table_(std::move(maps), counting_),
         grace_(io, "lbd-grace") {}
 
   Result<> start(asio::io_context& io);
@@ -61,7 +69,7 @@ class EbpfDataplane final : public Dataplane {
   Result<> remove(const ServiceKey& key) override { return table_.remove(key, Clock::now()); }
   void settle(Settled done) override;
   Result<> collect() override;
-  Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
+  Result<std::uint64_t> count_sockets(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {
     handler_ = std::move(handler);
@@ -69,17 +77,24 @@ class EbpfDataplane final : public Dataplane {
   [[nodiscard]] DataplaneInfo info() const override;
 
  private:
+  [[nodiscard]] std::vector<LostAbility> lost() const;
+  [[nodiscard]] bool has(std::string_view hook) const { return !refused_.contains(hook); }
   void on_event(const lb_event& event);
+  void open_ring(asio::io_context& io);
   Result<> recount();
   Result<> repair();
-  // Sockets steered through `key` to `backend`.
-  Result<std::vector<lb_socket>> sockets_of(const ServiceKey& key, const Address& backend);
+  // Whether a socket was steered through `key` to `backend`.
+  [[nodiscard]] bool leads_to(const lb_socket& socket, const ServiceKey& key,
+                              const Address& backend) const;
   Result<> end_retired_udp();
 
   EbpfOptions options_;
   UniqueFd lock_;  // of the pin folder
   bpf::Skeleton skeleton_;
   bpf::Links links_;  // after skeleton_: let go of the hooks first (they stay pinned)
+  bpf::Refusals refused_;
+  bool counting_;
+  bpf::SocketWalk walk_;
   bpf::Table table_;
   std::unique_ptr<bpf::EventRing> ring_;
   std::function<void(const ConnectFailure&)> handler_;
@@ -87,17 +102,32 @@ class EbpfDataplane final : public Dataplane {
   std::uint64_t missed_events_ = 0;  // when the last recount began
   std::uint64_t repairs_ = 0;
   Clock::time_point last_look_;
+  // The last list of sockets, for the many backends of one look at the drains.
+  std::vector<lb_socket> listed_;
+  std::optional<std::pair<Protocol, Clock::time_point>> listed_at_;
+  std::string recount_error_;  // why the counts could not be checked; tried again
+  Clock::time_point next_recount_ = Clock::time_point::min();
   Worker grace_;
 };
 
 Result<> EbpfDataplane::start(asio::io_context& io) {
   LB_CHECK(table_.restore(Clock::now()));
   // An lbd that was away cannot know whether every event was counted; the sockets do.
-  LB_CHECK(recount());
-  LB_TRY(ring_, bpf::EventRing::open(io, bpf_map__fd(skeleton_->maps.events),
-                                     [this](const lb_event& event) { on_event(event); }));
-  spawn(io, "bpf-events", [ring = ring_.get()] { return ring->run(); });
+  (void)recount();
+  open_ring(io);
   return {};
+}
+
+// Failed connects are told through it; without it everything else works.
+void EbpfDataplane::open_ring(asio::io_context& io) {
+  auto ring = bpf::EventRing::open(io, bpf_map__fd(skeleton_->maps.events),
+                                   [this](const lb_event& event) { on_event(event); });
+  if (!ring) {
+    refused_.emplace("ring buffer", std::move(ring).error());
+    return;
+  }
+  ring_ = *std::move(ring);
+  spawn(io, "bpf-events", [ring = ring_.get()] { return ring->run(); });
 }
 
 void EbpfDataplane::on_event(const lb_event& event) {
@@ -120,21 +150,31 @@ void EbpfDataplane::settle(Settled done) {
              });
 }
 
+// An error is kept for status, and the recount tried again: a count that cannot be checked is no reason
+// to steer no longer.
 Result<> EbpfDataplane::recount() {
+  constexpr auto kRetry = std::chrono::seconds(10);
   // An event that is missed in the middle of a recount spoils it.
   constexpr int kAttempts = 3;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     missed_events_ = links_.missed_events();
-    LB_TRY(const std::uint64_t wrong,
-           bpf::recount(*skeleton_, table_.maps(), table_.counting_lines(), !options_.host_scope));
+    const auto wrong = walk_.recount(table_.maps(), table_.counting_lines());
+    if (!wrong) {
+      if (recount_error_ != wrong.error().message())
+        spdlog::error("dataplane=ebpf cannot recount: {}", wrong.error().message());
+      recount_error_ = wrong.error().message();
+      next_recount_ = Clock::now() + kRetry;
+      return tl::unexpected(wrong.error());
+    }
     ++recounts_;
-    if (wrong > 0) spdlog::info("dataplane=ebpf recounted corrected={}", wrong);
+    recount_error_.clear();
+    if (*wrong > 0 && counting_) spdlog::info("dataplane=ebpf recounted corrected={}", *wrong);
     if (links_.missed_events() == missed_events_) break;
   }
   return {};
 }
 
-// Somebody removed a hook or its pin: put it back, and count anew what went uncounted.
+// A hook or its pin was removed: put it back, and recount what went uncounted.
 Result<> EbpfDataplane::repair() {
   spdlog::warn("dataplane=ebpf a hook was removed from {} or unpinned from {}, putting it back",
                options_.cgroup, options_.bpffs);
@@ -147,12 +187,16 @@ Result<> EbpfDataplane::collect() {
   const auto now = Clock::now();
   table_.grace_passed(now - bpf::Table::kGrace);
   LB_CHECK(end_retired_udp());
+  // Where the kernel does not count, a walk tells which retired lines are idle; a line is not freed on
+  // an old number.
+  if (!counting_ && table_.has_retired_tcp()) LB_CHECK(recount());
   LB_TRY(const bool below_zero, table_.collect(now));
   constexpr auto kLookEvery = std::chrono::seconds(2);  // ten queries of the kernel
   if (now - last_look_ >= kLookEvery) {
     last_look_ = now;
     if (!links_.intact()) return repair();
   }
+  if (!recount_error_.empty() && now >= next_recount_) return recount();
   const bool missed = links_.missed_events() != missed_events_;  // two queries
   return below_zero || missed ? recount() : Result<>{};
 }
@@ -160,35 +204,49 @@ Result<> EbpfDataplane::collect() {
 // A connected UDP socket never hears that its backend is gone: it would send there for ever.
 Result<> EbpfDataplane::end_retired_udp() {
   const auto retired = table_.retired_udp(Clock::now());
-  if (retired.empty()) return {};
-  LB_TRY(auto sockets, bpf::steered_udp(*skeleton_));
-  std::erase_if(sockets, [&](const lb_socket& socket) {
-    return std::find(retired.begin(), retired.end(), socket.backend) == retired.end();
-  });
-  LB_TRY(const std::uint64_t ended, bpf::destroy(sockets));
+  if (retired.empty() || !has(bpf::kUdpWalkHook)) return {};
+  LB_TRY(const std::uint64_t ended, walk_.end(Protocol::Udp, [&](const lb_socket& socket) {
+    return std::find(retired.begin(), retired.end(), socket.backend) != retired.end();
+  }));
   if (ended > 0) spdlog::info("dataplane=ebpf ended udp_sockets={} of removed backends", ended);
   return {};
 }
 
-Result<std::vector<lb_socket>> EbpfDataplane::sockets_of(const ServiceKey& key,
-                                                         const Address& backend) {
-  LB_TRY(auto sockets, key.protocol == Protocol::Udp ? bpf::steered_udp(*skeleton_)
-                                                     : bpf::steered_tcp(*skeleton_));
-  std::erase_if(sockets, [&](const lb_socket& socket) {
-    const auto place = table_.place_of(socket.backend, socket.generation);
-    return !place || place->service != key || place->backend != backend;
-  });
-  return sockets;
+bool EbpfDataplane::leads_to(const lb_socket& socket, const ServiceKey& key,
+                             const Address& backend) const {
+  const auto place = table_.place_of(socket.backend, socket.generation);
+  return place && place->service == key && place->backend == backend;
 }
 
-Result<std::uint64_t> EbpfDataplane::count_udp(const ServiceKey& key, const Address& backend) {
-  LB_TRY(const auto sockets, sockets_of(key, backend));
-  return sockets.size();
+Result<std::uint64_t> EbpfDataplane::count_sockets(const ServiceKey& key, const Address& backend) {
+  // Shorter than the time between two looks at one drain: each look sees a list of its own.
+  constexpr auto kFresh = std::chrono::milliseconds(50);
+  const auto now = Clock::now();
+  if (!listed_at_ || listed_at_->first != key.protocol || now - listed_at_->second > kFresh) {
+    listed_at_.reset();
+    LB_TRY(listed_,
+           key.protocol == Protocol::Udp ? walk_.steered_udp() : walk_.steered_tcp(table_.maps()));
+    listed_at_ = {key.protocol, now};
+  }
+  return std::count_if(listed_.begin(), listed_.end(),
+                       [&](const lb_socket& socket) { return leads_to(socket, key, backend); });
 }
 
 Result<std::uint64_t> EbpfDataplane::terminate(const ServiceKey& key, const Address& backend) {
-  LB_TRY(const auto sockets, sockets_of(key, backend));
-  return bpf::destroy(sockets);
+  return walk_.end(key.protocol,
+                   [&](const lb_socket& socket) { return leads_to(socket, key, backend); });
+}
+
+// What is lost is known by its section; the ring and the recount are none of the kernel's programs.
+std::vector<LostAbility> EbpfDataplane::lost() const {
+  std::vector<LostAbility> out;
+  for (const auto& [what, error] : refused_) {
+    const bpf::Hook* hook = bpf::find_hook(what);
+    out.push_back({what, error.message(), hook ? hook->loss : "failed connects are not told"});
+  }
+  if (!recount_error_.empty())
+    out.push_back({"recount", recount_error_, "counts since before the last start may be wrong"});
+  return out;
 }
 
 DataplaneInfo EbpfDataplane::info() const {
@@ -204,13 +262,21 @@ DataplaneInfo EbpfDataplane::info() const {
   out.used_slots = table_.used_slots();
   out.recounts = recounts_;
   out.lost_events = const_cast<bpf::Table&>(table_).maps().control[0].lost_events;
+  out.lost = lost();
+  out.counts_connections = counting_;
   if (repairs_ > 0)
     out.notes.push_back(
-        fmt::format("hooks were removed by somebody and put back {} times", repairs_));
+        fmt::format("hooks were removed by another program and put back {} times", repairs_));
   return out;
 }
 
 }  // namespace
+
+Result<> check_places(const EbpfOptions& options) {
+  if (!options.cgroup.empty()) LB_CHECK(bpf::open_cgroup(options.cgroup));
+  if (!options.bpffs.empty()) LB_CHECK(bpf::check_bpffs(options.bpffs));
+  return {};
+}
 
 Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, EbpfOptions options) {
   if (options.cgroup.empty()) {
@@ -222,14 +288,18 @@ Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, Ebp
                                   .host_scope = options.host_scope,
                                   .sizes = {.max_services = options.max_services,
                                             .max_backends = options.max_backends,
-                                            .max_slots = options.max_slots}};
+                                            .max_slots = options.max_slots},
+                                  .refuse = options.refuse};
   LB_TRY(bpf::Loaded loaded, bpf::load(load_options));
-  LB_TRY(bpf::Links links, bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs));
+  LB_TRY(bpf::Links links,
+         bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs, loaded.refused));
   LB_CHECK(bpf::finish_move(load_options, loaded));
   auto out = std::make_unique<EbpfDataplane>(io, std::move(options), std::move(loaded.lock),
                                              std::move(loaded.skeleton), std::move(links),
-                                             std::move(loaded.maps));
+                                             std::move(loaded.maps), std::move(loaded.refused));
   LB_CHECK(out->start(io));
+  for (const LostAbility& lost : out->info().lost)
+    spdlog::warn("dataplane=ebpf lost={} {} ({})", lost.what, lost.loss, lost.why);
   return out;
 }
 

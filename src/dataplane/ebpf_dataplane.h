@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include <boost/asio/io_context.hpp>
@@ -19,9 +20,14 @@ struct EbpfOptions {
   std::uint32_t max_services = 16384;
   std::uint32_t max_backends = 131072;
   std::uint32_t max_slots = 1048576;
+  std::set<std::string>
+      refuse;  // sections of BPF programs treated as refused by the kernel: for tests
 };
 
-// Loads, takes over what an earlier lbd left, recounts. Errors say what is missing and what to do.
+// Whether the folders that the options name can hold hooks and pins. Empty names are not looked at.
+[[nodiscard]] Result<> check_places(const EbpfOptions& options);
+
+// Loads what the kernel accepts (only the two connect hooks are indispensable), takes over what an earlier lbd left, recounts. Errors say what is missing and what to do.
 // The hooks stay in force when the object goes; detach_ebpf() removes them. `io` outlives the object.
 [[nodiscard]] Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io,
                                                                      EbpfOptions options);

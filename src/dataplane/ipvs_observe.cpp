@@ -78,16 +78,17 @@ void IpvsDataplane::observe_server(const IpvsEntry& entry, const ipvs::ObservedS
 }
 
 // Every flow that IPVS remembers: a client that has fallen silent is one until its timeout (5 minutes).
-Result<std::uint64_t> IpvsDataplane::count_udp(const ServiceKey& key, const Address& backend) {
+Result<std::uint64_t> IpvsDataplane::count_sockets(const ServiceKey& key, const Address& backend) {
   const auto it = journal_.entries().find(key);
   if (it == journal_.entries().end()) return 0;
   const std::vector<ServiceId> ids(it->second.ids.begin(), it->second.ids.end());
   LB_CHECK(mirror_.refresh_servers(ids));
+  const bool udp = key.protocol == Protocol::Udp;  // its flows are never active
   std::uint64_t count = 0;
   for (const ServiceId& id : ids)
     if (const auto* service = mirror_.find(id))
       if (const auto server = service->servers.find(backend); server != service->servers.end())
-        count += server->second.active + server->second.inactive;
+        count += server->second.active + (udp ? server->second.inactive : 0);
   return count;
 }
 

@@ -48,7 +48,7 @@ class IpvsDataplane final : public Dataplane {
   Result<> remove(const ServiceKey& key) override;
   void settle(Settled done) override { done({}); }  // IPVS reads weights under RCU at each choice
   Result<> collect() override;
-  Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
+  Result<std::uint64_t> count_sockets(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
   // IPVS does not tell: a client meets the backend's refusal or silence itself.
   void on_connect_failure(std::function<void(const ConnectFailure&)>) override {}

@@ -43,7 +43,7 @@ class NftDataplane final : public Dataplane {
   Result<> remove(const ServiceKey& key) override;
   void settle(Settled done) override;
   Result<> collect() override;
-  Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
+  Result<std::uint64_t> count_sockets(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
   // Connection tracking does not tell who could not connect.
   void on_connect_failure(std::function<void(const ConnectFailure&)>) override {}
@@ -194,8 +194,7 @@ Result<> NftDataplane::end_retired_udp() {
   return {};
 }
 
-Result<std::uint64_t> NftDataplane::count_udp(const ServiceKey& key, const Address& backend) {
-  if (key.protocol != Protocol::Udp) return 0;
+Result<std::uint64_t> NftDataplane::count_sockets(const ServiceKey& key, const Address& backend) {
   LB_TRY(const auto* counts, flows_.read(services()));
   const auto it = counts->find({key, backend});
   return it == counts->end() ? 0 : it->second;

@@ -16,7 +16,7 @@ class NoneDataplane : public Dataplane {
   [[nodiscard]] Result<> remove(const ServiceKey& key) override;
   void settle(Settled done) override { done({}); }
   [[nodiscard]] Result<> collect() override { return {}; }
-  [[nodiscard]] Result<std::uint64_t> count_udp(const ServiceKey&, const Address&) override {
+  [[nodiscard]] Result<std::uint64_t> count_sockets(const ServiceKey&, const Address&) override {
     return 0;
   }
   [[nodiscard]] Result<std::uint64_t> terminate(const ServiceKey&, const Address&) override {

@@ -12,10 +12,11 @@
 namespace lb {
 namespace {
 
-// A backend that one of the two has let go of may still have connections in the other.
-void add(ObservedBackend& to, const ObservedBackend& from) {
+// A backend that one of the two has let go of may still have connections in the other. Of TCP
+// connections that one side cannot count the sum is unknown.
+void add(ObservedBackend& to, const ObservedBackend& from, Protocol protocol) {
   to.listed = to.listed || from.listed;
-  if (from.active_connections)
+  if (from.active_connections && (to.active_connections || protocol == Protocol::Udp))
     to.active_connections = to.active_connections.value_or(0) + *from.active_connections;
   to.total_connections += from.total_connections;
 }
@@ -27,7 +28,7 @@ void add(ObservedService& to, const ObservedService& from) {
         std::lower_bound(to.backends.begin(), to.backends.end(), theirs.address,
                          [](const ObservedBackend& b, const Address& a) { return b.address < a; });
     if (it != to.backends.end() && it->address == theirs.address) {
-      add(*it, theirs);
+      add(*it, theirs, to.key.protocol);
     } else if (theirs.active_connections.value_or(0) > 0) {
       ObservedBackend left = theirs;
       left.listed = false;
@@ -51,7 +52,7 @@ class PublishingDataplane final : public Dataplane {
   Result<> remove(const ServiceKey& key) override;
   void settle(Settled done) override;
   Result<> collect() override;
-  Result<std::uint64_t> count_udp(const ServiceKey& key, const Address& backend) override;
+  Result<std::uint64_t> count_sockets(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {
     inside_->on_connect_failure(std::move(handler));
@@ -154,11 +155,11 @@ Result<> PublishingDataplane::collect() {
   return outside_ ? outside_->collect() : Result<>{};
 }
 
-Result<std::uint64_t> PublishingDataplane::count_udp(const ServiceKey& key,
-                                                     const Address& backend) {
-  LB_TRY(std::uint64_t count, inside_->count_udp(key, backend));
+Result<std::uint64_t> PublishingDataplane::count_sockets(const ServiceKey& key,
+                                                         const Address& backend) {
+  LB_TRY(std::uint64_t count, inside_->count_sockets(key, backend));
   if (outside_ && is_published(key)) {
-    LB_TRY(const std::uint64_t theirs, outside_->count_udp(key, backend));
+    LB_TRY(const std::uint64_t theirs, outside_->count_sockets(key, backend));
     count += theirs;
   }
   return count;

@@ -16,16 +16,17 @@
 #include "ebpf/kernel_objects.h"
 
 namespace lb::bpf {
-namespace {
 
 // In the order of attaching: who counts and who translates back comes before who steers.
 struct HookProgram {
-  const char* name;
-  int attach_type;  // BPF_TRACE_RAW_TP for tracepoints
+  const char* name;  // of its pins
+  int attach_type;   // BPF_TRACE_RAW_TP for tracepoints
   bpf_program* program;
   bpf_map* calls;  // tracepoints: the program array through which the stub calls
   bpf_program* callee;
 };
+
+namespace {
 
 std::array<HookProgram, 10> hooks_of(lbd& s) {
   const auto& p = s.progs;
@@ -98,33 +99,58 @@ std::uint32_t program_id(const bpf_program* program) {
   return program_info(bpf_program__fd(program), info) ? info.id : 0;
 }
 
+// Why a hook is not to be attached; null: it is.
+const Error* refusal_of(const HookProgram& hook, const Refusals& refused) {
+  const auto it = refused.find(bpf_program__section_name(hook.program));
+  return it == refused.end() ? nullptr : &it->second;
+}
+
 }  // namespace
 
-Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std::string& bpffs) {
+Result<Links::Link> Links::attach_one(const HookProgram& hook, const std::string& bpffs) const {
+  Link link{.name = hook.name,
+            .path = fmt::format("{}/links/{}", bpffs, hook.name),
+            .stub = fmt::format("{}/stubs/{}", bpffs, hook.name),
+            .fd = {},
+            .stub_fd = {},
+            .program_id = program_id(hook.program),
+            .attach_type = hook.attach_type,
+            .on_cgroup = hook.calls == nullptr};
+  if (hook.calls) LB_CHECK(store_callee(hook));
+  link.fd.reset(::bpf_obj_get(link.path.c_str()));
+  if (!link.fd || !can_take_over(link.fd.get(), hook, cgroup_.get(), link.stub)) {
+    link.fd.reset();
+    ::unlink(link.path.c_str());  // before the new one runs: never two at a time
+    LB_TRY(link.fd, make_link(hook, cgroup_.get(), link.path, link.stub));
+  } else if (!hook.calls &&
+             ::bpf_link_update(link.fd.get(), bpf_program__fd(hook.program), nullptr) != 0) {
+    return fail(errno, fmt::format("update the link of {}", hook.name));
+  }
+  if (hook.calls) link.stub_fd.reset(::bpf_obj_get(link.stub.c_str()));
+  return link;
+}
+
+Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std::string& bpffs,
+                            Refusals& refused) {
   Links out;
   LB_TRY(out.cgroup_, open_cgroup(cgroup));
   LB_CHECK(make_pin_folder(bpffs + "/links"));
   LB_CHECK(make_pin_folder(bpffs + "/stubs"));
   for (const auto& hook : hooks_of(skeleton)) {
-    if (hook.calls) LB_CHECK(store_callee(hook));
-    Link link{.path = fmt::format("{}/links/{}", bpffs, hook.name),
-              .stub = fmt::format("{}/stubs/{}", bpffs, hook.name),
-              .fd = {},
-              .stub_fd = {},
-              .program_id = program_id(hook.program),
-              .attach_type = hook.attach_type,
-              .on_cgroup = hook.calls == nullptr};
-    link.fd.reset(::bpf_obj_get(link.path.c_str()));
-    if (!link.fd || !can_take_over(link.fd.get(), hook, out.cgroup_.get(), link.stub)) {
-      link.fd.reset();
-      ::unlink(link.path.c_str());  // before the new one runs: never two at a time
-      LB_TRY(link.fd, make_link(hook, out.cgroup_.get(), link.path, link.stub));
-    } else if (!hook.calls &&
-               ::bpf_link_update(link.fd.get(), bpf_program__fd(hook.program), nullptr) != 0) {
-      return fail(errno, fmt::format("update the link of {}", hook.name));
+    if (!refusal_of(hook, refused)) {
+      auto link = out.attach_one(hook, bpffs);
+      const std::string section = bpf_program__section_name(hook.program);
+      if (link) {
+        out.links_.push_back(*std::move(link));
+        continue;
+      }
+      if (const Hook* known = find_hook(section); !known || known->loss == nullptr)
+        return tl::unexpected(std::move(link).error());
+      refused.emplace(section, std::move(link).error());
     }
-    if (hook.calls) link.stub_fd.reset(::bpf_obj_get(link.stub.c_str()));
-    out.links_.push_back(std::move(link));
+    // What status says is lost must not run on: neither by an earlier lbd's program nor by half of ours.
+    ::unlink(fmt::format("{}/links/{}", bpffs, hook.name).c_str());
+    ::unlink(fmt::format("{}/stubs/{}", bpffs, hook.name).c_str());
   }
   return out;
 }
@@ -154,15 +180,17 @@ Result<> Links::repair(lbd& skeleton, const std::string& bpffs) {
   LB_CHECK(make_pin_folder(bpffs));
   LB_CHECK(make_pin_folder(bpffs + "/links"));
   LB_CHECK(make_pin_folder(bpffs + "/stubs"));
-  const auto hooks = hooks_of(skeleton);
-  for (std::size_t i = 0; i < hooks.size(); ++i) {
-    Link& link = links_[i];
+  for (const auto& hook : hooks_of(skeleton)) {
+    const auto it = std::find_if(links_.begin(), links_.end(),
+                                 [&](const Link& link) { return link.name == hook.name; });
+    if (it == links_.end()) continue;  // refused from the beginning
+    Link& link = *it;
     if (in_force(link)) {
       // A link that runs is pinned again, not made again: two would steer twice for a moment.
       if (::access(link.path.c_str(), F_OK) != 0) LB_CHECK(pin(link.fd.get(), link.path));
       continue;
     }
-    LB_TRY(link.fd, make_link(hooks.at(i), cgroup_.get(), link.path, link.stub));
+    LB_TRY(link.fd, make_link(hook, cgroup_.get(), link.path, link.stub));
   }
   return {};
 }

@@ -1,5 +1,5 @@
 // The hooks: attaching the programs to the cgroup and the tracepoints, taking over what an earlier lbd
-// attached, noticing what somebody removed. Other programs' links are never touched.
+// attached, noticing what was removed. Other programs' links are never touched.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +8,22 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "ebpf/hooks.h"
 
 struct lbd;  // the generated skeleton
 
 namespace lb::bpf {
 
+struct HookProgram;
+
 class Links {
  public:
   // Makes every hook run the programs of `skeleton`: an existing link is updated in place (atomic, no
   // connect is missed), a missing one is made and pinned under BPFFS/links. Recount afterwards: while a
-  // link was missing connections went uncounted.
+  // link was missing connections went uncounted. A hook in `refused` is left out, and what an earlier
+  // lbd attached there removed; one that cannot be attached is added to it, unless lbd cannot do without.
   [[nodiscard]] static Result<Links> attach(lbd& skeleton, const std::string& cgroup,
-                                            const std::string& bpffs);
+                                            const std::string& bpffs, Refusals& refused);
 
   // Looks whether all hooks are still in force and pinned; false: repair() and recount.
   [[nodiscard]] bool intact() const;
@@ -27,11 +31,12 @@ class Links {
   // skips a program that is running on that CPU already, as when an interrupt closes a connection just
   // while another one is counted. Each may leave a count wrong: recount when this has grown.
   [[nodiscard]] std::uint64_t missed_events() const;
-  // Puts back what somebody removed, and pins again what runs but was unpinned.
+  // Puts back what was removed, and pins again what runs but was unpinned.
   [[nodiscard]] Result<> repair(lbd& skeleton, const std::string& bpffs);
 
  private:
   struct Link {
+    std::string name;
     std::string path;  // of the pinned link
     std::string stub;  // of the pinned program, for tracepoints
     UniqueFd fd;
@@ -40,6 +45,7 @@ class Links {
     int attach_type = 0;  // enum bpf_attach_type
     bool on_cgroup = false;
   };
+  [[nodiscard]] Result<Link> attach_one(const HookProgram& hook, const std::string& bpffs) const;
   [[nodiscard]] bool in_force(const Link& link) const;
   UniqueFd cgroup_;
   std::vector<Link> links_;

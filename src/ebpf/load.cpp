@@ -4,7 +4,6 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -13,18 +12,12 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdarg>
-#include <cstdio>
-#include <cstring>
-#include <deque>
 #include <filesystem>
 #include <vector>
 
 #include <fmt/format.h>
 #include <lbd.skel.h>
-#include <spdlog/spdlog.h>
 
-#include "base/file.h"
 #include "ebpf/links.h"
 
 namespace lb::bpf {
@@ -62,41 +55,6 @@ std::array<NamedMap, 7> common_maps(lbd& s) {
            {"events", s.maps.events}}};
 }
 
-// libbpf speaks through a callback; the verifier's words are worth reading only when it refuses.
-std::deque<std::string>& libbpf_lines() {
-  static std::deque<std::string> lines;
-  return lines;
-}
-
-int keep_libbpf_line(libbpf_print_level level, const char* format, va_list args) noexcept {
-  if (level == LIBBPF_DEBUG) return 0;
-  char text[2048];
-  std::vsnprintf(text, sizeof text, format, args);
-  auto& lines = libbpf_lines();
-  for (std::string_view rest = text; !rest.empty();) {
-    const auto end = rest.find('\n');
-    lines.emplace_back(rest.substr(0, end));
-    rest = end == std::string_view::npos ? "" : rest.substr(end + 1);
-    if (lines.size() > 20) lines.pop_front();
-  }
-  return 0;
-}
-
-Result<> check_bpffs(const std::string& folder) {
-  const fs::path parent = fs::path(folder).parent_path();
-  struct statfs info {};
-  if (::statfs(parent.c_str(), &info) != 0)
-    return fail(errno, fmt::format("bpffs folder {}", parent.string()));
-  if (static_cast<std::uint32_t>(info.f_type) != kBpffsMagic)
-    return fail(
-        fmt::format("{} is not on a bpffs: mount one (mount -t bpf bpf /sys/fs/bpf) and set "
-                    "[dataplane] bpffs below it",
-                    parent.string()));
-  if (::mkdir(folder.c_str(), 0750) != 0 && errno != EEXIST)
-    return fail(errno, fmt::format("mkdir {}", folder));
-  return {};
-}
-
 // Held as long as the programs are ours to write to; a dead owner never blocks.
 Result<UniqueFd> lock_folder(const std::string& folder) {
   UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -107,15 +65,6 @@ Result<UniqueFd> lock_folder(const std::string& folder) {
                             "choose another with --bpffs (and another --cgroup)",
                             folder));
   return fd;
-}
-
-void set_sizes(lbd& s, const Sizes& sizes) {
-  bpf_map__set_max_entries(s.maps.service_ids, sizes.max_keys());
-  bpf_map__set_max_entries(s.maps.services, sizes.max_services);
-  bpf_map__set_max_entries(s.maps.slots, sizes.max_slots);
-  bpf_map__set_max_entries(s.maps.backends, sizes.lines());
-  bpf_map__set_max_entries(s.maps.cold, sizes.lines());
-  bpf_map__set_max_entries(s.maps.address_ids, sizes.max_backends);
 }
 
 // Pinned maps of another version mean another program's idea of every struct.
@@ -244,57 +193,65 @@ Result<Maps> maps_in(const std::string& bpffs, const std::string& folder, const 
   });
 }
 
-Result<Skeleton> open_skeleton(const Options& options) {
-  libbpf_set_print(keep_libbpf_line);
-  Skeleton skeleton(lbd::open(nullptr));
-  if (!skeleton) return fail(errno, "open the BPF programs");
-  set_sizes(*skeleton, options.sizes);
-  if (options.host_scope) {
-    LB_TRY(skeleton->rodata->lb_netns_cookie, own_netns_cookie());
-  }
-  if (options.bpffs.size() >= LB_PIN_FOLDER_MAX)
-    return fail(ENAMETOOLONG, fmt::format("[dataplane] bpffs {}", options.bpffs));
-  std::memcpy(const_cast<char*>(skeleton->rodata->lb_pin_folder), options.bpffs.c_str(),
-              options.bpffs.size());
+Result<> make_folder(const std::string& folder) {
+  if (::mkdir(folder.c_str(), 0750) != 0 && errno != EEXIST)
+    return fail(errno, fmt::format("mkdir {}", folder));
+  return {};
+}
+
+// Maps are taken over from these folders, where they are not "".
+Result<Skeleton> open_on(const Options& options, const std::string& common,
+                         const std::string& sized, const Refusals& refused) {
+  LB_TRY(Skeleton skeleton, open_programs(options, refused));
+  if (!common.empty()) LB_CHECK(reuse(common, common_maps(*skeleton)));
+  if (!sized.empty()) LB_CHECK(reuse(sized, sized_maps(*skeleton)));
   return skeleton;
 }
 
-Result<> load_programs(lbd& skeleton) {
-  libbpf_lines().clear();
-  const int rc = lbd::load(&skeleton);
-  if (rc == 0) return {};
-  for (const auto& line : libbpf_lines()) spdlog::error("libbpf: {}", line);
-  return fail(-rc, rc == -EPERM
-                       ? "load the BPF programs (CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are "
-                         "needed; `lbctl doctor` tells more)"
-                       : "load the BPF programs (`lbctl doctor` tells which hook is missing)");
+// An object that failed to load is of no further use: the second attempt, without what the kernel
+// refuses, opens another one.
+Result<Skeleton> load_what_is_accepted(const Options& options, const std::string& common,
+                                       const std::string& sized, Refusals& refused) {
+  if (options.refuse.empty()) {
+    LB_TRY(Skeleton skeleton, open_on(options, common, sized, refused));
+    const Result<> loaded = load_programs(*skeleton);
+    if (loaded) return skeleton;
+    // Too large for this machine: the programs are not to blame.
+    if (loaded.error().code == std::errc::not_enough_memory ||
+        loaded.error().code == std::errc::argument_list_too_long)
+      return fail(ENOSPC, fmt::format("create the maps ({}): lower [dataplane] max_services, "
+                                      "max_backends or max_slots",
+                                      loaded.error().code.message()));
+  }
+  LB_TRY(refused, find_refused(options, {}));
+  LB_TRY(Skeleton skeleton, open_on(options, common, sized, refused));
+  LB_CHECK(load_programs(*skeleton));
+  return skeleton;
 }
 
 }  // namespace
 
-void SkeletonDeleter::operator()(lbd* skeleton) const { lbd::destroy(skeleton); }
-
-Result<std::uint64_t> own_netns_cookie() {
-  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return fail(errno, "socket");
-  std::uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  constexpr int kNetnsCookie = 71;  // SO_NETNS_COOKIE, Linux 5.14; not in Debian 12's libc
-  if (::getsockopt(fd.get(), SOL_SOCKET, kNetnsCookie, &cookie, &length) != 0)
-    return fail(errno, "getsockopt SO_NETNS_COOKIE");
-  return cookie;
+Result<> check_bpffs(const std::string& folder) {
+  const fs::path parent = fs::path(folder).parent_path();
+  struct statfs info {};
+  if (::statfs(parent.c_str(), &info) != 0)
+    return fail(errno, fmt::format("bpffs folder {}", parent.string()));
+  if (static_cast<std::uint32_t>(info.f_type) != kBpffsMagic)
+    return fail(
+        fmt::format("{} is not on a bpffs: mount one (mount -t bpf bpf /sys/fs/bpf) and set "
+                    "[dataplane] bpffs below it",
+                    parent.string()));
+  return {};
 }
 
 Result<Loaded> load(const Options& options) {
   LB_CHECK(check_bpffs(options.bpffs));
+  LB_CHECK(make_folder(options.bpffs));
   LB_TRY(UniqueFd lock, lock_folder(options.bpffs));
   LB_CHECK(refuse_other_versions(options.bpffs));
-  LB_TRY(Skeleton skeleton, open_skeleton(options));
 
   const std::string common = fmt::format("{}/{}", options.bpffs, kCommonFolder);
   const bool has_common = fs::exists(common);
-  if (has_common) LB_CHECK(reuse(common, common_maps(*skeleton)));
-
   const auto current = has_common ? current_maps(options.bpffs) : std::nullopt;
   const auto folder_of = [&](std::uint32_t n) {
     return fmt::format("{}/{}{}", options.bpffs, kMapsPrefix, n);
@@ -302,12 +259,15 @@ Result<Loaded> load(const Options& options) {
   const Sizes before = current ? pinned_sizes(folder_of(*current)) : Sizes{};
   const bool moves = current.has_value() && before != options.sizes;
   const std::string current_folder = current ? folder_of(*current) : std::string();
-  if (current && !moves) LB_CHECK(reuse(current_folder, sized_maps(*skeleton)));
-  LB_CHECK(load_programs(*skeleton));
+  Refusals refused;
+  LB_TRY(Skeleton skeleton,
+         load_what_is_accepted(options, has_common ? common : "",
+                               current && !moves ? current_folder : "", refused));
   if (!has_common) LB_CHECK(pin(common, common_maps(*skeleton)));
 
   LB_TRY(Maps maps, maps_of(*skeleton, options.sizes));
-  Loaded out{std::move(lock), std::move(skeleton), std::move(maps), std::nullopt, ""};
+  Loaded out{std::move(lock),   std::move(skeleton), std::move(maps), std::nullopt, "",
+             std::move(refused)};
   if (moves) {
     LB_TRY(Maps former, maps_in(options.bpffs, current_folder, before));
     LB_TRY(Copied copied, copy_state(former, out.maps));

@@ -9,29 +9,15 @@
 // Folders of maps are filled under another name and renamed, so that a half-filled one is never met.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/result.h"
 #include "ebpf/maps.h"
 #include "ebpf/move.h"
-
-struct lbd;  // the generated skeleton
+#include "ebpf/programs.h"
 
 namespace lb::bpf {
-
-struct Options {
-  std::string cgroup;      // a folder of cgroup2
-  std::string bpffs;       // our folder below a bpffs
-  bool host_scope = true;  // false: serve the sockets of all network namespaces
-  Sizes sizes;
-};
-
-struct SkeletonDeleter {
-  void operator()(lbd* skeleton) const;
-};
-using Skeleton = std::unique_ptr<lbd, SkeletonDeleter>;
 
 struct Loaded {
   UniqueFd lock;  // on the folder: keep it as long as the maps are written
@@ -45,18 +31,19 @@ struct Loaded {
   };
   std::optional<Former> former;
   std::string maps_folder;
+  Refusals refused;  // hooks that the kernel refuses; whatever is not here is loaded
 };
 
-// Creates or takes over the maps and loads the programs; attaches nothing. When the sizes differ from
-// those of the pinned maps the content is copied into new maps beside them.
+// Creates or takes over the maps and loads the programs that the kernel accepts; attaches nothing. When
+// the sizes differ from those of the pinned maps the content is copied into new maps beside them.
 [[nodiscard]] Result<Loaded> load(const Options& options);
 
 // After the hooks were switched: what was counted in the former maps since the copy is added, and
 // every maps folder but the current one removed.
 [[nodiscard]] Result<> finish_move(const Options& options, Loaded& loaded);
 
-// Network namespace of this process, as SO_NETNS_COOKIE gives it.
-[[nodiscard]] Result<std::uint64_t> own_netns_cookie();
+// Whether `folder` can be made, or is, on a bpffs.
+[[nodiscard]] Result<> check_bpffs(const std::string& folder);
 
 // Unpins everything under `bpffs`, hooks first. Succeeds when there is nothing.
 [[nodiscard]] Result<> remove_pins(const std::string& bpffs);

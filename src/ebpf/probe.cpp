@@ -22,31 +22,10 @@
 #include <fmt/format.h>
 
 #include "base/unique_fd.h"
+#include "ebpf/hooks.h"
 
 namespace lb {
 namespace {
-
-struct Hook {
-  const char* name;
-  bpf_prog_type type;
-  bpf_attach_type attach;
-  const char* btf_name;  // tracepoint or iterator; null for cgroup hooks
-};
-
-constexpr std::array<Hook, 12> kHooks{{
-    {"cgroup/connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT, nullptr},
-    {"cgroup/connect6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_CONNECT, nullptr},
-    {"cgroup/sendmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_SENDMSG, nullptr},
-    {"cgroup/sendmsg6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_SENDMSG, nullptr},
-    {"cgroup/recvmsg4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP4_RECVMSG, nullptr},
-    {"cgroup/recvmsg6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_RECVMSG, nullptr},
-    {"cgroup/getpeername4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_GETPEERNAME, nullptr},
-    {"cgroup/getpeername6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET6_GETPEERNAME, nullptr},
-    {"tp_btf/inet_sock_set_state", BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, "inet_sock_set_state"},
-    {"tp_btf/tcp_retransmit_skb", BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, "tcp_retransmit_skb"},
-    {"iter/tcp", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "tcp"},
-    {"iter/udp", BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, "udp"},
-}};
 
 // "r0 = VALUE; exit", as bytes so that no macro of the kernel's samples is needed.
 std::array<bpf_insn, 2> return_constant(int value) {
@@ -58,18 +37,18 @@ std::array<bpf_insn, 2> return_constant(int value) {
   return {move, leave};
 }
 
-Result<> probe(const Hook& hook) {
+Result<> probe(const bpf::Hook& hook) {
   LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = hook.attach);
   if (hook.btf_name != nullptr) {
     const int id = libbpf_find_vmlinux_btf_id(hook.btf_name, hook.attach);
-    if (id < 0) return fail(-id, fmt::format("find {} in the kernel's BTF", hook.name));
+    if (id < 0) return fail(-id, fmt::format("find {} in the kernel's BTF", hook.section));
     opts.attach_btf_id = static_cast<__u32>(id);
   }
   // The verifier lets cgroup hooks return 1 (allow), and tracing programs 0.
   const auto code = return_constant(hook.btf_name == nullptr ? 1 : 0);
   const int fd =
       bpf_prog_load(hook.type, "lb_probe", "Dual BSD/GPL", code.data(), code.size(), &opts);
-  if (fd < 0) return fail(-fd, fmt::format("load {}", hook.name));
+  if (fd < 0) return fail(-fd, fmt::format("load {}", hook.section));
   const UniqueFd loaded(fd);
   return {};
 }
@@ -114,8 +93,7 @@ std::vector<HookProbe> probe_hooks() {
   // Failures are answers here; libbpf would print them.
   const libbpf_print_fn_t before = libbpf_set_print(nullptr);
   std::vector<HookProbe> out;
-  out.reserve(kHooks.size());
-  for (const Hook& hook : kHooks) out.push_back({hook.name, probe(hook)});
+  for (const bpf::Hook& hook : bpf::all_hooks()) out.push_back({hook.section, probe(hook)});
   libbpf_set_print(before);
   return out;
 }

@@ -127,10 +127,9 @@ std::vector<std::uint64_t> maglev_slots(std::span<const Candidate> candidates) {
 
 }  // namespace
 
-SlotPlan plan_slots(Balance balance, Protocol protocol, std::span<const Candidate> candidates) {
+SlotPlan plan_slots(Balance balance, bool counted, std::span<const Candidate> candidates) {
   if (candidates.size() > LB_SET_MAX_SLOTS) candidates = candidates.first(LB_SET_MAX_SLOTS);
   if (candidates.empty()) return {};
-  const bool counted = protocol == Protocol::Tcp;
   switch (balance) {
     case Balance::LeastConn:
       if (counted && candidates.size() <= kScanLimit)

@@ -31,8 +31,9 @@ struct SlotPlan {
 // weighted draws are compared instead.
 constexpr std::size_t kScanLimit = 32;
 
-// UDP has no counts: least-conn and p2c become weighted random there.
-[[nodiscard]] SlotPlan plan_slots(Balance balance, Protocol protocol,
+// `counted`: the connections of each candidate are known. Where they are not (UDP, or a kernel that
+// refuses the counting program) least-conn and p2c become weighted random.
+[[nodiscard]] SlotPlan plan_slots(Balance balance, bool counted,
                                   std::span<const Candidate> candidates);
 
 // Divides by the greatest common divisor, so that equal weights are 1 and cost the hook no division.

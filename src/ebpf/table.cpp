@@ -28,7 +28,8 @@ bool reachable(const Address& address, std::uint32_t family) {
 
 }  // namespace
 
-Table::Table(Maps maps) : maps_(std::move(maps)), space_(maps_.slots.size()), keys_(&less_addr) {}
+Table::Table(Maps maps, bool counting)
+    : maps_(std::move(maps)), counting_(counting), space_(maps_.slots.size()), keys_(&less_addr) {}
 
 bool Table::has_many_faces(const ServiceKey& key, const std::set<IpAddress>& addresses) {
   return std::any_of(addresses.begin(), addresses.end(), [&](const IpAddress& ip) {
@@ -112,7 +113,7 @@ void Table::draft_slots(const ProgrammedService& service, Draft& draft) const {
                               service.balance == Balance::SourceHash
                                   ? service.backends[i].address.to_string()
                                   : std::string()});
-    draft.plans[family] = plan_slots(service.balance, service.key.protocol, candidates);
+    draft.plans[family] = plan_slots(service.balance, counts(service.key.protocol), candidates);
   }
 }
 

@@ -48,7 +48,9 @@ class Table {
   // Bounds how long a count may be wrong unnoticed; far below the time in which 32 bits wrap.
   static constexpr std::chrono::seconds kFullCollect{10};
 
-  explicit Table(Maps maps);
+  // `counting`: the kernel counts TCP connections. If not, `active` holds what the last walk over the
+  // sockets found: good enough to free lines by, and shown to no one.
+  explicit Table(Maps maps, bool counting = true);
 
   // Takes over what the maps hold; repairs what a crash left half done.
   [[nodiscard]] Result<> restore(Clock::time_point now);
@@ -77,6 +79,8 @@ class Table {
 
   // Ids of the lines that count TCP connections.
   [[nodiscard]] std::vector<std::uint32_t> counting_lines() const;
+  // Whether lines wait for the end of their TCP connections.
+  [[nodiscard]] bool has_retired_tcp() const;
 
   [[nodiscard]] Maps& maps() { return maps_; }
   [[nodiscard]] std::size_t used_services() const { return indices_used_; }
@@ -146,7 +150,12 @@ class Table {
   Result<> restore_owners();
   Result<> restore_services();
 
+  [[nodiscard]] bool counts(Protocol protocol) const {
+    return counting_ && protocol == Protocol::Tcp;
+  }
+
   Maps maps_;
+  bool counting_;
   SlotSpace space_;
   std::map<ServiceKey, Entry> entries_;
   std::map<std::uint32_t, Line> lines_;

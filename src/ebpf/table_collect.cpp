@@ -36,7 +36,7 @@ std::uint64_t Table::read_counters(std::uint32_t id, Line& line, FailedConnects&
 
 ObservedBackend Table::observe_line(std::uint32_t id, Line& line) {
   ObservedBackend out{.address = line.address, .listed = line.listed};
-  if (line.service.protocol == Protocol::Tcp)
+  if (counts(line.service.protocol))
     out.active_connections = static_cast<std::uint64_t>(std::max<std::int64_t>(0, own_share(id)));
   const lb_backend& at = maps_.backends[id];
   if ((at.flags & LB_BACKEND_IN_USE) != 0) out.weight = at.weight;
@@ -52,7 +52,7 @@ ObservedService Table::observe_entry(const ServiceKey& key, Entry& entry) {
   for (const auto& [address, id] : entry.lines) {
     ObservedBackend backend = observe_line(id, lines_.at(id));
     for (const auto merged : entry.merged)
-      if (lines_.at(merged).address == address)
+      if (lines_.at(merged).address == address && backend.active_connections)
         *backend.active_connections +=
             static_cast<std::uint64_t>(std::max<std::int64_t>(0, own_share(merged)));
     out.backends.push_back(backend);
@@ -208,6 +208,12 @@ std::optional<Table::Place> Table::place_of(std::uint32_t id, std::uint32_t gene
   const auto it = lines_.find(id);
   if (it == lines_.end() || maps_.backends[id].generation != generation) return std::nullopt;
   return Place{it->second.service, it->second.address};
+}
+
+bool Table::has_retired_tcp() const {
+  return std::any_of(retired_.begin(), retired_.end(), [this](std::uint32_t id) {
+    return lines_.at(id).service.protocol == Protocol::Tcp;
+  });
 }
 
 std::vector<std::uint32_t> Table::counting_lines() const {

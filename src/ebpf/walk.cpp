@@ -3,11 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
 #include <sched.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,13 +14,15 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <random>
 #include <set>
 #include <string>
 #include <thread>
 
-#include <fmt/format.h>
 #include <lbd.skel.h>
+
+#include "ebpf/sock_diag.h"
 
 namespace lb::bpf {
 namespace {
@@ -32,15 +30,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Runs an iterator program over all its sockets and returns what it wrote.
-Result<std::vector<lb_socket>> run_iterator(const bpf_program* program, int map_fd = -1) {
-  bpf_iter_link_info target{};
-  target.map.map_fd = static_cast<__u32>(map_fd);
-  LIBBPF_OPTS(bpf_link_create_opts, options);
-  if (map_fd >= 0) {
-    options.iter_info = &target;
-    options.iter_info_len = sizeof target;
-  }
-  const UniqueFd link(::bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, &options));
+Result<std::vector<lb_socket>> run_iterator(const bpf_program* program) {
+  const UniqueFd link(::bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, nullptr));
   if (!link) return fail(errno, "create a socket iterator");
   const UniqueFd iterator(::bpf_iter_create(link.get()));
   if (!iterator) return fail(errno, "open a socket iterator");
@@ -71,25 +62,6 @@ std::vector<UniqueFd> network_namespaces() {
       out.push_back(std::move(fd));
   }
   return out;
-}
-
-// The TCP iterator shows the namespace of the thread that opens it, hence a thread that moves.
-Result<> walk_all_namespaces(const bpf_program* program) {
-  Result<> outcome;
-  std::thread mover([&] {
-    for (const auto& ns : network_namespaces()) {
-      // Its sockets would look closed, were they not counted.
-      if (::setns(ns.get(), CLONE_NEWNET) != 0) {
-        outcome = fail(errno,
-                       "enter a network namespace to count its connections (scope = \"all\" "
-                       "needs CAP_SYS_ADMIN)");
-        return;
-      }
-      if (auto walked = run_iterator(program); !walked) outcome = tl::unexpected(walked.error());
-    }
-  });
-  mover.join();
-  return outcome;
 }
 
 // `active` and `recounted` follow the same events from different moments on, so that their difference
@@ -129,52 +101,86 @@ std::int32_t most_frequent(Readings readings) {
   return best;
 }
 
-struct DestroyRequest {
-  nlmsghdr header;
-  inet_diag_req_v2 body;
-};
-
-DestroyRequest destroy_request(const lb_socket& socket) {
-  DestroyRequest request{};
-  request.header.nlmsg_len = sizeof request;
-  request.header.nlmsg_type = SOCK_DESTROY;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-  auto& id = request.body.id;
-  request.body.sdiag_family = static_cast<__u8>(socket.family);
-  request.body.sdiag_protocol = socket.proto;
-  request.body.idiag_states = ~0u;
-  id.idiag_sport = socket.local_port;
-  id.idiag_dport = socket.peer_port;
-  id.idiag_if = socket.bound_device;
-  id.idiag_cookie[0] = static_cast<__u32>(socket.cookie);
-  id.idiag_cookie[1] = static_cast<__u32>(socket.cookie >> 32);
-  if (socket.family == AF_INET) {
-    id.idiag_src[0] = socket.local_ip[3];
-    id.idiag_dst[0] = socket.peer_ip[3];
-  } else {
-    std::memcpy(id.idiag_src, socket.local_ip, sizeof id.idiag_src);
-    std::memcpy(id.idiag_dst, socket.peer_ip, sizeof id.idiag_dst);
-  }
-  return request;
+void append(std::vector<lb_socket>& to, std::vector<lb_socket> more) {
+  to.insert(to.end(), more.begin(), more.end());
 }
 
-// The kernel's answer to one request: 0 or an errno.
-int exchange(int fd, const DestroyRequest& request) {
-  if (::send(fd, &request, sizeof request, 0) < 0) return errno;
-  alignas(nlmsghdr) std::array<char, 4096> answer;
-  const ssize_t n = ::recv(fd, answer.data(), answer.size(), 0);
-  if (n < 0) return errno;
-  const auto* header = reinterpret_cast<const nlmsghdr*>(answer.data());
-  if (static_cast<std::size_t>(n) < NLMSG_LENGTH(sizeof(nlmsgerr)) ||
-      header->nlmsg_type != NLMSG_ERROR)
-    return EBADMSG;
-  return -reinterpret_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
+lb_addr peer_of(const lb_socket& socket) {
+  lb_addr out{};
+  std::memcpy(out.ip, socket.peer_ip, sizeof out.ip);
+  out.port = socket.peer_port;
+  out.proto = socket.proto;
+  return out;
+}
+
+// Tells the line of each socket by its peer's address, and drops the others.
+std::vector<lb_socket> with_backends(std::vector<lb_socket> sockets, const Maps& maps) {
+  std::erase_if(sockets, [&](lb_socket& socket) {
+    const auto id = maps.address_ids.find(peer_of(socket));
+    if (!id || *id >= maps.backends.size()) return true;
+    socket.backend = *id;
+    socket.generation = maps.backends[*id].generation;
+    return false;
+  });
+  return sockets;
+}
+
+// An owner's line counts the connections of all services on its address.
+std::map<std::uint32_t, std::uint32_t> count_by_line(const std::vector<lb_socket>& sockets,
+                                                     const Maps& maps) {
+  std::map<std::uint32_t, std::uint32_t> counts;
+  for (const lb_socket& socket : sockets) {
+    ++counts[socket.backend];
+    const std::uint32_t owner = maps.backends[socket.backend].owner;
+    if (owner != socket.backend) ++counts[owner];
+  }
+  return counts;
 }
 
 }  // namespace
 
-Result<std::uint64_t> recount(lbd& skeleton, Maps& maps, const std::vector<std::uint32_t>& lines,
-                              bool all_namespaces) {
+// An iterator shows the namespace of the thread that opens it, and SOCK_DESTROY acts there: hence a
+// thread that moves.
+Result<> SocketWalk::in_namespaces(const std::function<Result<>()>& visit) const {
+  if (!all_namespaces_) return visit();
+  Result<> outcome;
+  std::thread mover([&] {
+    for (const auto& ns : network_namespaces()) {
+      // Its sockets would look closed, were they not counted.
+      if (::setns(ns.get(), CLONE_NEWNET) != 0) {
+        outcome = fail(errno,
+                       "enter a network namespace to count its connections (scope = \"all\" "
+                       "needs CAP_SYS_ADMIN)");
+        return;
+      }
+      if (auto visited = visit(); !visited) outcome = std::move(visited);
+    }
+  });
+  mover.join();
+  return outcome;
+}
+
+Result<std::uint64_t> SocketWalk::recount_by_list(Maps& maps,
+                                                  const std::vector<std::uint32_t>& lines) const {
+  std::vector<std::uint32_t> before;
+  for (const auto id : lines)
+    before.push_back(std::atomic_ref(maps.backends[id].active).load(std::memory_order_relaxed));
+  LB_TRY(const auto sockets, steered_tcp(maps));
+  auto counts = count_by_line(sockets, maps);
+  std::uint64_t wrong = 0;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const std::uint32_t counted = counts[lines[i]];
+    std::uint32_t expected = before[i];
+    if (counted == expected) continue;
+    if (std::atomic_ref(maps.backends[lines[i]].active).compare_exchange_strong(expected, counted))
+      wrong += static_cast<std::uint64_t>(std::abs(static_cast<std::int32_t>(counted - before[i])));
+  }
+  return wrong;
+}
+
+Result<std::uint64_t> SocketWalk::recount(Maps& maps,
+                                          const std::vector<std::uint32_t>& lines) const {
+  if (!can_.counting || !can_.tcp) return recount_by_list(maps, lines);
   // Sockets keep the mark of the last recount that saw them, also one of an earlier lbd, whose pid and
   // start time may have been the same (in a container they are).
   const std::uint32_t epoch = std::random_device{}() | 1;
@@ -185,11 +191,11 @@ Result<std::uint64_t> recount(lbd& skeleton, Maps& maps, const std::vector<std::
   // From here on every program follows the recount, and sockets that opened before are all in the
   // kernel's tables, where the walk finds them.
   Result<> walked = wait_for_grace_period();
-  if (walked && all_namespaces)
-    walked = walk_all_namespaces(skeleton.progs.lb_walk_tcp);
-  else if (walked)
-    if (auto sockets = run_iterator(skeleton.progs.lb_walk_tcp); !sockets)
-      walked = tl::unexpected(sockets.error());
+  if (walked)
+    walked = in_namespaces([this]() -> Result<> {
+      LB_CHECK(run_iterator(skeleton_.progs.lb_walk_tcp));
+      return {};
+    });
 
   std::uint64_t wrong = 0;
   if (walked) {
@@ -207,27 +213,44 @@ Result<std::uint64_t> recount(lbd& skeleton, Maps& maps, const std::vector<std::
   return wrong;
 }
 
-Result<std::vector<lb_socket>> steered_tcp(lbd& skeleton) {
-  return run_iterator(skeleton.progs.lb_walk_tcp);
+Result<std::vector<lb_socket>> SocketWalk::steered_tcp(const Maps& maps) const {
+  std::vector<lb_socket> out;
+  LB_CHECK(in_namespaces([&]() -> Result<> {
+    LB_TRY(auto here, can_.tcp ? run_iterator(skeleton_.progs.lb_walk_tcp) : list_tcp());
+    append(out, std::move(here));
+    return {};
+  }));
+  return can_.tcp ? out : with_backends(std::move(out), maps);
 }
 
-Result<std::vector<lb_socket>> steered_udp(lbd& skeleton) {
-  return run_iterator(skeleton.progs.lb_walk_udp, bpf_map__fd(skeleton.maps.udp_flows));
+Result<std::vector<lb_socket>> SocketWalk::steered_udp() const {
+  std::vector<lb_socket> out;
+  if (!can_.udp) return out;
+  LB_CHECK(in_namespaces([&]() -> Result<> {
+    LB_TRY(auto here, run_iterator(skeleton_.progs.lb_walk_udp));
+    append(out, std::move(here));
+    return {};
+  }));
+  return out;
 }
 
-Result<std::uint64_t> destroy(const std::vector<lb_socket>& sockets) {
-  if (sockets.empty()) return 0;
-  const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!fd) return fail(errno, "open a sock_diag socket");
-  std::uint64_t destroyed = 0;
-  for (const auto& socket : sockets) {
-    const int err = exchange(fd.get(), destroy_request(socket));
-    if (err == EOPNOTSUPP)
-      return fail(err, "this kernel cannot end sockets (CONFIG_INET_DIAG_DESTROY is off)");
-    if (err != 0 && err != ENOENT) return fail(err, "end a socket");
-    if (err == 0) ++destroyed;
-  }
-  return destroyed;
+Result<std::uint64_t> SocketWalk::end(Protocol protocol, const Matches& matches) const {
+  const bool udp = protocol == Protocol::Udp;
+  if (udp ? !can_.udp : !can_.tcp)
+    return fail(ENOTSUP, udp ? "end UDP sockets: this kernel refuses iter/udp, so that lbd cannot "
+                               "know which ones it steered"
+                             : "end connections: this kernel refuses iter/tcp, so that lbd cannot "
+                               "know which ones it steered");
+  std::uint64_t ended = 0;
+  LB_CHECK(in_namespaces([&]() -> Result<> {
+    LB_TRY(auto here,
+           run_iterator(udp ? skeleton_.progs.lb_walk_udp : skeleton_.progs.lb_walk_tcp));
+    std::erase_if(here, [&](const lb_socket& socket) { return !matches(socket); });
+    LB_TRY(const std::uint64_t count, destroy(here));
+    ended += count;
+    return {};
+  }));
+  return ended;
 }
 
 }  // namespace lb::bpf

@@ -1,4 +1,5 @@
-// Walks over sockets: recounting what is active, finding steered sockets, destroying them.
+// Walks over sockets: recounting what is active, finding steered sockets, ending them. By iterator
+// programs where the kernel has them; TCP sockets else by sock_diag, which knows peers and no marks.
 #pragma once
 
 #include <cstdint>
@@ -8,26 +9,48 @@
 #include "base/result.h"
 #include "bpf/lb_abi.h"
 #include "ebpf/maps.h"
+#include "model/service.h"
 
 struct lbd;  // the generated skeleton
 
 namespace lb::bpf {
 
-// Corrects `active` of the given lines by what the sockets say, while connections come and go: exact
-// counts are kept beside the ones in force for the time of the walk, and only the difference is
-// applied. Returns by how much all lines together were wrong. All network namespaces when
-// `all_namespaces`, else the caller's.
-[[nodiscard]] Result<std::uint64_t> recount(lbd& skeleton, Maps& maps,
-                                            const std::vector<std::uint32_t>& lines,
-                                            bool all_namespaces);
+class SocketWalk {
+ public:
+  struct Abilities {
+    bool counting = true;  // the tracepoint counts: a recount has to follow what it does meanwhile
+    bool tcp = true;       // iter/tcp is loaded
+    bool udp = true;       // iter/udp is loaded
+  };
+  // `skeleton` outlives this. All network namespaces when `all_namespaces`, else the caller's.
+  SocketWalk(lbd& skeleton, Abilities abilities, bool all_namespaces)
+      : skeleton_(skeleton), can_(abilities), all_namespaces_(all_namespaces) {}
 
-// Steered TCP sockets that are not closed, in the caller's network namespace.
-[[nodiscard]] Result<std::vector<lb_socket>> steered_tcp(lbd& skeleton);
-// Connected UDP sockets that are still where they were steered to, in all network namespaces.
-[[nodiscard]] Result<std::vector<lb_socket>> steered_udp(lbd& skeleton);
+  // Corrects `active` of the given lines by what the sockets say, while connections come and go: exact
+  // counts are kept beside the ones in force for the time of the walk, and only the difference is
+  // applied. Without the tracepoint or iter/tcp the sockets are listed, and a line whose count moved
+  // meanwhile is left for the next time. Returns by how much all lines together were wrong.
+  [[nodiscard]] Result<std::uint64_t> recount(Maps& maps,
+                                              const std::vector<std::uint32_t>& lines) const;
 
-// Ends the sockets (SOCK_DESTROY): their owners see ECONNABORTED. Returns how many were there; each is
-// named by addresses and cookie, so that no other can be hit. Caller's network namespace.
-[[nodiscard]] Result<std::uint64_t> destroy(const std::vector<lb_socket>& sockets);
+  // Steered TCP sockets that are not closed; without iter/tcp every TCP socket whose peer is a backend.
+  [[nodiscard]] Result<std::vector<lb_socket>> steered_tcp(const Maps& maps) const;
+  // Connected UDP sockets that are still where they were steered to; none without iter/udp.
+  [[nodiscard]] Result<std::vector<lb_socket>> steered_udp() const;
+
+  // Ends the steered sockets that `matches` picks and returns how many; ENOTSUP without the iterator
+  // that tells which ones were steered.
+  using Matches = std::function<bool(const lb_socket&)>;
+  [[nodiscard]] Result<std::uint64_t> end(Protocol protocol, const Matches& matches) const;
+
+ private:
+  [[nodiscard]] Result<> in_namespaces(const std::function<Result<>()>& visit) const;
+  [[nodiscard]] Result<std::uint64_t> recount_by_list(
+      Maps& maps, const std::vector<std::uint32_t>& lines) const;
+
+  lbd& skeleton_;
+  Abilities can_;
+  bool all_namespaces_;
+};
 
 }  // namespace lb::bpf

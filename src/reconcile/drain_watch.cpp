@@ -7,13 +7,14 @@
 namespace lb {
 namespace {
 
-std::uint64_t active_in(const ObservedService& service, const Address& backend) {
+// nullopt: the dataplane does not count it. A backend that it does not know has no connection.
+std::optional<std::uint64_t> active_in(const ObservedService& service, const Address& backend) {
   const auto found =
       std::lower_bound(service.backends.begin(), service.backends.end(), backend,
                        [](const ObservedBackend& b, const Address& a) { return b.address < a; });
   return found != service.backends.end() && found->address == backend
-             ? found->active_connections.value_or(0)
-             : 0;
+             ? found->active_connections
+             : std::optional<std::uint64_t>(0);
 }
 
 }  // namespace
@@ -33,8 +34,9 @@ Result<std::optional<ObservedService>> DrainWatch::read(const ServiceKey& key) {
 Result<std::optional<std::uint64_t>> DrainWatch::count(
     const std::optional<ObservedService>& service, const Id& id) {
   if (!service) return std::nullopt;
-  if (id.first.protocol == Protocol::Tcp) return active_in(*service, id.second);
-  LB_TRY(const std::uint64_t sockets, dataplane_.count_udp(id.first, id.second));
+  if (id.first.protocol == Protocol::Tcp)
+    if (const auto active = active_in(*service, id.second)) return active;
+  LB_TRY(const std::uint64_t sockets, dataplane_.count_sockets(id.first, id.second));
   return sockets;
 }
 

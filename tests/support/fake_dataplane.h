@@ -72,8 +72,8 @@ class FakeDataplane : public NoneDataplane {
     else
       done({});
   }
-  [[nodiscard]] Result<std::uint64_t> count_udp(const ServiceKey& key,
-                                                const Address& backend) override {
+  [[nodiscard]] Result<std::uint64_t> count_sockets(const ServiceKey& key,
+                                                    const Address& backend) override {
     return active[{key, backend}];
   }
   [[nodiscard]] Result<std::uint64_t> terminate(const ServiceKey& key,

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/capabilities.h"
+#include "ebpf/hooks.h"
 #include "tools/lbctl/client.h"
 #include "tools/lbctl/show.h"
 #include "tools/lbctl/table.h"
@@ -15,8 +17,6 @@ namespace {
 
 using Verdict = Check::Verdict;
 
-// linux/capability.h of an older build host may not have the last two.
-constexpr unsigned kNetAdmin = 12, kSysAdmin = 21, kPerfmon = 38, kBpf = 39;
 constexpr auto kIpvs = "ip_vs", kNfTables = "nf_tables";
 constexpr auto kPrivileges =
     "run lbd as root, or give its service AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
@@ -47,8 +47,6 @@ Check mount_check(const HostFacts& facts, const char* type, std::string meaning,
                         std::move(remedy));
 }
 
-bool holds(std::uint64_t capabilities, unsigned bit) { return (capabilities >> bit & 1U) != 0; }
-
 void add_capabilities(std::vector<Check>& out, std::uint64_t effective) {
   struct Need {
     const char* name;
@@ -57,36 +55,17 @@ void add_capabilities(std::vector<Check>& out, std::uint64_t effective) {
     const char* meaning;
   };
   constexpr std::array<Need, 3> kNeeds{{
-      {"CAP_BPF", kBpf, true, "create maps and load programs"},
-      {"CAP_NET_ADMIN", kNetAdmin, false, "load and attach network programs, destroy sockets"},
-      {"CAP_PERFMON", kPerfmon, true, "load the tracepoints that count connections"},
+      {"CAP_BPF", kCapBpf, true, "create maps and load programs"},
+      {"CAP_NET_ADMIN", kCapNetAdmin, false, "load and attach network programs, destroy sockets"},
+      {"CAP_PERFMON", kCapPerfmon, true, "load the tracepoints that count connections"},
   }};
   for (const Need& need : kNeeds) {
     const bool own = holds(effective, need.bit);
-    const bool ok = own || (need.admin_is_enough && holds(effective, kSysAdmin));
+    const bool ok = own || (need.admin_is_enough && holds(effective, kCapSysAdmin));
     out.push_back(yes_or_missing(need.name, ok,
                                  own ? "held" : (ok ? "by CAP_SYS_ADMIN" : "not held"),
                                  need.meaning, kPrivileges));
   }
-}
-
-// Why a probe failed decides what helps: rights, a kernel that lacks it, or its BTF.
-std::string remedy_for(const Error& error) {
-  if (error.code == std::errc::operation_not_permitted ||
-      error.code == std::errc::permission_denied)
-    return kPrivileges;
-  return "use a kernel with CONFIG_CGROUP_BPF=y, CONFIG_BPF_SYSCALL=y and CONFIG_DEBUG_INFO_BTF=y";
-}
-
-std::string hook_meaning(const std::string& hook) {
-  if (hook.find("connect") != std::string::npos) return "choose a backend when a program connects";
-  if (hook.find("sendmsg") != std::string::npos) return "choose a backend for unconnected UDP";
-  if (hook.find("recvmsg") != std::string::npos) return "show the service's address on UDP replies";
-  if (hook.find("getpeername") != std::string::npos)
-    return "show the service's address to the program";
-  if (hook.find("set_state") != std::string::npos) return "count connections exactly";
-  if (hook.find("retransmit") != std::string::npos) return "notice backends that do not answer";
-  return "count anew after a restart";
 }
 
 // The check's name says already what was tried.
@@ -98,11 +77,23 @@ Check result_check(std::string name, const Result<>& result, std::string meaning
                         std::move(meaning), std::move(remedy));
 }
 
+// A hook that lbd can do without stops nothing: what is lost is told in its place.
+Check hook_check(const HookProbe& probe, std::uint64_t capabilities) {
+  const bpf::Hook* hook = bpf::find_hook(probe.hook);
+  Check out =
+      result_check(probe.hook, probe.result, hook ? hook->meaning : "",
+                   probe.result ? "" : bpf::explain_refusal(probe.result.error(), capabilities));
+  if (probe.result || !hook || hook->loss == nullptr) return out;
+  out.required = false;
+  out.remedy = fmt::format("without it {}. {}", hook->loss, out.remedy);
+  return out;
+}
+
 // The kernel looks for the socket before it asks for the privilege, so that the probe's "no such
 // socket" says nothing about the latter.
 Check sock_destroy_check(const HostFacts& facts) {
   Result<> result = facts.sock_destroy;
-  if (result && !holds(facts.capabilities, kNetAdmin)) result = fail(EPERM, "destroy a socket");
+  if (result && !holds(facts.capabilities, kCapNetAdmin)) result = fail(EPERM, "destroy a socket");
   const bool rights = !result && (result.error().code == std::errc::operation_not_permitted ||
                                   result.error().code == std::errc::permission_denied);
   Check out = result_check(
@@ -201,6 +192,18 @@ Check daemon_check(Env& env, const Options& options) {
   out.found = fmt::format("{}, pid {}, at {}", json.value("version", "?"), json.value("pid", 0),
                           options.socket);
   out.remedy.clear();
+  // The programs themselves may be refused where a trivial one of their kind is not.
+  const Json lost = json.value("dataplane", Json::object()).value("lost", Json::array());
+  if (lost.empty()) return out;
+  std::vector<std::string> losses;
+  for (const Json& l : lost)
+    losses.push_back(fmt::format("{} ({}): {}", l.value("what", "?"), l.value("why", "?"),
+                                 l.value("loss", "?")));
+  out.verdict = Verdict::Note;
+  out.found += fmt::format(", runs without {}", lost.size() == 1
+                                                    ? lost[0].value("what", "?")
+                                                    : fmt::format("{} of its parts", lost.size()));
+  out.remedy = fmt::format("lbd could not have {}", fmt::join(losses, "; "));
   return out;
 }
 
@@ -259,12 +262,12 @@ std::vector<Check> diagnose(const HostFacts& facts) {
                                "use a kernel with CONFIG_DEBUG_INFO_BTF=y"));
   add_capabilities(out, facts.capabilities);
   out.push_back(memlock_check());
-  for (const HookProbe& probe : facts.hooks)
-    out.push_back(result_check(probe.hook, probe.result, hook_meaning(probe.hook),
-                               probe.result ? "" : remedy_for(probe.result.error())));
+  for (const HookProbe& probe : facts.hooks) out.push_back(hook_check(probe, facts.capabilities));
+  // Without it lbd waits for a tenth of a second instead.
   out.push_back(result_check(
       "membarrier", facts.membarrier, "know when no program uses a drained backend any more",
       "use a kernel with CONFIG_MEMBARRIER=y, or allow it in the seccomp filter"));
+  out.back().required = false;
   out.push_back(sock_destroy_check(facts));
   out.push_back(programs_check(facts));
   out.push_back(

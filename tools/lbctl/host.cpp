@@ -6,6 +6,7 @@
 #include <charconv>
 #include <sstream>
 
+#include "base/capabilities.h"
 #include "base/file.h"
 #include "ipvs/client.h"
 
@@ -43,16 +44,6 @@ std::vector<Mount> parse_mountinfo(std::string_view text) {
   return out;
 }
 
-std::uint64_t parse_cap_eff(std::string_view proc_status) {
-  constexpr std::string_view kName = "CapEff:\t";
-  const auto at = proc_status.find(kName);
-  if (at == std::string_view::npos) return 0;
-  const std::string_view digits = proc_status.substr(at + kName.size(), 16);
-  std::uint64_t out = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
-  return out;
-}
-
 std::optional<std::string> mount_point(const std::vector<Mount>& mounts, std::string_view type) {
   for (const Mount& mount : mounts)
     if (mount.type == type) return mount.point;
@@ -82,7 +73,7 @@ HostFacts look_at_host() {
   if (::uname(&name) == 0) out.kernel = name.release;
   out.mounts = parse_mountinfo(read_file("/proc/self/mountinfo").value_or(""));
   out.btf = ::access("/sys/kernel/btf/vmlinux", R_OK) == 0;
-  out.capabilities = parse_cap_eff(read_file("/proc/self/status").value_or(""));
+  out.capabilities = effective_capabilities();
   out.hooks = probe_hooks();
   out.sock_destroy = probe_sock_destroy();
   out.membarrier = probe_membarrier();

@@ -37,7 +37,6 @@ struct HostFacts {
 
 // The pure parts, for tests.
 [[nodiscard]] std::vector<Mount> parse_mountinfo(std::string_view text);
-[[nodiscard]] std::uint64_t parse_cap_eff(std::string_view proc_status);
 [[nodiscard]] std::optional<std::string> mount_point(const std::vector<Mount>& mounts,
                                                      std::string_view type);
 

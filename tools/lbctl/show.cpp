@@ -99,6 +99,10 @@ void show_troubles(Env& env, const Json& json) {
                     "'lbctl resync --accept {}' believes it",
                     text(h, "source"), number(h, "missing"), number(h, "of"), text(h, "source")));
   print_lines(env, "held by the wipe guard:", lines);
+  lines = Json::array();
+  for (const Json& l : json.at("dataplane").value("lost", Json::array()))
+    lines.push_back(fmt::format("{}: {} ({})", text(l, "what"), text(l, "loss"), text(l, "why")));
+  print_lines(env, "not to be had on this kernel:", lines);
   print_lines(env, "warnings:", json.at("warnings"));
   print_lines(env, "notes:", json.at("dataplane").at("notes"));
 }

@@ -15,6 +15,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Key;
+using testing::Not;
 using testing::UnorderedElementsAre;
 
 class Refusal : public DaemonNetns {
@@ -118,6 +119,22 @@ TEST_F(Refusal, CgroupThatIsNone) {
   expect_refused(*lbd_, {sandbox_->folder(), "cgroup"});
   lbd_->cgroup += "/absent";
   expect_refused(*lbd_, {sandbox_->folder() + "/absent", "No such file"});
+}
+
+// A mistake in the configuration has nothing to do with the other dataplane.
+TEST_F(Refusal, AMistakeInTheConfigurationIsNamedFirstAndAlone) {
+  const auto says_nothing_of_ipvs = [&](const std::string& named) {
+    const Finished done = lbd_->run_to_its_end({"--dataplane", "auto"});
+    EXPECT_EQ(done.code, 1);
+    EXPECT_THAT(done.err, AllOf(HasSubstr(named), Not(HasSubstr("ipvs")), Not(HasSubstr("IPVS")),
+                                Not(HasSubstr("modprobe"))));
+  };
+  const std::string good = lbd_->cgroup;
+  lbd_->cgroup = "/no/such/group";
+  says_nothing_of_ipvs("/no/such/group");
+  lbd_->cgroup = good;
+  lbd_->bpffs = file("bpf");
+  says_nothing_of_ipvs("is not on a bpffs");
 }
 
 TEST_F(Refusal, FolderThatIsNoBpffs) {

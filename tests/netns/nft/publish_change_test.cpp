@@ -93,7 +93,7 @@ TEST_F(PublishChangeTest, SendsUdpClientsOfARemovedBackendElsewhere) {
   const ServiceKey key = ServiceKey::parse(kUdp).value();
   program(service(kUdp, {backend("10.80.0.11:9001"), backend("10.80.0.12:9001", 0)}));
   EXPECT_EQ(ask_udp("10.80.0.1:8080", 30000), "b1");
-  EXPECT_EQ(dataplane_->count_udp(key, address("10.80.0.11:9001")).value(), 1u);
+  EXPECT_EQ(dataplane_->count_sockets(key, address("10.80.0.11:9001")).value(), 1u);
   EXPECT_EQ(observed(kUdp, "10.80.0.11:9001").active_connections, std::nullopt);
   // Weight 0 keeps the flow where it is.
   program(service(kUdp, {backend("10.80.0.11:9001", 0), backend("10.80.0.12:9001")}));

@@ -10,7 +10,9 @@
 namespace lb {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 struct Outcome {
   int code = 0;
@@ -88,8 +90,13 @@ TEST(Overrides, WrongWordNamesTheFlag) {
 }
 
 TEST(Hints, SayWhatToDoWithoutPrivileges) {
-  EXPECT_THAT(hint_for(Error{std::make_error_code(std::errc::operation_not_permitted), "load"}),
-              HasSubstr("CAP_BPF"));
+  const Error refused{std::make_error_code(std::errc::operation_not_permitted),
+                      "load the BPF program of cgroup/connect4"};
+  EXPECT_THAT(hint_for(refused, 0), HasSubstr("CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON not held"));
+  EXPECT_THAT(hint_for(refused, 1ULL << 39 | 1ULL << 12), HasSubstr("CAP_PERFMON not held"));
+  constexpr std::uint64_t kAll = ~0ULL;
+  EXPECT_THAT(hint_for(refused, kAll),
+              AllOf(HasSubstr("although"), HasSubstr("lbctl doctor"), Not(HasSubstr("root"))));
 }
 
 }  // namespace

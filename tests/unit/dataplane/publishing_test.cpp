@@ -29,8 +29,8 @@ class Lent final : public Dataplane {
   Result<> remove(const ServiceKey& key) override { return to_.remove(key); }
   void settle(Settled done) override { to_.settle(std::move(done)); }
   Result<> collect() override { return to_.collect(); }
-  Result<std::uint64_t> count_udp(const ServiceKey& k, const Address& b) override {
-    return to_.count_udp(k, b);
+  Result<std::uint64_t> count_sockets(const ServiceKey& k, const Address& b) override {
+    return to_.count_sockets(k, b);
   }
   Result<std::uint64_t> terminate(const ServiceKey& k, const Address& b) override {
     return to_.terminate(k, b);

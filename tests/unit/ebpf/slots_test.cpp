@@ -11,6 +11,8 @@
 namespace lb::bpf {
 namespace {
 
+constexpr bool kCounted = true;
+
 std::vector<Candidate> candidates(const std::vector<std::uint32_t>& weights) {
   std::vector<Candidate> out;
   for (std::uint32_t i = 0; i < weights.size(); ++i)
@@ -38,22 +40,22 @@ std::map<std::uint32_t, int> counts(const SlotPlan& plan) {
 TEST(Slots, NoCandidatesMeanNoSlots) {
   for (const auto balance : {Balance::LeastConn, Balance::P2c, Balance::Random, Balance::RoundRobin,
                              Balance::SourceHash})
-    EXPECT_TRUE(plan_slots(balance, Protocol::Tcp, {}).slots.empty());
+    EXPECT_TRUE(plan_slots(balance, kCounted, {}).slots.empty());
 }
 
 TEST(Slots, LeastConnectionsScansUpToTheLimitAndDrawsTwiceAbove) {
-  const auto few = plan_slots(Balance::LeastConn, Protocol::Tcp,
+  const auto few = plan_slots(Balance::LeastConn, kCounted,
                               candidates(std::vector<std::uint32_t>(kScanLimit, 1)));
   EXPECT_EQ(few.policy, LB_POLICY_LEAST);
   EXPECT_EQ(few.slots.size(), kScanLimit);
-  const auto many = plan_slots(Balance::LeastConn, Protocol::Tcp,
+  const auto many = plan_slots(Balance::LeastConn, kCounted,
                                candidates(std::vector<std::uint32_t>(kScanLimit + 1, 1)));
   EXPECT_EQ(many.policy, LB_POLICY_P2C);
 }
 
-TEST(Slots, UdpHasNoCountsToCompare) {
+TEST(Slots, WithoutCountsTheChoiceIsRandomByWeight) {
   for (const auto balance : {Balance::LeastConn, Balance::P2c})
-    EXPECT_EQ(plan_slots(balance, Protocol::Udp, candidates({1, 2})).policy, LB_POLICY_RANDOM);
+    EXPECT_EQ(plan_slots(balance, !kCounted, candidates({1, 2})).policy, LB_POLICY_RANDOM);
 }
 
 TEST(Slots, AliasTableGivesEachBackendItsShare) {
@@ -62,7 +64,7 @@ TEST(Slots, AliasTableGivesEachBackendItsShare) {
     std::vector<std::uint32_t> weights;
     for (std::size_t n = 1 + random() % 40; n > 0; --n)
       weights.push_back(1 + static_cast<std::uint32_t>(random() % kMaxWeight));
-    const auto plan = plan_slots(Balance::Random, Protocol::Tcp, candidates(weights));
+    const auto plan = plan_slots(Balance::Random, kCounted, candidates(weights));
     ASSERT_EQ(plan.slots.size(), weights.size());
     const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
     auto got = chances(plan);
@@ -72,26 +74,26 @@ TEST(Slots, AliasTableGivesEachBackendItsShare) {
 }
 
 TEST(Slots, RoundRobinInterleavesSmoothly) {
-  const auto plan = plan_slots(Balance::RoundRobin, Protocol::Tcp, candidates({5, 1, 1}));
+  const auto plan = plan_slots(Balance::RoundRobin, kCounted, candidates({5, 1, 1}));
   std::string sequence;
   for (const auto slot : plan.slots) sequence += std::to_string(LB_SLOT_ID(slot));
   EXPECT_EQ(sequence, "1121311");  // nginx's smooth weighted round robin
 }
 
 TEST(Slots, RoundRobinScalesHugeWeightsAndDropsNone) {
-  const auto plan = plan_slots(Balance::RoundRobin, Protocol::Tcp, candidates({65535, 65534, 1}));
+  const auto plan = plan_slots(Balance::RoundRobin, kCounted, candidates({65535, 65534, 1}));
   EXPECT_LE(plan.slots.size(), 1025u);
   EXPECT_EQ(counts(plan)[3], 1);
 }
 
 TEST(Slots, MaglevIsEvenAndMovesFewWhenOneLeaves) {
   const auto before =
-      plan_slots(Balance::SourceHash, Protocol::Tcp, candidates(std::vector<std::uint32_t>(10, 1)));
+      plan_slots(Balance::SourceHash, kCounted, candidates(std::vector<std::uint32_t>(10, 1)));
   for (const auto& [id, count] : counts(before))
     EXPECT_NEAR(count, static_cast<int>(before.slots.size()) / 10, 2) << id;
   auto rest = candidates(std::vector<std::uint32_t>(10, 1));
   rest.erase(rest.begin() + 4);
-  const auto after = plan_slots(Balance::SourceHash, Protocol::Tcp, rest);
+  const auto after = plan_slots(Balance::SourceHash, kCounted, rest);
   ASSERT_EQ(after.slots.size(), before.slots.size());
   std::size_t moved = 0;
   for (std::size_t i = 0; i < after.slots.size(); ++i)
@@ -103,21 +105,21 @@ TEST(Slots, MaglevDependsOnNamesNotOnOrder) {
   auto one = candidates({1, 1, 1});
   auto other = one;
   std::swap(other[0], other[2]);
-  const auto a = plan_slots(Balance::SourceHash, Protocol::Tcp, one);
-  const auto b = plan_slots(Balance::SourceHash, Protocol::Tcp, other);
+  const auto a = plan_slots(Balance::SourceHash, kCounted, one);
+  const auto b = plan_slots(Balance::SourceHash, kCounted, other);
   std::size_t differ = 0;
   for (std::size_t i = 0; i < a.slots.size(); ++i) differ += a.slots[i] != b.slots[i];
   EXPECT_LT(differ, a.slots.size() / 10);
 }
 
 TEST(Slots, MaglevHonoursWeights) {
-  auto got = counts(plan_slots(Balance::SourceHash, Protocol::Tcp, candidates({3, 1})));
+  auto got = counts(plan_slots(Balance::SourceHash, kCounted, candidates({3, 1})));
   EXPECT_NEAR(got[1], 3 * got[2], got[2] / 5 + 3);
 }
 
 TEST(Slots, NeverMoreThanASetCanName) {
   const auto plan =
-      plan_slots(Balance::Random, Protocol::Tcp, candidates(std::vector<std::uint32_t>(70000, 1)));
+      plan_slots(Balance::Random, kCounted, candidates(std::vector<std::uint32_t>(70000, 1)));
   EXPECT_EQ(plan.slots.size(), static_cast<std::size_t>(LB_SET_MAX_SLOTS));
 }
 

@@ -68,7 +68,6 @@ TEST_F(Doctor, EachMissingThingStopsLbdAndSaysHowToGetIt) {
       {"CAP_NET_ADMIN", [this] { host.capabilities = 1ULL << 39 | 1ULL << 38; }},
       {"CAP_PERFMON", [this] { host.capabilities = 1ULL << 39 | 1ULL << 12; }},
       {"cgroup/connect4", [this] { host.hooks[0].result = fail(EINVAL, "load cgroup/connect4"); }},
-      {"membarrier", [this] { host.membarrier = fail(ENOSYS, "membarrier"); }},
   };
   const HostFacts good = host;
   for (const auto& [name, break_it] : cases) {
@@ -112,8 +111,37 @@ TEST_F(Doctor, AFirewallThatDropsForwardingIsNamed) {
 
 TEST_F(Doctor, WithoutRightsAHookPointsAtThem) {
   host.hooks[1].result = fail(EPERM, "load it");
-  EXPECT_HAS(check("tp_btf/inet_sock_set_state").remedy, "CAP_PERFMON");
+  host.capabilities = 1ULL << 39 | 1ULL << 12;
+  EXPECT_HAS(check("tp_btf/inet_sock_set_state").remedy, "CAP_PERFMON not held");
   EXPECT_EQ(check("tp_btf/inet_sock_set_state").found, "Operation not permitted");
+}
+
+TEST_F(Doctor, ARefusedHookThatLbdCanDoWithoutStopsNothing) {
+  host.hooks[1].result = fail(EPERM, "load it");
+  EXPECT_EQ(check("tp_btf/inet_sock_set_state").verdict, Check::Verdict::Missing);
+  EXPECT_HAS(check("tp_btf/inet_sock_set_state").remedy, "connections are not counted");
+  EXPECT_TRUE(can_run_ebpf(diagnose(host)));
+  host.membarrier = fail(ENOSYS, "membarrier");
+  EXPECT_TRUE(can_run_ebpf(diagnose(host)));
+  host.hooks[0].result = fail(EPERM, "load it");
+  EXPECT_FALSE(can_run_ebpf(diagnose(host)));
+}
+
+TEST_F(Doctor, NoOneIsToldToBeRootWhoHoldsEverything) {
+  host.hooks[0].result = fail(EPERM, "load it");
+  EXPECT_HAS(check("cgroup/connect4").remedy,
+             "although CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are held");
+  EXPECT_HAS_NOT(check("cgroup/connect4").remedy, "as root");
+  host.capabilities = 1ULL << 12 | 1ULL << 39;
+  EXPECT_HAS(check("cgroup/connect4").remedy, "CAP_PERFMON not held: run lbd as root");
+}
+
+TEST_F(Doctor, TheRunningDaemonTellsWhatItDoesWithout) {
+  canned = HttpAnswer{200, R"({"version":"0.1.0","pid":4242,"dataplane":{"lost":[
+      {"what":"iter/udp","why":"Operation not permitted","loss":"UDP sockets stay"}]}})"};
+  EXPECT_EQ(run_lbctl({"doctor"}), kExitOk);
+  EXPECT_HAS(out(), "runs without iter/udp");
+  EXPECT_HAS(out(), "iter/udp (Operation not permitted): UDP sockets stay");
 }
 
 TEST_F(Doctor, LbdRunsWithoutInetDiagDestroy) {
@@ -147,12 +175,6 @@ TEST(Host, ReadsMountinfoWithOptionalFieldsAndEscapes) {
   EXPECT_EQ(mounts, (std::vector<Mount>{{"/a b", "cgroup2"}, {"/sys/fs/bpf", "bpf"}}));
   EXPECT_EQ(mount_point(mounts, "bpf"), "/sys/fs/bpf");
   EXPECT_EQ(mount_point(mounts, "tracefs"), std::nullopt);
-}
-
-TEST(Host, ReadsTheEffectiveCapabilities) {
-  EXPECT_EQ(parse_cap_eff("CapPrm:\tffffffffffffffff\nCapEff:\t0000008000001000\nCapBnd:\t0\n"),
-            0x8000001000ULL);
-  EXPECT_EQ(parse_cap_eff("Name:\tx\n"), 0U);
 }
 
 }  // namespace
