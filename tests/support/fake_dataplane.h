@@ -26,6 +26,7 @@ class FakeDataplane : public NoneDataplane {
   std::map<Address, std::string> refused;  // backends that it cannot use, and why
   std::vector<std::string> notes;          // of info()
   bool failing_reads = false;
+  bool counts = true;  // false: active_connections is null, as where the kernel refuses to count
   bool slow_to_settle = false;  // then the test calls what is in `unsettled`
 
   // --- what the test looks at
@@ -90,6 +91,7 @@ class FakeDataplane : public NoneDataplane {
   [[nodiscard]] DataplaneInfo info() const override {
     DataplaneInfo out = NoneDataplane::info();
     out.notes = notes;
+    out.counts_connections = counts;
     return out;
   }
 
@@ -107,7 +109,8 @@ class FakeDataplane : public NoneDataplane {
   void fill(ObservedService& service) {
     if (service.key.protocol != Protocol::Tcp) return;
     for (ObservedBackend& b : service.backends) {
-      b.active_connections = active[{service.key, b.address}];
+      b.active_connections.reset();
+      if (counts) b.active_connections = active[{service.key, b.address}];
       if (const auto why = refused.find(b.address); why != refused.end()) b.refused = why->second;
     }
     for (const auto& [id, count] : active) {

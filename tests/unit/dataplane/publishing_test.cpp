@@ -79,6 +79,16 @@ TEST_F(Publishing, ConnectionsOfBothSidesAreOneCount) {
   EXPECT_EQ(dataplane->read()->services.front().backends.front().active_connections, 5U);
 }
 
+TEST_F(Publishing, WhatOneSideCannotCountHasNoSum) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  hooks_.counts = false;
+  hooks_.active[{kPublished, kBackend}] = 2;
+  outside_.active[{kPublished, kBackend}] = 3;
+  EXPECT_EQ(dataplane->read(kPublished)->backends.front().active_connections, std::nullopt);
+  EXPECT_EQ(dataplane->count_sockets(kPublished, kBackend), 5U);
+}
+
 TEST_F(Publishing, ABackendWithConnectionsOutsideOnlyIsStillThere) {
   const auto dataplane = make();
   auto web = service(kPublished);

@@ -49,6 +49,16 @@ TEST_F(DrainWatchTest, ConnectionSeenAfterTheFirstZeroKeepsIt) {
   EXPECT_THAT(look(web_).finished, ElementsAre(DrainWatch::Id{web_, one_}));
 }
 
+TEST_F(DrainWatchTest, WhereConnectionsAreNotCountedTheSocketsAre) {
+  dataplane_.counts = false;
+  dataplane_.active[{web_, one_}] = 2;
+  EXPECT_EQ(watch_.connections({web_, one_}).value(), 2U);
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(look(web_).finished, IsEmpty());
+  dataplane_.active[{web_, one_}] = 0;
+  EXPECT_THAT(look(web_).finished, IsEmpty());
+  EXPECT_THAT(look(web_).finished, ElementsAre(DrainWatch::Id{web_, one_}));
+}
+
 TEST_F(DrainWatchTest, FinishesNothingWhileTheDataplaneSettles) {
   dataplane_.slow_to_settle = true;
   for (int i = 0; i < 3; ++i) EXPECT_THAT(look(web_).finished, IsEmpty());
