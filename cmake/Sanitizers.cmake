@@ -1,13 +1,14 @@
-# LB_SANITIZE = address | undefined | thread and LB_FUZZ: set by the presets. They hold for everything that is compiled here, so they
+# LB_SANITIZE = address,undefined | thread and LB_FUZZ: set by the presets. They hold for everything that is compiled here, so they
 # are directory options, not part of a target.
-set(LB_SANITIZE "" CACHE STRING "Sanitizer: address, undefined, thread or empty")
+set(LB_SANITIZE "" CACHE STRING "Sanitizers, as of -fsanitize: address,undefined or thread, or empty")
 option(LB_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(LB_TIDY "Run clang-tidy on every file that is compiled" OFF)
 
 if(LB_SANITIZE)
+  # At -O1 address and undefined together take three times as long to compile.
   add_compile_options(-O0 -g1 -fsanitize=${LB_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${LB_SANITIZE})
-  if(LB_SANITIZE STREQUAL "undefined")
+  if(LB_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
 endif()

@@ -10,6 +10,12 @@ target_compile_options(lb_warnings INTERFACE
   $<$<AND:$<BOOL:${LB_WERROR}>,$<CXX_COMPILER_ID:GNU>>:-Werror>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion>
   # gcc 12 warns about std::string + at -O2 and above, wrongly (its bug 105651).
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND LB_UNITY)
+  # Of types in unnamed namespaces of a file that is included, as all are in a unity build.
+  target_compile_options(lb_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND LB_SANITIZE STREQUAL "thread")
   # gcc 12 cannot model atomic_thread_fence, which Asio uses.
-  $<$<AND:$<STREQUAL:${LB_SANITIZE},thread>,$<CXX_COMPILER_ID:GNU>>:-Wno-tsan>)
+  target_compile_options(lb_warnings INTERFACE -Wno-tsan)
+endif()

@@ -24,11 +24,6 @@ auto open_or_start_anew(Open open) {
 }
 
 // What fails ten times a second is said when it begins.
-void log_change(std::string& last, std::string error) {
-  if (!error.empty() && error != last) spdlog::error("{}", error);
-  last = std::move(error);
-}
-
 const DesiredBackend* find_departed(const DesiredService& service, const Address& address) {
   const auto found = std::lower_bound(
       service.backends.begin(), service.backends.end(), address,

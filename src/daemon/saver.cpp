@@ -17,17 +17,17 @@ constexpr milliseconds kQuickSave{20};
 constexpr milliseconds kLongestWait{1'000};  // what a crash may make us forget; also after an error
 
 // What fails every second is said when it begins.
-void log_change(std::string& last, std::string error) {
-  if (!error.empty() && error != last) spdlog::error("{}", error);
-  last = std::move(error);
-}
-
 nanoseconds wait_after(nanoseconds took, bool good) {
   if (!good) return kLongestWait;
   return took < kQuickSave ? nanoseconds(0) : std::min<nanoseconds>(20 * took, kLongestWait);
 }
 
 }  // namespace
+
+void log_change(std::string& last, std::string error) {
+  if (!error.empty() && error != last) spdlog::error("{}", error);
+  last = std::move(error);
+}
 
 bool Saver::has_unsaved(const SourceSlots& slots) const {
   return departures_.has_unsaved() || verdicts_.has_unsaved() ||

@@ -18,6 +18,9 @@ namespace lb {
 
 using SourceSlots = std::vector<std::shared_ptr<SourceSlot>>;  // in the order of the configuration
 
+// Logs an error that is not the last one; `last` becomes it, or "" once all is well.
+void log_change(std::string& last, std::string error);
+
 class Saver {
  public:
   // Runs the job elsewhere and then calls the other one on the loop: Worker::run.

@@ -5,15 +5,12 @@
 #include <spdlog/spdlog.h>
 
 namespace lb {
-namespace {
 
 std::size_t count_backends(const Snapshot& snapshot) {
   std::size_t count = 0;
   for (const ServicePtr& service : snapshot.services) count += service->backends.size();
   return count;
 }
-
-}  // namespace
 
 Result<> SourceSlot::load(const SnapshotStore& store) {
   LB_TRY(auto saved, store.load(name_));

@@ -21,6 +21,8 @@ namespace lb {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
+[[nodiscard]] std::size_t count_backends(const Snapshot& snapshot);
+
 class SourceSlot {
  public:
   SourceSlot(std::string name, std::string type, PortRanges ports, GuardOptions guard)

@@ -7,12 +7,6 @@
 namespace lb {
 namespace {
 
-std::size_t count_backends(const Snapshot& snapshot) {
-  std::size_t count = 0;
-  for (const ServicePtr& service : snapshot.services) count += service->backends.size();
-  return count;
-}
-
 BackendCounts to_counts(const ObservedBackend& b) {
   return {.active_connections = b.active_connections,
           .total_connections = b.total_connections,

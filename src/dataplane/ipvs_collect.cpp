@@ -14,7 +14,7 @@ namespace {
 using ipvs::ServiceId;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kLookEvery = std::chrono::seconds(10);  // at the tables, the addresses, forwarding
+constexpr auto kTablesEvery = std::chrono::seconds(10);  // at the tables, the addresses, forwarding
 
 }  // namespace
 
@@ -22,7 +22,7 @@ Result<> IpvsDataplane::collect() {
   const auto now = Clock::now();
   LB_CHECK(retire_some(now));
   LB_CHECK(drop_leftovers(now));
-  if (now - looked_ >= kLookEvery) {
+  if (now - looked_ >= kTablesEvery) {
     looked_ = now;
     LB_CHECK(look_around());
   }

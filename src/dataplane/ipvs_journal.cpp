@@ -18,7 +18,7 @@ namespace {
 using ipvs::ServiceId;
 using nlohmann::json;
 
-constexpr auto kKind = "lbd-ipvs 1";
+constexpr auto kJournalKind = "lbd-ipvs 1";
 
 json to_json(const ServiceId& id) {
   if (id.fwmark != 0) return json{{"mark", id.fwmark}, {"v6", id.v6}};
@@ -106,7 +106,7 @@ Result<Content> read_journal(const std::string& path) {
     const json line = json::parse(text->substr(at, end - at), nullptr, false);
     ++number;
     if (number == 1) {
-      if (!line.is_object() || line.value("kind", "") != kKind)
+      if (!line.is_object() || line.value("kind", "") != kJournalKind)
         return fail(
             path +
             " is no record of what lbd owns in IPVS: move it away if lbd owns nothing there");
@@ -183,7 +183,7 @@ Result<> IpvsJournal::append(const std::string& line) {
 }
 
 Result<> IpvsJournal::compact() {
-  std::string content = json{{"kind", kKind}, {"here", this_boot()}}.dump() + '\n';
+  std::string content = json{{"kind", kJournalKind}, {"here", this_boot()}}.dump() + '\n';
   if (!tables_.empty()) content += json{{"tables", tables_}}.dump() + '\n';
   for (const auto& [key, entry] : entries_) content += to_json(entry).dump() + '\n';
   LB_CHECK(write_file_atomically(path_, content));

@@ -19,7 +19,7 @@ namespace {
 using nft::DnatServices;
 using Clock = NftRuleset::Clock;
 
-constexpr auto kLookEvery = std::chrono::seconds(10);  // at interfaces and foreign firewalls
+constexpr auto kHostEvery = std::chrono::seconds(10);  // at interfaces and foreign firewalls
 
 std::string state_path(const NftOptions& options) { return options.state_dir + "/nft.json"; }
 std::string settings_path(const NftOptions& options) {
@@ -173,7 +173,7 @@ Result<> NftDataplane::collect() {
 // Interfaces come and go, and so do other people's firewalls and their wish to forward.
 Result<> NftDataplane::look_around(Clock::time_point now) {
   if (now < next_look_ || need_ == ForwardingNeed{}) return {};
-  next_look_ = now + kLookEvery;
+  next_look_ = now + kHostEvery;
   LB_CHECK(forward_for(sysctls_, need_));
   LB_CHECK(ruleset_.program({}, {}, guard()));
   LB_TRY(dropping_, ruleset_.dropping_chains());

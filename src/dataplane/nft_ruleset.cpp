@@ -12,7 +12,7 @@
 namespace lb {
 namespace {
 
-constexpr auto kLookEvery = std::chrono::seconds(5);
+constexpr auto kRulesEvery = std::chrono::seconds(5);
 constexpr int kShare = 20;  // a listing takes at most one twentieth of the time
 
 // FNV-1a: compared only with what lbd itself has listed.
@@ -119,7 +119,7 @@ Result<> NftRuleset::write(const std::string& rules, bool all) {
 
 Result<> NftRuleset::look(Clock::time_point now) {
   if (now < next_look_) return {};
-  next_look_ = now + kLookEvery;
+  next_look_ = now + kRulesEvery;
   if (state_.services.empty()) return {};
   const auto began = Clock::now();
   LB_TRY(const std::uint32_t generation, tables_.generation());

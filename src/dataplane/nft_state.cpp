@@ -7,7 +7,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr auto kKind = "lbd-nft 1";
+constexpr auto kStateKind = "lbd-nft 1";
 
 json to_json(const ProgrammedService& service) {
   json addresses = json::array(), backends = json::array();
@@ -53,7 +53,7 @@ Result<NftState> state_from(const json& value) {
 std::string encode(const NftState& state, const std::string& here) {
   json services = json::array();
   for (const auto& [key, service] : state.services) services.push_back(to_json(service));
-  return json{{"kind", kKind},
+  return json{{"kind", kStateKind},
               {"here", here},
               {"generation", state.generation},
               {"fingerprint", state.fingerprint},
@@ -64,7 +64,7 @@ std::string encode(const NftState& state, const std::string& here) {
 
 Result<std::optional<NftState>> decode_nft_state(const std::string& text, const std::string& here) {
   const json value = json::parse(text, nullptr, false);
-  if (!value.is_object() || value.value("kind", json()) != kKind)
+  if (!value.is_object() || value.value("kind", json()) != kStateKind)
     return fail("no record of what lbd has in nf_tables");
   if (value.value("here", json()) != here) return std::optional<NftState>();
   try {

@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kProbeTimeout = 3s;  // etcd without a quorum answers after 7 s
+constexpr auto kQuorumTimeout = 3s;  // etcd without a quorum answers after 7 s
 // All reads: a member without one would answer from what it last knew.
 constexpr auto kQuorum = "quorum=true";
 constexpr auto kRecursiveQuorum = "recursive=true&quorum=true";
@@ -120,7 +120,7 @@ asio::awaitable<Result<std::unique_ptr<Watch>>> V2Api::watch(std::string endpoin
 asio::awaitable<Result<Header>> V2Api::probe(std::string endpoint, std::string key) {
   Call call{endpoint, "probe", key};
   call.query = kQuorum;
-  call.timeout = kProbeTimeout;
+  call.timeout = kQuorumTimeout;
   auto response = co_await ask(std::move(call));
   if (!response) co_return tl::unexpected(std::move(response.error()));
   auto read = v2::parse_is_directory(answer_of(*response));

@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 // A page of small keys is some 300 kB of JSON, which is read without holding up anything else.
 constexpr int kPage = 2000;
 constexpr int kListings = 3;  // the history may be compacted while pages are read
-constexpr auto kProbeTimeout = 3s;
+constexpr auto kCountTimeout = 3s;
 
 RangeQuery below(const std::string& prefix) {
   RangeQuery query;
@@ -46,7 +46,7 @@ asio::awaitable<Result<T>> V3Api::ask(V3Gateway::Call call, Result<T> (*parse)(s
 asio::awaitable<Result<RangeResponse>> V3Api::range(std::string endpoint, std::string what,
                                                     RangeQuery query) {
   V3Gateway::Call call{std::move(endpoint), "/kv/range", range_request(query), std::move(what)};
-  if (query.count_only) call.timeout = kProbeTimeout;
+  if (query.count_only) call.timeout = kCountTimeout;
   auto answer = co_await ask(std::move(call), &parse_range);
   co_return answer;
 }

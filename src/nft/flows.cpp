@@ -16,7 +16,7 @@ namespace {
 
 constexpr int message_type(int kind) { return (NFNL_SUBSYS_CTNETLINK << 8) | kind; }
 
-std::string what_to_do(int error) {
+std::string flows_refused(int error) {
   switch (error) {
     case EPERM:
       return "look at connection tracking: needs CAP_NET_ADMIN (run lbd as root, or give its unit "
@@ -62,7 +62,7 @@ void put_original(nl_msg* message, const Flow& flow) {
 
 Result<Flows> Flows::open() {
   auto netlink = Nfnetlink::open();
-  if (!netlink) return fail(netlink.error().code, what_to_do(netlink.error().code.value()));
+  if (!netlink) return fail(netlink.error().code, flows_refused(netlink.error().code.value()));
   Flows flows(*std::move(netlink));
   LB_CHECK(flows.translated());
   return flows;
@@ -83,7 +83,7 @@ Result<std::vector<Flow>> Flows::translated() {
       out.push_back(**flow);
   };
   if (auto done = netlink_.request(message, each); !done)
-    return fail(done.error().code, what_to_do(done.error().code.value()));
+    return fail(done.error().code, flows_refused(done.error().code.value()));
   if (bad) return tl::unexpected(*std::move(bad));
   return out;
 }

@@ -36,7 +36,7 @@ bool is_absent(std::string_view complaint) {
   return complaint.find("No such file or directory") != std::string_view::npos;
 }
 
-std::string what_to_do(int error) {
+std::string tables_refused(int error) {
   switch (error) {
     case EPERM:
       return "use nf_tables: needs CAP_NET_ADMIN (run lbd as root, or give its unit the "
@@ -82,7 +82,7 @@ Tables::~Tables() = default;
 
 Result<Tables> Tables::open() {
   auto netlink = Nfnetlink::open();
-  if (!netlink) return fail(netlink.error().code, what_to_do(netlink.error().code.value()));
+  if (!netlink) return fail(netlink.error().code, tables_refused(netlink.error().code.value()));
   Tables tables(std::make_unique<Context>(Context{nullptr, *std::move(netlink)}));
   LB_CHECK(tables.generation());  // first: libnftables ends the process where it finds nothing
   Context& context = *tables.context_;
@@ -136,7 +136,7 @@ Result<std::uint32_t> Tables::generation() {
     if (id && nla_len(id) >= int{sizeof generation}) generation = ntohl(nla_get_u32(id));
   };
   const auto done = context_->netlink.request(message, each);
-  if (!done) return fail(done.error().code, what_to_do(done.error().code.value()));
+  if (!done) return fail(done.error().code, tables_refused(done.error().code.value()));
   return generation;
 }
 

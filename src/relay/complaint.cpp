@@ -9,7 +9,7 @@
 namespace lb::relay {
 namespace {
 
-constexpr std::size_t kNamedAtMost = 3;  // updaters in one error
+constexpr std::size_t kUpdatersNamed = 3;  // updaters in one error
 
 // Their sentences need no errno's behind them.
 bool says_it_all(int code) {
@@ -72,10 +72,10 @@ Trouble explain(const HostPort& updater, const Error& error, Stage stage) {
 std::string nobody_feeds(const std::vector<std::string>& errors) {
   if (errors.empty()) return "no updater is configured";
   std::string out = "no updater feeds";
-  for (std::size_t i = 0; i < errors.size() && i < kNamedAtMost; ++i)
+  for (std::size_t i = 0; i < errors.size() && i < kUpdatersNamed; ++i)
     out += fmt::format("{} {}", i == 0 ? ":" : ";", errors[i]);
-  if (errors.size() > kNamedAtMost)
-    out += fmt::format("; and {} more", errors.size() - kNamedAtMost);
+  if (errors.size() > kUpdatersNamed)
+    out += fmt::format("; and {} more", errors.size() - kUpdatersNamed);
   return out;
 }
 

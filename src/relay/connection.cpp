@@ -23,7 +23,7 @@ using std::chrono::steady_clock;
 using tcp = asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
-constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 // What a waiting connection holds; most messages are pings. Then as much again as has come, until
 // this much at a time: it is zeroed before each read, and TLS fills 16 KiB of it.
 constexpr std::size_t kFirstRead = 1024;
@@ -164,7 +164,7 @@ asio::awaitable<Result<>> Connection::Impl::connect(std::vector<tcp::endpoint> t
     const auto left = deadline - steady_clock::now();
     ended_ = 0;
     arm(read_time_, steady_clock::now() + left / static_cast<int>(to.size() - i), "connect");
-    const auto [error] = co_await socket_.async_connect(to[i], kTuple);
+    const auto [error] = co_await socket_.async_connect(to[i], kAsTuple);
     disarm(read_time_);
     if (!error) co_return Result<>();
     last = ended_ == ETIMEDOUT ? ErrorCode(asio::error::timed_out) : error;
@@ -178,7 +178,7 @@ asio::awaitable<Result<>> Connection::Impl::connect(std::vector<tcp::endpoint> t
 asio::awaitable<Result<>> Connection::Impl::shake_hands(asio::ssl::stream_base::handshake_type side,
                                                         steady_clock::time_point deadline) {
   arm(read_time_, deadline, "the TLS handshake took too long");
-  const auto [error] = co_await tls_->async_handshake(side, kTuple);
+  const auto [error] = co_await tls_->async_handshake(side, kAsTuple);
   disarm(read_time_);
   if (!error) co_return Result<>();
   const long verdict = SSL_get_verify_result(tls_->native_handle());
@@ -226,9 +226,9 @@ asio::awaitable<Result<std::string>> Connection::Impl::read_line(std::size_t lim
     if (ended_ != 0)
       error = asio::error::operation_aborted;
     else if (tls_)
-      std::tie(error, size) = co_await tls_->async_read_some(target, kTuple);
+      std::tie(error, size) = co_await tls_->async_read_some(target, kAsTuple);
     else
-      std::tie(error, size) = co_await socket_.async_read_some(target, kTuple);
+      std::tie(error, size) = co_await socket_.async_read_some(target, kAsTuple);
     disarm(read_time_);
     buffer_.resize(have + size);
     if (!error) continue;
@@ -249,9 +249,9 @@ asio::awaitable<Result<>> Connection::Impl::write(Line line, milliseconds timeou
     if (ended_ != 0)
       error = asio::error::operation_aborted;
     else if (tls_)
-      std::tie(error, size) = co_await tls_->async_write_some(rest, kTuple);
+      std::tie(error, size) = co_await tls_->async_write_some(rest, kAsTuple);
     else
-      std::tie(error, size) = co_await socket_.async_write_some(rest, kTuple);
+      std::tie(error, size) = co_await socket_.async_write_some(rest, kAsTuple);
     disarm(write_time_);
     if (error) co_return tl::unexpected(error_of(error));
     done += size;

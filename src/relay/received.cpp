@@ -12,7 +12,7 @@
 namespace lb::relay {
 namespace {
 
-constexpr std::size_t kNamedAtMost = 3;  // backends in one warning
+constexpr std::size_t kBackendsNamed = 3;  // backends in one warning
 
 bool is_of_another_host(const Backend& backend) {
   return backend.address.ip.is_loopback() || backend.address.ip.is_unspecified();
@@ -22,11 +22,11 @@ std::string refusal(const Service& service) {
   std::string named;
   std::size_t count = 0;
   for (const Backend& backend : service.backends) {
-    if (!is_of_another_host(backend) || ++count > kNamedAtMost) continue;
+    if (!is_of_another_host(backend) || ++count > kBackendsNamed) continue;
     named += fmt::format("{}{} ({})", named.empty() ? "" : ", ", backend.address.to_string(),
                          backend.id);
   }
-  if (count > kNamedAtMost) named += fmt::format(" and {} more", count - kNamedAtMost);
+  if (count > kBackendsNamed) named += fmt::format(" and {} more", count - kBackendsNamed);
   return fmt::format(
       "service {} ({}): backend{} {} refused: a loopback address would mean this host and not the "
       "one "

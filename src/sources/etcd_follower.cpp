@@ -19,14 +19,14 @@ using namespace std::chrono_literals;
 // A watch that lived shorter was no success: else a member that accepts and drops every watch would
 // be asked a hundred times a second. Not longer: when members fail one after the other, the pauses of
 // earlier failures must not add up to seconds in which nobody is watched.
-constexpr auto kStable = 1s;
+constexpr auto kStableWatch = 1s;
 // A frozen member is silent for ever. Asked after this silence it has 3 s to answer: 8 s in all.
 constexpr auto kProbeAfter = 5s;
 // How often the other API is asked while the one that is followed has no keys.
 constexpr auto kLookElsewhere = 1s;
 // Bounds what a lost event can do. A large listing is made more seldom: at most 0.2 % of the time.
-constexpr auto kAuditEvery = 60s;
-constexpr int kAuditShare = 500;
+constexpr auto kListingEvery = 60s;
+constexpr int kListingShare = 500;
 constexpr auto kAuditPatience = 3s;  // for the watch to deliver what the listing shows
 
 }  // namespace
@@ -49,7 +49,7 @@ asio::awaitable<void> EtcdFollower::run() {
     if (result) continue;
     if (result.error().code.value() == ECANCELED) co_return;
     ++failures_;
-    if (was_watching && shared_.clocks.steady() - started >= kStable) retry_.succeeded();
+    if (was_watching && shared_.clocks.steady() - started >= kStableWatch) retry_.succeeded();
     error_ = result.error().message();
     shared_.changed();
     std::uniform_real_distribution<double> unit(0.0, 1.0);
@@ -164,7 +164,7 @@ asio::awaitable<Result<bool>> EtcdFollower::check(std::string endpoint, bool fou
 
 void EtcdFollower::plan_audit(steady_clock::time_point began) {
   const auto now = shared_.clocks.steady();
-  audit_pause_ = std::max<steady_clock::duration>(kAuditEvery, kAuditShare * (now - began));
+  audit_pause_ = std::max<steady_clock::duration>(kListingEvery, kListingShare * (now - began));
   next_audit_ = now + audit_pause_;
 }
 
@@ -179,7 +179,7 @@ asio::awaitable<Result<>> EtcdFollower::audit(std::string endpoint) {
   }
   const std::string range = view_.backend_range();
   if (range.empty()) {
-    next_audit_ = shared_.clocks.steady() + kAuditEvery;
+    next_audit_ = shared_.clocks.steady() + kListingEvery;
     co_return Result<>{};
   }
   const auto begin = shared_.clocks.steady();

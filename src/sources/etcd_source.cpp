@@ -24,8 +24,8 @@ using namespace std::chrono_literals;
 // A step of the wall clock is noticed at the latest now.
 constexpr auto kLongestLook = 30s;
 // The first snapshot waits this long for DNS; then it comes without the names that are missing.
-constexpr auto kFirstNames = 3s;
-constexpr auto kCannotStart = 5s;
+constexpr auto kFirstBackendNames = 3s;
+constexpr auto kEtcdCannotStart = 5s;
 
 ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string& prefix) {
   if (saved)
@@ -150,7 +150,7 @@ steady_clock::time_point EtcdSource::Impl::look() {
     for (const auto& part : parts) wanted.merge(part->follower.view().names());
     names.want(wanted);
   }
-  if (synced_at && !delivered) next = std::min(next, *synced_at + kFirstNames);
+  if (synced_at && !delivered) next = std::min(next, *synced_at + kFirstBackendNames);
   return steady_clock::now() + std::max<steady_clock::duration>(next - now.steady, 1ms);
 }
 
@@ -159,7 +159,7 @@ bool EtcdSource::Impl::ready() {
     if (!part->follower.has_synced()) return false;
   const auto now = clocks.steady();
   if (!synced_at) synced_at = now;
-  return delivered || !names.any_pending() || now - *synced_at >= kFirstNames;
+  return delivered || !names.any_pending() || now - *synced_at >= kFirstBackendNames;
 }
 
 std::optional<Error> EtcdSource::Impl::take_error() {
@@ -279,7 +279,7 @@ EtcdSource::~EtcdSource() { impl_->stop(); }
 asio::awaitable<Result<Snapshot>> EtcdSource::next() {
   const std::shared_ptr<Impl> self = impl_;
   if (self->cannot_start) {
-    const auto woken = co_await self->changed.wait(steady_clock::now() + kCannotStart);
+    const auto woken = co_await self->changed.wait(steady_clock::now() + kEtcdCannotStart);
     if (woken == Event::Woken::Cancelled) co_return fail(ECANCELED, "etcd");
   }
   if (!self->started) {

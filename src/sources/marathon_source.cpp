@@ -22,9 +22,9 @@ using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 // The first snapshot waits this long for DNS, later ones for new names; then they come without.
-constexpr auto kFirstNames = 3s;
+constexpr auto kFirstTaskNames = 3s;
 constexpr auto kNewNames = 200ms;
-constexpr auto kCannotStart = 5s;
+constexpr auto kMarathonCannotStart = 5s;
 
 }  // namespace
 
@@ -148,7 +148,8 @@ void MarathonSource::Impl::build() {
 
 std::optional<steady_clock::time_point> MarathonSource::Impl::names_due() const {
   if (!unnamed_since_) return std::nullopt;
-  const auto due = *unnamed_since_ + (delivered_ ? steady_clock::duration(kNewNames) : kFirstNames);
+  const auto due =
+      *unnamed_since_ + (delivered_ ? steady_clock::duration(kNewNames) : kFirstTaskNames);
   return due > clocks_.steady() ? std::optional(due) : std::nullopt;
 }
 
@@ -181,8 +182,8 @@ std::optional<Snapshot> MarathonSource::Impl::take_snapshot() {
 
 asio::awaitable<Result<Snapshot>> MarathonSource::Impl::next() {
   if (config_.access.endpoints.empty()) {
-    const auto woken = co_await changed_.wait(steady_clock::now() +
-                                              (started_ ? kCannotStart : steady_clock::duration()));
+    const auto woken = co_await changed_.wait(
+        steady_clock::now() + (started_ ? kMarathonCannotStart : steady_clock::duration()));
     if (woken == Event::Woken::Cancelled) co_return fail(ECANCELED, "marathon");
     started_ = true;
     co_return fail("marathon source without endpoints");

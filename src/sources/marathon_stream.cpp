@@ -18,8 +18,8 @@ using namespace std::chrono_literals;
 // A version without a stream stays without one until it is upgraded.
 constexpr auto kWithoutStream = 600s;
 // A stream that lived shorter was no success.
-constexpr auto kStable = 5s;
-constexpr auto kLongestRest = 30'000ms;
+constexpr auto kStableStream = 5s;
+constexpr auto kLongestStreamRest = 30'000ms;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ MarathonStream::MarathonStream(marathon::Client& client, const Clocks& clocks, H
       clocks_(clocks),
       hooks_(std::move(hooks)),
       silence_(silence),
-      endpoints_(client.access().endpoints.size(), kLongestRest),
+      endpoints_(client.access().endpoints.size(), kLongestStreamRest),
       random_(std::random_device{}()) {}
 
 asio::awaitable<void> MarathonStream::run() {
@@ -56,7 +56,7 @@ steady_clock::duration MarathonStream::after(const Error& error, std::size_t ind
                                              steady_clock::duration lived) {
   const auto now = clocks_.steady();
   if (error.code.value() == ENOTSUP) return kWithoutStream;
-  if (lived >= kStable) endpoints_.succeeded(index);
+  if (lived >= kStableStream) endpoints_.succeeded(index);
   endpoints_.failed(index, now, random());
   // Another endpoint is asked a moment later, and not by the whole fleet at once.
   const auto next = endpoints_.choose(now, random()).not_before - now;

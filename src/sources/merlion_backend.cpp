@@ -13,8 +13,6 @@ namespace {
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
-// Longer than any useful value: what is above is junk and is not kept in memory.
-constexpr std::size_t kMaxValue = 4096;
 // A last-seen-at that is further ahead than this is worth a warning: somebody's clock is wrong.
 constexpr milliseconds kAhead = 60s;
 // A backend comes and goes by several writes; half of one is worth a warning only when it stays so.
@@ -61,7 +59,7 @@ bool MerlionBackend::set(std::string_view key, const std::string& value) {
   }
   if (key == "listen-address") {
     address_inherited_ = false;
-    auto address = parse_merlion_address(std::string_view(value).substr(0, kMaxValue));
+    auto address = parse_merlion_address(std::string_view(value).substr(0, kMerlionMaxValue));
     if (!address) return note_error(key, address.error().message());
     const bool moved = address_ != *address;
     address_ = std::move(*address);
@@ -75,7 +73,8 @@ bool MerlionBackend::set(std::string_view key, const std::string& value) {
     set_last_seen(*time);
     return note_error(key, "");
   }
-  if (key == "disabled") disabled_ = parse_disabled(std::string_view(value).substr(0, kMaxValue));
+  if (key == "disabled")
+    disabled_ = parse_disabled(std::string_view(value).substr(0, kMerlionMaxValue));
   return false;
 }
 

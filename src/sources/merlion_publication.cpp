@@ -22,8 +22,8 @@ constexpr std::size_t kKeysPerRefresh = 64;
 constexpr int kPerTtl = 3;
 // Bounds what others can do to our keys, and a write that etcd carries out after its answer was given
 // up. A large listing is made more seldom: at most 0.2 % of the time.
-constexpr auto kAuditEvery = 60s;
-constexpr int kAuditShare = 500;
+constexpr auto kOwnAuditEvery = 60s;
+constexpr int kOwnAuditShare = 500;
 
 }  // namespace
 
@@ -99,7 +99,7 @@ asio::awaitable<Result<>> MerlionPublication::begin(std::string endpoint) {
   if (loaded_) co_return Result<>{};
   auto loaded = co_await load(own_, endpoint);
   loaded_ = loaded.has_value();
-  next_audit_ = now + kAuditEvery;
+  next_audit_ = now + kOwnAuditEvery;
   co_return loaded;
 }
 
@@ -192,8 +192,8 @@ asio::awaitable<Result<>> MerlionPublication::audit(std::string endpoint) {
     if (!loaded) co_return loaded;
   }
   const auto now = clocks_.steady();
-  next_audit_ =
-      now + std::max<std::chrono::steady_clock::duration>(kAuditEvery, kAuditShare * (now - began));
+  next_audit_ = now + std::max<std::chrono::steady_clock::duration>(kOwnAuditEvery,
+                                                                    kOwnAuditShare * (now - began));
   co_return Result<>{};
 }
 

@@ -17,6 +17,8 @@ namespace lb {
 
 // Merlion's code defaults to 300,000 s by a slip of units; its README says 300 s.
 constexpr std::chrono::seconds kMerlionFreshness{300};
+// Longer than any useful value: what is above is junk and is not kept in memory.
+constexpr std::size_t kMerlionMaxValue = 4096;
 
 struct MerlionConfig {
   std::string upstream_prefix;  // without trailing slashes

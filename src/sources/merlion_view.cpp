@@ -14,8 +14,6 @@ namespace {
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
-// Longer than any useful value: what is above is junk and is not kept in memory.
-constexpr std::size_t kMaxValue = 4096;
 // NTP slews at most 0.5 ms a second; a second in one look is a step.
 constexpr milliseconds kClockStep = 2s;
 // Snapshots stay guarded for this long after an absence that is no evidence, so that a change of
@@ -75,7 +73,7 @@ void MerlionView::replace_config(const std::vector<etcd::KeyValue>& kvs, bool tr
   std::map<std::string, std::string> values;
   for (const auto& kv : kvs)
     if (kv.key.starts_with(config_range()))
-      values.emplace(kv.key.substr(config_range().size()), kv.value.substr(0, kMaxValue));
+      values.emplace(kv.key.substr(config_range().size()), kv.value.substr(0, kMerlionMaxValue));
   if (!trusted || values.empty()) suspect(now);
   if (values == config_values_ && config_) return;
   config_values_ = std::move(values);
@@ -133,7 +131,7 @@ void MerlionView::apply(const etcd::Event& event, Moment now) {
     if (event.is_delete)
       config_values_.erase(name);
     else
-      config_values_[name] = event.kv.value.substr(0, kMaxValue);
+      config_values_[name] = event.kv.value.substr(0, kMerlionMaxValue);
     const auto before = config_;
     reread_config();
     if (before != config_) tick(now);  // another freshness counts at once

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kDeparturesVersion = 1;
 
 const Backend* find_backend(const Service& service, const Address& address) {
   const auto found =
@@ -56,7 +56,7 @@ Result<> write(const std::string& path, const Departures::Map& departures) {
   json list = json::array();
   for (const auto& [key, departure] : departures) list.push_back(to_json(key, departure));
   return write_file_atomically(
-      path, encode_json({{"version", kVersion}, {"departures", std::move(list)}}));
+      path, encode_json({{"version", kDeparturesVersion}, {"departures", std::move(list)}}));
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ Result<Departures> Departures::open(std::string path, std::chrono::milliseconds 
                                     SysTime now) {
   Departures out(timeout, std::move(path));
   LB_CHECK(load_saved(out.path_, [&](std::string_view text) {
-    return decode_json(text, kVersion, [&](const json& root) -> Result<> {
+    return decode_json(text, kDeparturesVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("departures")) {
         LB_TRY(auto entry, departure_from(item));
         out.departures_.insert(std::move(entry));

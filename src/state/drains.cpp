@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kDrainsVersion = 1;
 
 // One target may be drained twice, by us and by the fleet.
 auto identity(const Drain& drain) { return std::tie(drain.target, drain.service, drain.fleet); }
@@ -107,7 +107,7 @@ Result<Drains> Drains::open(std::string path) {
   Drains out;
   out.path_ = std::move(path);
   LB_CHECK(load_saved(out.path_, [&](std::string_view text) {
-    return decode_json(text, kVersion, [&](const json& root) -> Result<> {
+    return decode_json(text, kDrainsVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("drains")) {
         LB_TRY(Drain drain, drain_from(item));
         out.drains_.push_back(std::move(drain));
@@ -125,7 +125,7 @@ Result<> Drains::replace(std::vector<Drain> next) {
     for (const Drain& drain : next)
       if (is_own(drain)) list.push_back(to_json(drain));
     LB_CHECK(write_file_atomically(
-        path_, encode_json({{"version", kVersion}, {"drains", std::move(list)}})));
+        path_, encode_json({{"version", kDrainsVersion}, {"drains", std::move(list)}})));
   }
   drains_ = std::move(next);
   return {};

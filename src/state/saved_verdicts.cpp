@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kVerdictsVersion = 1;
 
 Result<HealthVerdicts::value_type> verdict_from(const json& value) {
   HealthVerdict verdict;
@@ -32,8 +32,8 @@ Result<> write(const std::string& path, const HealthVerdicts& down) {
                     {"backend", key.second.to_string()},
                     {"since", format_iso8601(verdict.since)},
                     {"error", verdict.error}});
-  return write_file_atomically(path,
-                               encode_json({{"version", kVersion}, {"down", std::move(list)}}));
+  return write_file_atomically(
+      path, encode_json({{"version", kVerdictsVersion}, {"down", std::move(list)}}));
 }
 
 // The error of the last probe may change with each: that is no news for anybody.
@@ -47,7 +47,7 @@ Result<SavedVerdicts> SavedVerdicts::open(std::string path) {
   SavedVerdicts out;
   out.path_ = std::move(path);
   LB_CHECK(load_saved(out.path_, [&](std::string_view text) {
-    return decode_json(text, kVersion, [&](const json& root) -> Result<> {
+    return decode_json(text, kVerdictsVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("down")) {
         LB_TRY(auto entry, verdict_from(item));
         out.down_.insert(std::move(entry));

@@ -14,7 +14,7 @@ namespace {
 
 using asio::ip::tcp;
 using std::chrono::milliseconds;
-constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kHttpTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kRemembered = 500;
 constexpr const char* kHtml = "text/html;charset=iso-8859-1";
 constexpr const char* kEvents = "/v2/events";
@@ -44,14 +44,14 @@ AppsQuery apps_query(const MarathonRequest& request) {
 
 asio::awaitable<void> sleep_for(milliseconds time) {
   asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  (void)co_await timer.async_wait(kTuple);
+  (void)co_await timer.async_wait(kHttpTuple);
 }
 
 }  // namespace
 
 asio::awaitable<void> MarathonNode::accept() {
   for (;;) {
-    auto [ec, socket] = co_await acceptor_.async_accept(kTuple);
+    auto [ec, socket] = co_await acceptor_.async_accept(kHttpTuple);
     if (ec) co_return;
     auto link =
         std::make_shared<MarathonLink>(std::move(socket), options_.cert.empty() ? nullptr : &tls_);
@@ -179,7 +179,7 @@ asio::awaitable<bool> MarathonNode::proxy(LinkPtr link, MarathonRequest request,
   const auto colon = leader.rfind(':');
   const tcp::endpoint there(asio::ip::make_address(leader.substr(0, colon)),
                             static_cast<unsigned short>(std::stoi(leader.substr(colon + 1))));
-  const auto [refused] = co_await socket.async_connect(there, kTuple);
+  const auto [refused] = co_await socket.async_connect(there, kHttpTuple);
   const auto to = std::make_shared<MarathonLink>(std::move(socket),
                                                  options_.cert.empty() ? nullptr : &tls_client_);
   bool alive = !refused;

@@ -19,7 +19,7 @@ namespace lb::test {
 namespace {
 
 using asio::ip::tcp;
-constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kLinkTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kChunkAbove = 32 * 1024;
 
 std::string lower(std::string text) {
@@ -85,16 +85,16 @@ MarathonLink::MarathonLink(tcp::socket socket, asio::ssl::context* tls) {
 asio::awaitable<bool> MarathonLink::handshake(bool as_server) {
   if (!tls_) co_return true;
   const auto [ec] = co_await tls_->async_handshake(
-      as_server ? asio::ssl::stream_base::server : asio::ssl::stream_base::client, kTuple);
+      as_server ? asio::ssl::stream_base::server : asio::ssl::stream_base::client, kLinkTuple);
   co_return !ec;
 }
 
 asio::awaitable<bool> MarathonLink::write(std::string bytes) {
   if (tls_) {
-    const auto [ec, n] = co_await asio::async_write(*tls_, asio::buffer(bytes), kTuple);
+    const auto [ec, n] = co_await asio::async_write(*tls_, asio::buffer(bytes), kLinkTuple);
     co_return !ec;
   }
-  const auto [ec, n] = co_await asio::async_write(*plain_, asio::buffer(bytes), kTuple);
+  const auto [ec, n] = co_await asio::async_write(*plain_, asio::buffer(bytes), kLinkTuple);
   co_return !ec;
 }
 
@@ -102,11 +102,11 @@ asio::awaitable<bool> MarathonLink::read_more(std::string* buffer) {
   std::array<char, 16384> piece{};
   std::size_t size = 0;
   if (tls_) {
-    const auto [ec, n] = co_await tls_->async_read_some(asio::buffer(piece), kTuple);
+    const auto [ec, n] = co_await tls_->async_read_some(asio::buffer(piece), kLinkTuple);
     if (ec) co_return false;
     size = n;
   } else {
-    const auto [ec, n] = co_await plain_->async_read_some(asio::buffer(piece), kTuple);
+    const auto [ec, n] = co_await plain_->async_read_some(asio::buffer(piece), kLinkTuple);
     if (ec) co_return false;
     size = n;
   }

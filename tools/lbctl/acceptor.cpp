@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kLongestConnect = 1s;  // a full backlog drops the SYN: that is no answer
 constexpr auto kLongestLookUp = 5s;
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 
 tcp::endpoint to_endpoint(const Address& address) {
   const auto& bytes = address.ip.bytes();
@@ -54,8 +54,8 @@ asio::awaitable<Result<std::vector<Address>>> Acceptor::look_up() {
     co_return std::vector<Address>{{*ip, address_.port}};
   tcp::resolver resolver(io_);
   asio::steady_timer timer(io_, kLongestLookUp);
-  auto answer = resolver.async_resolve(address_.host, "", kToken);
-  auto limit = timer.async_wait(kToken);
+  auto answer = resolver.async_resolve(address_.host, "", kAsTuple);
+  auto limit = timer.async_wait(kAsTuple);
   auto winner = co_await (std::move(answer) || std::move(limit));
   if (winner.index() == 1) co_return fail(ETIMEDOUT, "look up " + address_.host);
   const auto& [ec, found] = std::get<0>(winner);
@@ -78,8 +78,8 @@ asio::awaitable<Result<std::vector<Address>>> Acceptor::addresses() {
 asio::awaitable<Result<>> Acceptor::connect(Address to) {
   tcp::socket socket(io_);
   asio::steady_timer timer(io_, kLongestConnect);
-  auto connected = socket.async_connect(to_endpoint(to), kToken);
-  auto limit = timer.async_wait(kToken);
+  auto connected = socket.async_connect(to_endpoint(to), kAsTuple);
+  auto limit = timer.async_wait(kAsTuple);
   auto winner = co_await (std::move(connected) || std::move(limit));
   if (winner.index() == 1) co_return fail(ETIMEDOUT, "connect to " + to.to_string());
   const auto& [ec] = std::get<0>(winner);

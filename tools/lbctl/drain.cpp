@@ -14,19 +14,15 @@ namespace {
 using std::chrono::milliseconds;
 using TimePoint = std::chrono::steady_clock::time_point;
 
-constexpr auto kPoll = milliseconds(250);
+constexpr auto kDrainPoll = milliseconds(250);
 // lbd needs about a second to destroy what is left and to see the counts go down.
 constexpr auto kTerminateGrace = std::chrono::seconds(5);
 // A restart of lbd in the middle of a drain takes less; the drain survives it.
-constexpr auto kPatience = std::chrono::seconds(15);
+constexpr auto kRestartPatience = std::chrono::seconds(15);
 
 std::uint64_t connections(const Json& json) { return json.at("connections").get<std::uint64_t>(); }
 
-std::string plural(std::uint64_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
-}
-
-std::string query(const Options& options) {
+std::string drain_path(const Options& options) {
   std::string out = "/v1/drains?target=" + percent_encode(options.subject);
   if (!options.service.empty()) out += "&service=" + percent_encode(options.service);
   return out;
@@ -46,7 +42,7 @@ void show_backends(Env& env, const Json& json) {
   table.print(env.out, use_colour(env));
 }
 
-void print(Env& env, const Options& options, const Json& json) {
+void print_drain(Env& env, const Options& options, const Json& json) {
   if (options.json)
     env.out << json.dump() << '\n';
   else
@@ -66,9 +62,9 @@ std::string left(const Json& json) {
   return fmt::format("{} left ({})", plural(connections(json), "connection"), who_is_left(json));
 }
 
-class Waiting {
+class DrainProgress {
  public:
-  Waiting(Env& env, const Options& options)
+  DrainProgress(Env& env, const Options& options)
       : env_(env), options_(options), progress_(env), started_(env.steady()), heard_(started_) {
     if (options.timeout)
       deadline_ =
@@ -81,12 +77,12 @@ class Waiting {
       const TimePoint now = env_.steady();
       if (deadline_ && now >= *deadline_) return timed_out(json);
       progress_.show(left(json), elapsed());
-      env_.sleep(std::min(kPoll, deadline_ ? until(*deadline_, now) : kPoll));
-      const auto next = call_quietly(env_, options_, {"GET", query(options_), ""});
+      env_.sleep(std::min(kDrainPoll, deadline_ ? until(*deadline_, now) : kDrainPoll));
+      const auto next = call_quietly(env_, options_, {"GET", drain_path(options_), ""});
       if (next) {
         update(json, *next);
         heard_ = env_.steady();
-      } else if (next.error() != kExitUnreachable || env_.steady() - heard_ > kPatience) {
+      } else if (next.error() != kExitUnreachable || env_.steady() - heard_ > kRestartPatience) {
         return lost(next.error());
       }
     }
@@ -150,12 +146,12 @@ std::string drain_body(const Options& options) {
 }  // namespace
 
 int drain(Env& env, const Options& options) {
-  Waiting waiting(env, options);  // --timeout counts from the order on
+  DrainProgress waiting(env, options);  // --timeout counts from the order on
   auto json = call(env, options, {"POST", "/v1/drains", drain_body(options)});
   if (!json) return json.error();
   const int code = options.wait ? waiting.run(*json) : kExitOk;
   if (code != kExitOk && code != kExitTimedOut) return code;
-  print(env, options, *json);
+  print_drain(env, options, *json);
   if (options.wait && code == kExitOk)
     env.err << fmt::format("No connection left after {}.\n", human(waiting.elapsed()));
   else if (!options.wait && connections(*json) > 0)
@@ -168,9 +164,9 @@ int drain(Env& env, const Options& options) {
 }
 
 int undrain(Env& env, const Options& options) {
-  const auto json = call(env, options, {"DELETE", query(options), ""});
+  const auto json = call(env, options, {"DELETE", drain_path(options), ""});
   if (!json) return json.error();
-  print(env, options, *json);
+  print_drain(env, options, *json);
   if (json->at("backends").empty()) env.err << "Undrained; no backend is there at the moment.\n";
   return kExitOk;
 }

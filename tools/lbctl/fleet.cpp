@@ -15,23 +15,15 @@ namespace {
 using std::chrono::milliseconds;
 using Align = Table::Align;
 
-constexpr milliseconds kPoll{250};
+constexpr milliseconds kFleetPoll{250};
 // A restart of the updater in the middle of a drain; the order survives it.
-constexpr milliseconds kPatience{60'000};
+constexpr milliseconds kUpdaterPatience{60'000};
 // Connected listeners have an order at once; who takes longer is named.
 constexpr milliseconds kProgramming{10'000};
 
-std::uint64_t number(const Json& json, const char* field) {
-  return json.at(field).get<std::uint64_t>();
-}
-
 bool flag(const Json& json, const char* field) { return json.at(field).get<bool>(); }
 
-std::string plural(std::uint64_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
-}
-
-std::string query(const Options& options) {
+std::string fleet_path(const Options& options) {
   std::string out = "/v1/fleet/drains?target=" + percent_encode(options.subject);
   if (!options.service.empty()) out += "&service=" + percent_encode(options.service);
   return out;
@@ -82,7 +74,7 @@ std::string words(const Json& json) {
   return out;
 }
 
-void print(Env& env, const Options& options, const Json& json) {
+void print_fleet(Env& env, const Options& options, const Json& json) {
   if (options.json) {
     env.out << json.dump() << '\n';
     return;
@@ -93,9 +85,9 @@ void print(Env& env, const Options& options, const Json& json) {
   table.print(env.out, use_colour(env));
 }
 
-class Waiting {
+class FleetProgress {
  public:
-  Waiting(Env& env, const Options& options)
+  FleetProgress(Env& env, const Options& options)
       : env_(env),
         options_(options),
         progress_(env),
@@ -108,12 +100,12 @@ class Waiting {
     while (!done(json)) {
       if (limit_ && elapsed() >= *limit_) return finish(kExitTimedOut);
       progress_.show(words(json), elapsed());
-      env_.sleep(kPoll);
-      const auto next = call_quietly(env_, options_, {"GET", query(options_), ""});
+      env_.sleep(kFleetPoll);
+      const auto next = call_quietly(env_, options_, {"GET", fleet_path(options_), ""});
       if (next) {
         json = *next;
         heard_ = env_.steady();
-      } else if (next.error() != kExitUnreachable || env_.steady() - heard_ > kPatience) {
+      } else if (next.error() != kExitUnreachable || env_.steady() - heard_ > kUpdaterPatience) {
         progress_.clear();
         env_.err << fmt::format("lbctl: lost the updater at {} while waiting. The order stays.\n",
                                 options_.socket);
@@ -226,18 +218,18 @@ void show_listeners(Env& env, const Options& options, const Json& json) {
 }
 
 int drain_fleet(Env& env, const Options& options) {
-  Waiting waiting(env, options);
+  FleetProgress waiting(env, options);
   auto json = call(env, options, {"POST", "/v1/fleet/drains", body(options)});
   if (!json) return json.error();
   const int code = waiting.run(*json);
   if (code != kExitOk && code != kExitTimedOut) return code;
-  print(env, options, *json);
+  print_fleet(env, options, *json);
   say_how_it_ended(env, options, *json, code, waiting.elapsed());
   return code;
 }
 
 int undrain_fleet(Env& env, const Options& options) {
-  const auto json = call(env, options, {"DELETE", query(options), ""});
+  const auto json = call(env, options, {"DELETE", fleet_path(options), ""});
   if (!json) return json.error();
   if (options.json) env.out << json->dump() << '\n';
   env.err << fmt::format("Undrained; {} told.\n", plural(json->at("listeners").size(), "listener"));

@@ -11,10 +11,6 @@ using Align = Table::Align;
 
 std::string text(const Json& json, const char* field) { return json.at(field).get<std::string>(); }
 
-std::uint64_t number(const Json& json, const char* field) {
-  return json.at(field).get<std::uint64_t>();
-}
-
 std::string count(const Json& value) {
   return value.is_null() ? "-" : fmt::format("{}", value.get<std::uint64_t>());
 }
@@ -129,6 +125,10 @@ void add_explained(Table& table, const Json& backend, SysTime now) {
 }
 
 }  // namespace
+
+std::uint64_t number(const Json& json, const char* field) {
+  return json.at(field).get<std::uint64_t>();
+}
 
 bool use_colour(const Env& env) { return env.out_is_tty && !env.no_color; }
 

@@ -50,6 +50,10 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+std::string plural(std::uint64_t n, std::string_view noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
 std::string human(std::chrono::milliseconds duration) {
   using namespace std::chrono;
   const auto s = duration_cast<seconds>(std::max(duration, milliseconds(0))).count();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -14,6 +15,8 @@ namespace lb::lbctl {
 // What a source calls a backend may hold anything; a terminal must not obey it.
 [[nodiscard]] std::string printable(std::string_view text);
 
+// "1 backend", "2 backends".
+[[nodiscard]] std::string plural(std::uint64_t n, std::string_view noun);
 // "350ms", "45s", "3m 20s", "5h 2m", "12d 4h": two units at most.
 [[nodiscard]] std::string human(std::chrono::milliseconds duration);
 // The time since an ISO 8601 text, "-" when it is none.

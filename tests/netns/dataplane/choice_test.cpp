@@ -6,8 +6,6 @@
 namespace lb::test {
 namespace {
 
-constexpr auto kService = "127.0.0.1:5000";
-
 class Choice : public DataplaneNetns {
  protected:
   // One after the other, each closed before the next.

@@ -17,6 +17,9 @@
 
 namespace lb::test {
 
+constexpr auto kService = "127.0.0.1:5000";
+constexpr auto kBackend = "127.0.0.1:7001";
+
 struct Weighted {
   std::string address;
   std::uint32_t weight = 1;

@@ -14,9 +14,6 @@
 namespace lb::test {
 namespace {
 
-constexpr auto kService = "127.0.0.1:5000";
-constexpr auto kBackend = "127.0.0.1:7001";
-
 class Lifecycle : public DataplaneNetns {
  protected:
   void SetUp() override {

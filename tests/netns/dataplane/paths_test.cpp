@@ -16,9 +16,6 @@
 namespace lb::test {
 namespace {
 
-constexpr auto kService = "127.0.0.1:5000";
-constexpr auto kBackend = "127.0.0.1:7001";
-
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif

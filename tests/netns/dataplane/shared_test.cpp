@@ -4,7 +4,6 @@
 namespace lb::test {
 namespace {
 
-constexpr auto kBackend = "127.0.0.1:7001";
 constexpr auto kFirst = "127.0.0.1:5001";
 constexpr auto kSecond = "127.0.0.1:5002";
 

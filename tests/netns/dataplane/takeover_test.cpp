@@ -19,7 +19,6 @@
 namespace lb::test {
 namespace {
 
-constexpr auto kService = "127.0.0.1:5000";
 const std::vector<Weighted> kThree{{"127.0.0.1:7001"}, {"127.0.0.1:7002"}, {"127.0.0.1:7003"}};
 
 // Short connections without pause, and some that stay, until stopped.

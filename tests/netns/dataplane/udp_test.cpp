@@ -8,7 +8,7 @@
 namespace lb::test {
 namespace {
 
-constexpr auto kService = "udp://127.0.0.1:5300";
+constexpr auto kUdpService = "udp://127.0.0.1:5300";
 constexpr auto kPlain = "127.0.0.1:5300";
 
 int send_to(const UniqueFd& fd, std::string_view to, std::string_view text) {
@@ -47,7 +47,7 @@ class Udp : public DataplaneNetns {};
 
 TEST_F(Udp, ConnectedSocketIsSteeredAndSeesTheService) {
   const UniqueFd backend = bind_udp("127.0.0.1:7053");
-  publish(kService, {{"127.0.0.1:7053"}});
+  publish(kUdpService, {{"127.0.0.1:7053"}});
   const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
   ASSERT_EQ(try_connect(client, kPlain), 0);
   EXPECT_EQ(peer_of(client), kPlain);
@@ -56,16 +56,15 @@ TEST_F(Udp, ConnectedSocketIsSteeredAndSeesTheService) {
   const Datagram reply = receive(client);
   EXPECT_EQ(reply.text, "pong");
   EXPECT_EQ(reply.from, kPlain);
-  EXPECT_FALSE(observe(kService, "127.0.0.1:7053")->active_connections);
-  EXPECT_EQ(total(kService, "127.0.0.1:7053"), 1);
-  EXPECT_EQ(*dataplane_->count_sockets(*ServiceKey::parse(kService), address("127.0.0.1:7053")),
-            1u);
+  EXPECT_FALSE(observe(kUdpService, "127.0.0.1:7053")->active_connections);
+  EXPECT_EQ(total(kUdpService, "127.0.0.1:7053"), 1);
+  EXPECT_EQ(*dataplane_->count_sockets(*ServiceKey::parse(kUdpService), address("127.0.0.1:7053")), 1u);
 }
 
 TEST_F(Udp, UnconnectedSocketSticksToItsBackendAndSeesTheService) {
   const UniqueFd one = bind_udp("127.0.0.1:7053");
   const UniqueFd two = bind_udp("127.0.0.1:7054");
-  publish(kService, {{"127.0.0.1:7053"}, {"127.0.0.1:7054"}});
+  publish(kUdpService, {{"127.0.0.1:7053"}, {"127.0.0.1:7054"}});
   const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
   for (int i = 0; i < 10; ++i) ASSERT_EQ(send_to(client, kPlain, "ping"), 0);
   const bool first = has_datagram(one);
@@ -77,10 +76,10 @@ TEST_F(Udp, UnconnectedSocketSticksToItsBackendAndSeesTheService) {
 TEST_F(Udp, UnconnectedSocketLeavesADrainedBackendAtItsNextSend) {
   const UniqueFd one = bind_udp("127.0.0.1:7053");
   const UniqueFd two = bind_udp("127.0.0.1:7054");
-  publish(kService, {{"127.0.0.1:7053"}});
+  publish(kUdpService, {{"127.0.0.1:7053"}});
   const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
   ASSERT_EQ(send_to(client, kPlain, "a"), 0);
-  publish(kService, {{"127.0.0.1:7053", 0}, {"127.0.0.1:7054"}});
+  publish(kUdpService, {{"127.0.0.1:7053", 0}, {"127.0.0.1:7054"}});
   ASSERT_EQ(send_to(client, kPlain, "b"), 0);
   EXPECT_TRUE(has_datagram(one));
   EXPECT_TRUE(has_datagram(two));
@@ -89,7 +88,7 @@ TEST_F(Udp, UnconnectedSocketLeavesADrainedBackendAtItsNextSend) {
 TEST_F(Udp, OneSocketTalksToSeveralServicesInTurn) {
   const UniqueFd one = bind_udp("127.0.0.1:7053");
   const UniqueFd two = bind_udp("127.0.0.1:7054");
-  publish(kService, {{"127.0.0.1:7053"}});
+  publish(kUdpService, {{"127.0.0.1:7053"}});
   publish("udp://127.0.0.1:5301", {{"127.0.0.1:7054"}});
   const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
   ASSERT_EQ(send_to(client, kPlain, "a"), 0);
@@ -102,7 +101,7 @@ TEST_F(Udp, OneSocketTalksToSeveralServicesInTurn) {
 
 TEST_F(Udp, DirectTrafficIsNotRenamed) {
   const UniqueFd backend = bind_udp("127.0.0.1:7053");
-  publish(kService, {{"127.0.0.1:7053"}});
+  publish(kUdpService, {{"127.0.0.1:7053"}});
   const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
   ASSERT_EQ(send_to(client, "127.0.0.1:7053", "ping"), 0);
   answer(backend, "pong");
@@ -112,7 +111,7 @@ TEST_F(Udp, DirectTrafficIsNotRenamed) {
 TEST_F(Udp, V6SocketWithMappedAddressAndV6Backend) {
   const UniqueFd four = bind_udp("127.0.0.1:7053");
   const UniqueFd six = bind_udp("[::1]:7054");
-  publish(kService, {{"127.0.0.1:7053"}, {"[::1]:7054"}});
+  publish(kUdpService, {{"127.0.0.1:7053"}, {"[::1]:7054"}});
   const UniqueFd mapped = open_socket(AF_INET6, SOCK_DGRAM);
   set_option(mapped, IPPROTO_IPV6, IPV6_V6ONLY, 0);
   ASSERT_EQ(send_to(mapped, kPlain, "ping"), 0);
@@ -125,7 +124,7 @@ TEST_F(Udp, V6SocketWithMappedAddressAndV6Backend) {
 }
 
 TEST_F(Udp, NoBackendIsRefused) {
-  publish(kService, {});
+  publish(kUdpService, {});
   const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
   EXPECT_EQ(send_to(client, kPlain, "ping"), ECONNREFUSED);
   EXPECT_EQ(try_connect(client, kPlain), ECONNREFUSED);
@@ -133,14 +132,14 @@ TEST_F(Udp, NoBackendIsRefused) {
 
 TEST_F(Udp, ConnectedSocketsOfARemovedBackendAreEnded) {
   const UniqueFd backend = bind_udp("127.0.0.1:7053");
-  publish(kService, {{"127.0.0.1:7053"}});
+  publish(kUdpService, {{"127.0.0.1:7053"}});
   const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
   ASSERT_EQ(try_connect(client, kPlain), 0);
   const UniqueFd stranger = open_socket(AF_INET, SOCK_DGRAM);
   ASSERT_EQ(try_connect(stranger, "127.0.0.1:7053"), 0);
-  publish(kService, {});
+  publish(kUdpService, {});
   EXPECT_TRUE(
-      eventually([&] { return dataplane_->collect() && !observe(kService, "127.0.0.1:7053"); }));
+      eventually([&] { return dataplane_->collect() && !observe(kUdpService, "127.0.0.1:7053"); }));
   EXPECT_LT(::send(client.get(), "x", 1, 0), 0);
   EXPECT_EQ(::send(stranger.get(), "x", 1, 0), 1);  // not steered: not ours to end
 }

@@ -18,6 +18,8 @@
 
 namespace lb::test {
 
+constexpr auto kRefused = "errno 111", kTimedOut = "errno 110";  // what a client gets
+
 // Runs it in a thread in that namespace; sockets that it makes stay there.
 void inside(const NetNamespace& net, const std::function<void()>& what);
 

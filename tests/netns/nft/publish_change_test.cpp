@@ -13,7 +13,6 @@ using testing::Contains;
 using testing::HasSubstr;
 
 constexpr auto kService = "tcp://0.0.0.0:8080";
-constexpr auto kRefused = "errno 111";
 
 class PublishChangeTest : public PublishTest {
  protected:

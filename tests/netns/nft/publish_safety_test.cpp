@@ -15,8 +15,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr auto kRefused = "errno 111", kTimedOut = "errno 110";
-
 class PublishSafetyTest : public PublishTest {
  protected:
   void publish() {

@@ -12,8 +12,6 @@ using testing::AnyOf;
 using testing::Contains;
 using testing::HasSubstr;
 
-constexpr auto kRefused = "errno 111", kTimedOut = "errno 110";
-
 TEST_F(PublishTest, ServesBothFamiliesAndProtocolsOnOneWire) {
   serve(b1_, "10.80.0.11:9001", "tcp4");
   serve(b1_, "[fd80::11]:9001", "tcp6");

@@ -14,7 +14,7 @@
 namespace lb::test {
 namespace {
 
-constexpr int kPatience = 20'000;  // milliseconds
+constexpr int kClientPatience = 20'000;  // milliseconds
 constexpr int kSmallBuffer = 16'384;
 
 bool send_request(const UniqueFd& fd, const std::string& path) {
@@ -27,7 +27,7 @@ bool send_request(const UniqueFd& fd, const std::string& path) {
 bool read_some(const UniqueFd& fd, std::string& out, std::size_t at_most) {
   std::array<char, 65536> buffer;
   pollfd readable{fd.get(), POLLIN, 0};
-  if (::poll(&readable, 1, kPatience) <= 0) {
+  if (::poll(&readable, 1, kClientPatience) <= 0) {
     errno = ETIMEDOUT;
     return false;
   }

@@ -14,11 +14,10 @@ namespace lb::ipvs {
 namespace {
 
 using test::Answer;
+using test::id;
 using testing::ElementsAre;
 
 IpAddress ip(const std::string& text) { return IpAddress::parse(text).value(); }
-
-ServiceId id(const std::string& key) { return ServiceId::of(ServiceKey::parse(key).value()); }
 
 ObservedServer observed(const std::string& address, Port port, std::uint32_t weight,
                         Forwarding forwarding) {

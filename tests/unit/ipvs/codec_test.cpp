@@ -17,13 +17,13 @@ namespace lb::ipvs {
 namespace {
 
 using test::Answer;
+using test::id;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr Envelope kEnvelope{30, 7};
 
-ServiceId id(const std::string& key) { return ServiceId::of(ServiceKey::parse(key).value()); }
 Address address(const std::string& text) { return Address::parse(text).value(); }
 
 using Fill = std::function<void(MessageWriter&)>;

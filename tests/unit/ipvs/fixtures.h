@@ -17,6 +17,10 @@ inline ipvs::Buffer read_bytes(const std::string& path) {
   return {text->begin(), text->end()};
 }
 
+inline ipvs::ServiceId id(const std::string& key) {
+  return ipvs::ServiceId::of(ServiceKey::parse(key).value());
+}
+
 // The messages are views of `bytes`.
 struct Answer {
   ipvs::Buffer bytes;

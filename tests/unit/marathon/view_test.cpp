@@ -12,7 +12,7 @@ using Kind = EventHint::Kind;
 using Fate = EventHint::Fate;
 using Lines = std::vector<std::string>;
 
-const View::TimePoint kStart = View::TimePoint(1000s);
+const View::TimePoint kViewStart = View::TimePoint(1000s);
 
 Task task(const std::string& id, const std::string& host, const std::string& state) {
   Task out;
@@ -48,13 +48,13 @@ class ViewTest : public testing::Test {
   Lines build(View& view, std::chrono::seconds at = 0s) {
     Lines out;
     for (const auto& service :
-         view.build([](const auto&) { return std::nullopt; }, kStart + at).services)
+         view.build([](const auto&) { return std::nullopt; }, kViewStart + at).services)
       for (const Backend& b : service->backends)
         out.push_back(b.id + " " + std::string(to_string(b.state)));
     return out;
   }
   Lines read(View& view, App one, std::chrono::seconds at = 0s) {
-    EXPECT_TRUE(view.replace({std::move(one)}, kStart + at));
+    EXPECT_TRUE(view.replace({std::move(one)}, kViewStart + at));
     return build(view, at);
   }
   View view_{Rules{}, {}};
@@ -63,17 +63,17 @@ class ViewTest : public testing::Test {
 
 TEST_F(ViewTest, DrainsATaskAtTheWordOfAnEvent) {
   EXPECT_EQ(read(view_, with("TASK_RUNNING")), both_);
-  EXPECT_TRUE(view_.apply(fate(Fate::Ends), kStart));
+  EXPECT_TRUE(view_.apply(fate(Fate::Ends), kViewStart));
   EXPECT_TRUE(view_.dirty());
   EXPECT_EQ(build(view_), (Lines{"a.1 draining", "a.2 active"}));
-  EXPECT_FALSE(view_.apply(fate(Fate::Ends), kStart));
-  EXPECT_FALSE(view_.apply(fate(Fate::Ends, "unknown"), kStart));
+  EXPECT_FALSE(view_.apply(fate(Fate::Ends), kViewStart));
+  EXPECT_FALSE(view_.apply(fate(Fate::Ends, "unknown"), kViewStart));
   EXPECT_TRUE(view_.gone().empty());  // it is still there
 }
 
 TEST_F(ViewTest, NamesWhatHasEndedOnceItIsAbsent) {
   (void)read(view_, with("TASK_RUNNING"));
-  EXPECT_TRUE(view_.apply(fate(Fate::Gone), kStart));
+  EXPECT_TRUE(view_.apply(fate(Fate::Gone), kViewStart));
   EXPECT_EQ(build(view_), (Lines{"a.1 draining", "a.2 active"}));
   EXPECT_TRUE(view_.gone().empty());
   EXPECT_EQ(read(view_, app({task("a.2", "10.0.0.2", "TASK_RUNNING")})), Lines{"a.2 active"});
@@ -84,7 +84,7 @@ TEST_F(ViewTest, NamesWhatHasEndedOnceItIsAbsent) {
 
 TEST_F(ViewTest, BelievesAnEventAgainstAnOldReadingForAMinute) {
   (void)read(view_, with("TASK_RUNNING"));
-  (void)view_.apply(fate(Fate::Gone), kStart);
+  (void)view_.apply(fate(Fate::Gone), kViewStart);
   EXPECT_EQ(read(view_, app({})), Lines{});
   EXPECT_EQ(read(view_, with("TASK_RUNNING"), 10s), (Lines{"a.1 draining", "a.2 active"}));
   EXPECT_EQ(read(view_, with("TASK_RUNNING"), 61s), both_);
@@ -92,10 +92,10 @@ TEST_F(ViewTest, BelievesAnEventAgainstAnOldReadingForAMinute) {
 
 TEST_F(ViewTest, LetsATaskThatStartsAgainBackIn) {
   (void)read(view_, with("TASK_RUNNING"));
-  (void)view_.apply(fate(Fate::Gone), kStart);
-  EXPECT_FALSE(view_.apply(fate(Fate::Starts), kStart + 1s));  // out of order
+  (void)view_.apply(fate(Fate::Gone), kViewStart);
+  EXPECT_FALSE(view_.apply(fate(Fate::Starts), kViewStart + 1s));  // out of order
   EXPECT_EQ(build(view_, 1s), (Lines{"a.1 draining", "a.2 active"}));
-  EXPECT_TRUE(view_.apply(fate(Fate::Starts), kStart + 3s));
+  EXPECT_TRUE(view_.apply(fate(Fate::Starts), kViewStart + 3s));
   EXPECT_EQ(build(view_, 3s), both_);
 }
 
@@ -119,7 +119,7 @@ TEST_F(ViewTest, LetsALateEventExplainALoss) {
   (void)read(view_, with("TASK_RUNNING"));
   (void)read(view_, app({task("a.2", "10.0.0.2", "TASK_RUNNING")}));
   EXPECT_EQ(view_.missing(), 1U);
-  EXPECT_TRUE(view_.apply(fate(Fate::Gone), kStart + 1s));
+  EXPECT_TRUE(view_.apply(fate(Fate::Gone), kViewStart + 1s));
   EXPECT_TRUE(view_.take_explained());
   EXPECT_FALSE(view_.take_explained());
   EXPECT_EQ(view_.missing(), 0U);
@@ -129,10 +129,10 @@ TEST_F(ViewTest, LetsALateEventExplainALoss) {
 
 TEST_F(ViewTest, EndsInstancesAndWholeApps) {
   (void)read(view_, with("TASK_RUNNING"));
-  EXPECT_TRUE(view_.apply({Kind::Read, Fate::Ends, "", "a.marathon-1", ""}, kStart));
+  EXPECT_TRUE(view_.apply({Kind::Read, Fate::Ends, "", "a.marathon-1", ""}, kViewStart));
   EXPECT_EQ(build(view_), (Lines{"a.1 draining", "a.2 active"}));
-  EXPECT_FALSE(view_.apply({Kind::Read, Fate::Gone, "", "", "/other"}, kStart));
-  EXPECT_TRUE(view_.apply({Kind::Read, Fate::Gone, "", "", "/web"}, kStart));
+  EXPECT_FALSE(view_.apply({Kind::Read, Fate::Gone, "", "", "/other"}, kViewStart));
+  EXPECT_TRUE(view_.apply({Kind::Read, Fate::Gone, "", "", "/web"}, kViewStart));
   EXPECT_EQ(build(view_), (Lines{"a.1 draining", "a.2 draining"}));
   (void)read(view_, app({}));
   EXPECT_EQ(view_.gone(), (Lines{"a.1", "a.2"}));
@@ -140,19 +140,19 @@ TEST_F(ViewTest, EndsInstancesAndWholeApps) {
 
 TEST_F(ViewTest, ShrinksNotWhileMarathonHasLostMesos) {
   (void)read(view_, with("TASK_RUNNING"));
-  EXPECT_FALSE(view_.apply({Kind::LostMesos}, kStart));
-  const auto refused = view_.replace({app({})}, kStart + 1s);
+  EXPECT_FALSE(view_.apply({Kind::LostMesos}, kViewStart));
+  const auto refused = view_.replace({app({})}, kViewStart + 1s);
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message().find("2 of 2 tasks"), std::string::npos);
   EXPECT_EQ(build(view_, 1s), both_);
   // What an event explained may go.
-  (void)view_.apply(fate(Fate::Gone), kStart + 1s);
+  (void)view_.apply(fate(Fate::Gone), kViewStart + 1s);
   EXPECT_EQ(read(view_, app({task("a.2", "10.0.0.2", "TASK_RUNNING")}), 2s), Lines{"a.2 active"});
-  EXPECT_FALSE(view_.replace({app({})}, kStart + 3s));
-  EXPECT_TRUE(view_.replace({app({})}, kStart + 601s));  // not for ever
-  (void)view_.replace({with("TASK_RUNNING")}, kStart + 602s);
-  (void)view_.apply({Kind::FoundMesos}, kStart + 602s);
-  EXPECT_TRUE(view_.replace({app({})}, kStart + 603s));
+  EXPECT_FALSE(view_.replace({app({})}, kViewStart + 3s));
+  EXPECT_TRUE(view_.replace({app({})}, kViewStart + 601s));  // not for ever
+  (void)view_.replace({with("TASK_RUNNING")}, kViewStart + 602s);
+  (void)view_.apply({Kind::FoundMesos}, kViewStart + 602s);
+  EXPECT_TRUE(view_.replace({app({})}, kViewStart + 603s));
 }
 
 TEST_F(ViewTest, TrustsTheHealthOfWhatWasInUseBeforeARestart) {

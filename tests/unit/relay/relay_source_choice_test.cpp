@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "unit/relay/times.h"
+
 namespace lb::relay {
 namespace {
 
@@ -11,8 +13,6 @@ using namespace std::chrono_literals;
 using Indexes = std::vector<std::size_t>;
 
 constexpr auto kConfirm = 10s;
-
-SysTime wall(int second) { return SysTime(std::chrono::seconds(1'800'000'000 + second)); }
 
 SourceMark mark(const std::string& name, int as_of, int read_at, bool ok = true) {
   return {name, "7", wall(as_of), wall(read_at), ok};

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "relay/redial.h"
+#include "unit/relay/times.h"
 
 namespace lb::relay {
 namespace {
@@ -12,7 +13,6 @@ namespace {
 using namespace std::chrono_literals;
 
 const HostPort kUpdater{"updater1", 7676};
-constexpr Complaint::TimePoint kStart{1h};
 
 Trouble trouble(int code, const std::string& context, Stage stage = Stage::Up) {
   return explain(kUpdater, fail(code, context).value(), stage);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/snapshot_builder.h"
+#include "unit/relay/times.h"
 
 namespace lb::relay {
 namespace {
@@ -10,10 +11,6 @@ namespace {
 using namespace std::chrono_literals;
 using Services = std::vector<ServicePtr>;
 using Lines = std::vector<std::string>;
-
-constexpr Intake::TimePoint kStart{1h};
-
-SysTime wall(int second) { return SysTime(std::chrono::seconds(1'800'000'000 + second)); }
 
 class DeliveryTest : public testing::Test {
  protected:

@@ -4,16 +4,13 @@
 
 #include "relay/feed.h"
 #include "support/snapshot_builder.h"
+#include "unit/relay/times.h"
 
 namespace lb::relay {
 namespace {
 
 using namespace std::chrono_literals;
 using Services = std::vector<ServicePtr>;
-
-constexpr Intake::TimePoint kStart{1h};
-
-SysTime wall(int second) { return SysTime(std::chrono::seconds(1'800'000'000 + second)); }
 
 std::vector<SourceMark> marks(int second) { return {{"m", "1", wall(second), wall(second), true}}; }
 

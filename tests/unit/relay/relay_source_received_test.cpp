@@ -5,14 +5,13 @@
 #include <fmt/format.h>
 
 #include "support/snapshot_builder.h"
+#include "unit/relay/times.h"
 
 namespace lb::relay {
 namespace {
 
 using Services = std::vector<ServicePtr>;
 using Lines = std::vector<std::string>;
-
-SysTime wall(int second) { return SysTime(std::chrono::seconds(1'800'000'000 + second)); }
 
 TEST(Received, SharesServicesThatHaveNotChanged) {
   const Services before{offered("127.0.0.1:80", {listed("10.0.0.1:80")}),

@@ -5,6 +5,7 @@
 
 #include "support/snapshot_builder.h"
 #include "support/temp_folder.h"
+#include "unit/state/values.h"
 
 namespace lb {
 namespace {
@@ -14,9 +15,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr SysTime at(int seconds) { return SysTime(std::chrono::seconds(seconds)); }
 const ServiceKey kKey = ServiceKey::parse("127.0.0.1:80").value();
-const Address kOne = Address::parse("10.0.0.1:80").value();
 const Address kTwo = Address::parse("10.0.0.2:80").value();
 
 View view_of(std::vector<ServicePtr> services, bool refused = false) {

@@ -5,6 +5,7 @@
 
 #include "support/snapshot_builder.h"
 #include "support/temp_folder.h"
+#include "unit/state/values.h"
 
 namespace lb {
 namespace {
@@ -12,8 +13,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-constexpr SysTime at(int seconds) { return SysTime(std::chrono::seconds(seconds)); }
 
 Drain drain_of(std::string_view target, std::optional<std::string> service = std::nullopt) {
   return {Drain::parse_target(target).value(), std::move(service), at(100), std::nullopt, {}};

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "support/snapshot_builder.h"
+#include "unit/state/values.h"
 
 namespace lb {
 namespace {
@@ -11,9 +12,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-constexpr SysTime at(int seconds) { return SysTime(std::chrono::seconds(seconds)); }
-const ServiceKey kWeb = ServiceKey::parse("127.0.0.1:80").value();
 
 Drain drain_of(std::string_view target, SysTime since) {
   return {Drain::parse_target(target).value(), std::nullopt, since, std::nullopt, {}};

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "support/temp_folder.h"
+#include "unit/state/values.h"
 
 namespace lb {
 namespace {
@@ -11,17 +12,14 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr SysTime at(int seconds) { return SysTime(std::chrono::seconds(seconds)); }
-const ServiceKey kWeb = ServiceKey::parse("127.0.0.1:80").value();
-const Address kOne = Address::parse("10.0.0.1:80").value();
-const Address kTwo = Address::parse("[fd00::1]:80").value();
+const Address kOverSix = Address::parse("[fd00::1]:80").value();
 
 class SavedVerdictsTest : public testing::Test {
  protected:
   TempFolder folder_;
   std::string path_ = folder_.file("health.json");
   const HealthVerdicts one_down_{{{kWeb, kOne}, {false, at(10), "connect: \xff refused"}},
-                                 {{kWeb, kTwo}, {true, at(20), ""}}};
+                                 {{kWeb, kOverSix}, {true, at(20), ""}}};
 };
 
 TEST_F(SavedVerdictsTest, KeepWhatIsDownOverARestart) {
@@ -47,7 +45,7 @@ TEST_F(SavedVerdictsTest, AnotherErrorOrAnotherUpIsNoNews) {
   ASSERT_TRUE(verdicts.unsaved()());
   HealthVerdicts next = one_down_;
   next.at({kWeb, kOne}).error = "connect: timed out";
-  next.erase({kWeb, kTwo});
+  next.erase({kWeb, kOverSix});
   EXPECT_FALSE(verdicts.set(next));
   EXPECT_FALSE(verdicts.has_unsaved());
   EXPECT_EQ(verdicts.down().at({kWeb, kOne}).error, "connect: timed out");

@@ -15,7 +15,6 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr auto kWeb = "127.0.0.1:8080";
 // IPVS remembers a connection that was reset for 10 s (ip_vs_proto_tcp.c, CLOSE).
 constexpr auto kForgetting = 25s;
 

@@ -16,6 +16,8 @@
 
 namespace lb::test {
 
+constexpr auto kWeb = "127.0.0.1:8080";  // the service of most tests
+
 // The backends that run in every test, each on TCP and UDP, port 9000.
 constexpr auto kLocal = "127.0.0.1:9000";
 constexpr auto kHost = "10.9.0.1:9000";

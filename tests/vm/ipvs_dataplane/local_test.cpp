@@ -10,7 +10,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kWeb = "127.0.0.1:8080";
 constexpr auto kWeb6 = "[::1]:8080";
 
 class IpvsLocal : public IpvsVm {

@@ -12,8 +12,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-constexpr auto kWeb = "127.0.0.1:8080";
-
 class IpvsOwnership : public IpvsVm {
  protected:
   static void ipvsadm(const std::string& rules) {

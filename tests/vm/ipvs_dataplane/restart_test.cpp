@@ -12,8 +12,6 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr auto kWeb = "127.0.0.1:8080";
-
 class IpvsRestart : public IpvsVm {
  protected:
   // The load goes on for a while and nothing of it fails.
