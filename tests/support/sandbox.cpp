@@ -43,6 +43,14 @@ void kill_all_in(const std::string& cgroup) {
     if (pid != ::getpid()) ::kill(pid, SIGKILL);
 }
 
+// With those below; false while one of them has processes.
+bool remove_groups(const std::string& group) {
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(group, ec))
+    if (entry.is_directory(ec)) (void)remove_groups(entry.path());
+  return ::rmdir(group.c_str()) == 0;
+}
+
 }  // namespace
 
 std::string Sandbox::obstacle() {
@@ -62,14 +70,16 @@ static void sweep_dead_sandboxes() {
     const pid_t owner = std::atoi(name.c_str() + kPrefix.size());
     if (owner <= 0 || ::kill(owner, 0) == 0 || errno != ESRCH) continue;
     (void)detach_ebpf(entry.path());
-    ::rmdir(fmt::format("{}/{}", *bpf::find_cgroup2(), name).c_str());
+    (void)remove_groups(
+        fmt::format("{}/{}", *bpf::find_cgroup2(), name.substr(0, name.find('-', kPrefix.size()))));
   }
 }
 
 Sandbox::Sandbox() {
   sweep_dead_sandboxes();
   const std::string name = fmt::format("lbd-test-{}", ::getpid());
-  cgroup_ = fmt::format("{}/{}", *bpf::find_cgroup2(), name);
+  group_ = fmt::format("{}/{}", *bpf::find_cgroup2(), name);
+  cgroup_ = group_ + "/own";
   bpffs_ = fmt::format("/sys/fs/bpf/{}", name);
   folder_ = fmt::format("/tmp/{}", name);
   fs::create_directories(cgroup_);
@@ -86,7 +96,7 @@ Sandbox::~Sandbox() {
   kill_all_in(cgroup_);
   write_text(*bpf::find_cgroup2() + "/cgroup.procs", "0");
   // A killed process leaves its cgroup a moment later.
-  for (int i = 0; i < 200 && ::rmdir(cgroup_.c_str()) != 0; ++i)
+  for (int i = 0; i < 200 && !remove_groups(group_); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   std::error_code ec;
   fs::remove_all(folder_, ec);

@@ -24,6 +24,7 @@ class Sandbox {
   [[nodiscard]] const std::string& folder() const { return folder_; }  // for files
 
  private:
+  std::string group_;  // holds cgroup_, so that what is above that one is ours too
   std::string cgroup_;
   std::string bpffs_;
   std::string folder_;

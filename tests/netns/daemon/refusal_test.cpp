@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "ebpf/kernel_objects.h"
 #include "netns/daemon/fixture.h"
 
 namespace lb::test {
@@ -100,12 +101,8 @@ TEST_F(Refusal, WithoutCapabilities) {
 
 TEST_F(Refusal, WithoutCgroup2) {
   // A mount namespace without it, and nobody names one.
-  Command command{"unshare",
-                  "-m",
-                  "sh",
-                  "-c",
-                  "umount -l \"$0\" && exec \"$@\"",
-                  std::filesystem::path(sandbox_->cgroup()).parent_path()};
+  Command command{"unshare",           "-m", "sh", "-c", "umount -l \"$0\" && exec \"$@\"",
+                  *bpf::find_cgroup2()};
   for (const std::string& word : lbd_->command("run")) command.push_back(word);
   for (auto it = command.begin(); it != command.end(); ++it)
     if (*it == "--cgroup") it = command.erase(it, it + 2);
