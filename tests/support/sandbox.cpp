@@ -108,7 +108,8 @@ void bring_up_loopback() {
   std::strcpy(request.ifr_name, "lo");
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) throw std::runtime_error("bring up lo");
-  write_text("/proc/sys/net/ipv4/ip_local_port_range", "20000 65000");
+  // Above the ports of the tests' servers: a client on one of them keeps a server from coming back.
+  write_text("/proc/sys/net/ipv4/ip_local_port_range", "33000 65000");
   write_text("/proc/sys/net/ipv4/tcp_tw_reuse", "1");
   write_text("/proc/sys/net/ipv4/tcp_tw_reuse_delay", "1");  // ms; Linux 6.16 and later
   write_text("/proc/sys/net/core/somaxconn", "8192");
