@@ -16,4 +16,11 @@ inline std::chrono::milliseconds patient(std::chrono::milliseconds limit) {
   return limit * factor;
 }
 
+// How long something may take that lbd promises for a machine that does nothing else. The limit itself where LB_PROMISES is set
+// (tools/bench/promises); beside other tests ten times as much: a poll where an event was promised takes longer than that, too.
+template <class Duration>
+Duration promised(Duration limit) {
+  return std::getenv("LB_PROMISES") != nullptr ? limit : 10 * limit;
+}
+
 }  // namespace lb::test

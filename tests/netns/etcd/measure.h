@@ -1,4 +1,4 @@
-// Numbers from measurements, and how busy the machine was meanwhile.
+// Numbers from measurements.
 #pragma once
 
 #include <algorithm>
@@ -6,8 +6,6 @@
 #include <filesystem>
 #include <string>
 #include <vector>
-
-#include <unistd.h>
 
 #include <sstream>
 
@@ -31,25 +29,6 @@ inline double quantile(std::vector<double> values, double share) {
 inline std::string spread(const std::vector<double>& ms) {
   return fmt::format("min {:.2f}, median {:.2f}, p99 {:.2f}, max {:.2f} ms", quantile(ms, 0),
                      quantile(ms, 0.5), quantile(ms, 0.99), quantile(ms, 1));
-}
-
-// CPU time in seconds: of everybody, and of one cgroup.
-struct CpuTimes {
-  double all = 0, ours = 0;
-};
-
-inline CpuTimes cpu_times(const std::string& cgroup) {
-  CpuTimes out;
-  std::istringstream stat(read_text("/proc/stat"));
-  std::string word;
-  double user = 0, nice = 0, system = 0;
-  stat >> word >> user >> nice >> system;
-  out.all = (user + nice + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
-  std::istringstream usage(read_text(cgroup + "/cpu.stat"));
-  double microseconds = 0;
-  usage >> word >> microseconds;
-  out.ours = microseconds / 1e6;
-  return out;
 }
 
 // CPU time in seconds of one process: the scheduler's nanoseconds of all its threads.

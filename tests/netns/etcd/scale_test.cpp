@@ -5,6 +5,7 @@
 
 #include "netns/etcd/measure.h"
 #include "netns/merlion/fixture.h"
+#include "support/patience.h"
 
 namespace lb::test {
 namespace {
@@ -13,7 +14,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kBackends = 10'000;
-constexpr auto kFor = 12s;
+constexpr auto kFor = 6s;
 constexpr int kPerSecond = 100;
 
 class EtcdScale : public MerlionNetns {
@@ -42,7 +43,7 @@ class EtcdScale : public MerlionNetns {
       touch(name(written++ * 97 % kBackends));
     }
     const double seconds = milliseconds_since(begin) / 1000;
-    EXPECT_GE(written / seconds, 0.9 * kPerSecond);
+    EXPECT_GE(promised(written / seconds), 0.9 * kPerSecond);
     return (cpu_of(lbd_->pid()) - cpu_before) / seconds;
   }
   // The switch of each service in the kernel: another value after every write.
@@ -63,15 +64,14 @@ TEST_P(EtcdScale, TenThousandBackendsAreThereWithinThreeSeconds) {
   ASSERT_TRUE(becomes("site", "ok"));
   const double took = milliseconds_since(begin);
   std::cout << fmt::format("{} backends, from lbd's start on: {:.0f} ms\n", kBackends, took);
-  EXPECT_LE(took, 3000);
+  EXPECT_LE(took, promised(3000));
 }
 
-// As with the latency: the best of some rounds counts, and without a good or a quiet one nothing is
-// decided about the share. That nothing is written or logged holds on every machine.
+// That nothing is written or logged holds on every machine.
 TEST_P(EtcdScale, HeartbeatsCostNextToNothing) {
-  // Of a core. The aim is 1 %; this machine needs 1.0 to 1.4 %, as its speed comes and goes.
+  // Of a core. The aim is 1 %; a machine of today needs 1.0 to 1.4 %, as its speed comes and goes. CPU time, not time: but a busy
+  // machine makes it dearer, too.
   constexpr double kBar = 0.02;
-  constexpr double kQuiet = 0.3;  // CPUs that others use
   write_all();
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(eventually([&] { return source("backends") == std::to_string(kBackends); }, 30s));
@@ -79,22 +79,10 @@ TEST_P(EtcdScale, HeartbeatsCostNextToNothing) {
   std::this_thread::sleep_for(3s);  // its first save, its first recount
   const std::string kernel_before = in_kernel();
   const std::size_t log_before = lbd_->log().size();
-  bool was_quiet = false, is_good = false;
-  for (int round = 0; round < 4 && !is_good; ++round) {
-    const CpuTimes before = cpu_times(sandbox_->cgroup());
-    const auto begin = Clock::now();
-    const double share = share_under_heartbeats();
-    const CpuTimes after = cpu_times(sandbox_->cgroup());
-    const double others =
-        1000 * (after.all - before.all - (after.ours - before.ours)) / milliseconds_since(begin);
-    std::cout << fmt::format(
-        "{} heartbeats a second: lbd used {:.2f} % of a core, others {:.2f} CPUs\n", kPerSecond,
-        100 * share, others);
-    is_good = share < kBar;
-    was_quiet = was_quiet || others < kQuiet;
-  }
-  EXPECT_TRUE(is_good || !was_quiet);
-  if (!is_good && !was_quiet) std::cout << "not decided: the machine is busy\n";
+  const double share = share_under_heartbeats();
+  std::cout << fmt::format("{} heartbeats a second: lbd used {:.2f} % of a core\n", kPerSecond,
+                           100 * share);
+  EXPECT_LE(share, promised(kBar));
   EXPECT_EQ(in_kernel(), kernel_before);
   EXPECT_EQ(lbd_->log().substr(log_before), "");
 }
