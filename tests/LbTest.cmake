@@ -1,9 +1,15 @@
-# lb_test(NAME TIER SOURCES a_test.cpp ... [LINK lb_model ...] [TIMEOUT seconds, if the tier's is too short] [PARALLEL])
-# PARALLEL: of a tier that runs alone, but these tests only wait, attach no hooks and measure nothing.
+# lb_test(NAME TIER SOURCES a_test.cpp ... [LINK lb_model ...] [TIMEOUT seconds, if the tier's is too short]
+#         [BUSY filter] [ALONE filter] [SMOKE] [TSAN])
 # One gtest executable, each TEST a ctest test labelled with its tier (unit | bpf | netns | vm). A test finds its data under
 # LB_TEST_DATA and the programs (lbd, lbctl) in LB_BIN_DIR. GTEST_SKIP says why; tests/main.cpp turns it into a failure in CI.
+# Tests run beside each other, up to eight per core (LB_TEST_SLOTS), as most of them wait. BUSY: a filter of gtest for those that keep
+# a core busy, and count as eight. ALONE: for those that measure, or change what all tests share.
+# SMOKE: of the netns tier, also run with AddressSanitizer and by `tools/test --quick` (label netns-smoke). TSAN: they start threads,
+# and run with ThreadSanitizer too.
+set(LB_TEST_SLOTS 8)
+
 function(lb_test name tier)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "PARALLEL" "TIMEOUT" "SOURCES;LINK")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "SMOKE;TSAN" "TIMEOUT;BUSY;ALONE" "SOURCES;LINK")
   lb_reject_unparsed(lb_test ${name})
   lb_test_executable(${name} "${arg_SOURCES};${PROJECT_SOURCE_DIR}/tests/main.cpp" "${arg_LINK};GTest::gmock;GTest::gtest")
   target_compile_definitions(${name} PRIVATE LB_TEST_TIER="${tier}")
@@ -11,15 +17,31 @@ function(lb_test name tier)
   if(arg_TIMEOUT)
     list(APPEND properties TIMEOUT ${arg_TIMEOUT})  # of two the last one counts
   endif()
-  if(arg_PARALLEL)
-    list(APPEND properties RUN_SERIAL FALSE)
-  endif()
   lb_add_to_group(${tier}_tests ${name})
-  if(tier STREQUAL "unit" AND NOT arg_LINK MATCHES "lb_daemon|lb_engine|lb_lbctl")
-    lb_add_to_group(asan_tests ${name})
+  if(arg_SMOKE)
+    lb_add_to_group(smoke_tests ${name})
+    list(APPEND properties LABELS ${tier}-smoke)
   endif()
-  # PRE_TEST: the list of tests is read when ctest runs, so building does not run anything.
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX ${name}. PROPERTIES ${properties})
+  if(arg_TSAN)
+    lb_add_to_group(tsan_tests ${name})
+  endif()
+  if(arg_BUSY OR arg_ALONE)
+    string(JOIN ":" apart ${arg_BUSY} ${arg_ALONE})
+    lb_discover(${name} "-${apart}" "${properties}")
+  else()
+    lb_discover(${name} "*" "${properties}")
+  endif()
+  if(arg_BUSY)
+    lb_discover(${name} "${arg_BUSY}" "${properties};PROCESSORS;${LB_TEST_SLOTS}")
+  endif()
+  if(arg_ALONE)
+    lb_discover(${name} "${arg_ALONE}" "${properties};RUN_SERIAL;TRUE")
+  endif()
+endfunction()
+
+# PRE_TEST: the list of tests is read when ctest runs, so building does not run anything.
+function(lb_discover name filter properties)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX ${name}. TEST_FILTER ${filter} PROPERTIES ${properties})
 endfunction()
 
 # lb_fuzz(NAME SOURCE [LINK ...]): SOURCE defines LLVMFuzzerTestOneInput; its corpus is tests/data/fuzz/NAME.
@@ -33,11 +55,10 @@ function(lb_fuzz name source)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     lb_add_to_group(fuzz_tests fuzz_${name})
     add_test(NAME fuzz.${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/fuzz/smoke $<TARGET_FILE:fuzz_${name}> ${corpus})
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300)
-  else()
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300 PROCESSORS ${LB_TEST_SLOTS})
+  elseif(NOT LB_SANITIZE STREQUAL "thread")  # no parser starts one
     lb_test_executable(corpus_${name} "${source};${PROJECT_SOURCE_DIR}/tests/fuzz/corpus_main.cpp" "${arg_LINK}")
     lb_add_to_group(unit_tests corpus_${name})
-    lb_add_to_group(asan_tests corpus_${name})
     add_test(NAME corpus.${name} COMMAND corpus_${name} ${corpus})
     set_tests_properties(corpus.${name} PROPERTIES LABELS unit TIMEOUT 60)
   endif()
@@ -63,14 +84,13 @@ function(lb_add_to_group group target)
   add_dependencies(${group} ${target})
 endfunction()
 
-# Tests that touch the kernel run alone: they share one cgroup tree, one bpffs and two CPUs.
 function(lb_tier_properties tier out)
   if(tier STREQUAL "unit")
-    set(properties LABELS unit TIMEOUT 60)
+    set(properties LABELS unit TIMEOUT 60 PROCESSORS ${LB_TEST_SLOTS})
   elseif(tier STREQUAL "bpf")
-    set(properties LABELS bpf TIMEOUT 60 RUN_SERIAL TRUE)
+    set(properties LABELS bpf TIMEOUT 60 PROCESSORS ${LB_TEST_SLOTS})
   elseif(tier STREQUAL "netns")
-    set(properties LABELS netns TIMEOUT 180 RUN_SERIAL TRUE)
+    set(properties LABELS netns TIMEOUT 180)
   elseif(tier STREQUAL "vm")
     set(properties LABELS vm TIMEOUT 1200 RUN_SERIAL TRUE)
   else()

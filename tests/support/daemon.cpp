@@ -70,7 +70,10 @@ int json_size(const std::string& json, const std::string& pointer) {
   return found && (found->is_array() || found->is_object()) ? static_cast<int>(found->size()) : -1;
 }
 
-std::string program(std::string_view name) { return fmt::format("{}/{}", LB_BIN_DIR, name); }
+std::string program(std::string_view name) {
+  const char* elsewhere = std::getenv("LB_BIN_DIR");
+  return fmt::format("{}/{}", elsewhere == nullptr ? LB_BIN_DIR : elsewhere, name);
+}
 
 Daemon::Daemon(const Sandbox& sandbox)
     : runtime_dir(sandbox.folder() + "/run"),

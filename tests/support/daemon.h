@@ -76,6 +76,8 @@ class Daemon {
   std::unique_ptr<Process> process_;
 };
 
-std::string program(std::string_view name);  // lbd or lbctl, as built
+// lbd or lbctl, as built; the variable LB_BIN_DIR names the folder of others, e.g. of those with
+// sanitizers.
+std::string program(std::string_view name);
 
 }  // namespace lb::test
