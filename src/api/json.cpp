@@ -16,7 +16,7 @@ Json time_or_null(const std::optional<SysTime>& time) {
   return time ? Json(format_iso8601(*time)) : Json(nullptr);
 }
 
-double seconds(std::chrono::milliseconds duration) {
+double in_seconds(std::chrono::milliseconds duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
@@ -90,7 +90,7 @@ Json to_value(const ReconcileFailure& failure) {
           {"error", failure.error},
           {"since", format_iso8601(failure.since)},
           {"attempts", failure.attempts},
-          {"retry_in_seconds", seconds(failure.retry_in)}};
+          {"retry_in_seconds", in_seconds(failure.retry_in)}};
 }
 
 Json to_value(const HeldBack& held) {
@@ -159,7 +159,7 @@ Json status_json(const Status& status) {
       {"version", status.version},
       {"pid", status.pid},
       {"started", format_iso8601(status.started)},
-      {"uptime_seconds", seconds(status.now - status.started)},
+      {"uptime_seconds", in_seconds(status.now - status.started)},
       {"config", status.config},
       {"dataplane", dataplane_json(status.dataplane)},
       {"services", status.services},
@@ -241,7 +241,7 @@ Json listeners_json(std::span<const relay::ListenerView> listeners) {
                     {"applied_epoch", l.applied ? Json(l.applied->epoch) : Json(nullptr)},
                     {"applied_sequence", l.applied ? Json(l.applied->sequence) : Json(nullptr)},
                     {"behind", l.behind},
-                    {"lag_seconds", l.lag ? Json(seconds(*l.lag)) : Json(nullptr)},
+                    {"lag_seconds", l.lag ? Json(in_seconds(*l.lag)) : Json(nullptr)},
                     {"connections", total},
                     {"backends", std::move(counts)}});
   }
