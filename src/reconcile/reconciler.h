@@ -16,7 +16,7 @@
 #include "base/time.h"
 #include "dataplane/dataplane.h"
 #include "model/desired.h"
-#include "reconcile/backoff.h"
+#include "base/backoff.h"
 #include "reconcile/diff.h"
 #include "reconcile/frontends.h"
 #include "reconcile/listeners.h"

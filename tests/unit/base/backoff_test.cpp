@@ -1,4 +1,4 @@
-#include "reconcile/backoff.h"
+#include "base/backoff.h"
 
 #include <gtest/gtest.h>
 
