@@ -74,6 +74,14 @@ struct ServiceProblem {
   std::string text;
 };
 
+// Something of lbd's own, or of this host's, that is not as it must be: it is tried again until it is.
+struct OwnProblem {
+  std::string what;  // "dataplane", "addresses"
+  std::string text;
+
+  bool operator==(const OwnProblem&) const = default;
+};
+
 // Something that could not be programmed and is tried again.
 struct ReconcileFailure {
   ServiceKey key;
@@ -111,6 +119,7 @@ struct Status {
   std::uint64_t services = 0, backends = 0;
   std::uint64_t active_connections = 0;
   std::vector<ServiceProblem> problems;  // conflicts, refused ports, fail-open, no backends
+  std::vector<OwnProblem> own_problems;
   std::vector<std::string> warnings;  // "outside clients are not served: web listens on 0.0.0.0:80"
   std::vector<ReconcileFailure> failures;
   std::vector<HeldBack> held;

@@ -85,6 +85,12 @@ Json to_value(const ServiceProblem& problem) {
           {"text", problem.text}};
 }
 
+// The same shape, so that one look at `problems` finds both.
+Json to_value(const OwnProblem& problem) {
+  return {
+      {"service", ""}, {"name", problem.what}, {"condition", "failing"}, {"text", problem.text}};
+}
+
 Json to_value(const ReconcileFailure& failure) {
   return {{"service", failure.key.to_string()},
           {"error", failure.error},
@@ -155,6 +161,8 @@ Json service_json(const ServiceView& view) {
 }
 
 Json status_json(const Status& status) {
+  Json problems = array_of(status.own_problems);
+  for (const ServiceProblem& problem : status.problems) problems.push_back(to_value(problem));
   return {
       {"version", status.version},
       {"pid", status.pid},
@@ -165,7 +173,7 @@ Json status_json(const Status& status) {
       {"services", status.services},
       {"backends", status.backends},
       {"active_connections", status.active_connections},
-      {"problems", array_of(status.problems)},
+      {"problems", std::move(problems)},
       {"warnings", status.warnings},
       {"failures", array_of(status.failures)},
       {"held", array_of(status.held)},

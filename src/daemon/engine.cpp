@@ -123,8 +123,8 @@ void Engine::do_due(SteadyTime now) {
   if (deadline_ && *deadline_ <= clocks_.wall()) replan_ = true;
   if (next_collect_ <= now) {
     next_collect_ = now + kCollect;
-    if (auto done = dataplane_.collect(); !done)
-      spdlog::warn("cannot free what is unused: {}", done.error().message());
+    const auto done = dataplane_.collect();
+    log_change(collect_error_, done ? "" : "look after the dataplane: " + done.error().message());
   }
 }
 
@@ -249,6 +249,14 @@ void Engine::look_after_drains(SteadyTime now) {
                  id.second.to_string());
     replan_ = true;
   }
+}
+
+std::vector<std::string> Engine::problems() const {
+  std::vector<std::string> out = dataplane_.info().problems;
+  for (const std::string* error : {&collect_error_, &drain_error_})
+    if (!error->empty()) out.push_back(*error);
+  for (const std::string& error : reconciler_.problems()) out.push_back(error);
+  return out;
 }
 
 SteadyTime Engine::next_wakeup() const {

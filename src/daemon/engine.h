@@ -80,6 +80,8 @@ class Engine {
   [[nodiscard]] const EngineSettings& settings() const { return settings_; }
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
   [[nodiscard]] const Clocks& clocks() const { return clocks_; }
+  // Of what is looked at again and again: what cannot be seen or put right now, a sentence each.
+  [[nodiscard]] std::vector<std::string> problems() const;
 
  private:
   Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
@@ -121,6 +123,7 @@ class Engine {
   SteadyTime next_look_{};
   SteadyTime next_collect_{};
   std::string drain_error_;  // the last, while it lasts
+  std::string collect_error_;
 };
 
 }  // namespace lb

@@ -52,11 +52,15 @@ asio::awaitable<Result<>> settled(Dataplane& dataplane) {
 
 Result<std::vector<ServiceView>> Operator::list() {
   LB_TRY(const Observed observed, engine_.dataplane().read());
+  return list(observed);
+}
+
+std::vector<ServiceView> Operator::list(const Observed& observed) const {
   const Reconciler& reconciler = engine_.reconciler();
   std::vector<ServiceView> views;
   for (const auto& [key, desired] : reconciler.desired()) {
     const ObservedService* seen = find_observed(observed, key);
-    DesiredServicePtr service = with_refusals(reconciler.effective(key), seen);
+    DesiredServicePtr service = as_seen(reconciler.effective(key), seen);
     auto counts = counts_of(*service, seen);
     views.push_back({std::move(service), std::move(counts)});
   }
@@ -64,8 +68,13 @@ Result<std::vector<ServiceView>> Operator::list() {
 }
 
 Result<Status> Operator::status() {
-  LB_TRY(const auto services, list());
   Status status;
+  // Who asks how lbd is must get an answer above all when something is amiss.
+  auto observed = engine_.dataplane().read();
+  if (!observed)
+    status.own_problems.push_back(
+        {"dataplane", "no counts, it cannot be read: " + observed.error().message()});
+  const auto services = list(observed ? *observed : Observed{});
   status.version = facts_.version;
   status.pid = ::getpid();
   status.started = facts_.started;
@@ -78,7 +87,7 @@ Result<Status> Operator::status() {
     for (const BackendCounts& c : view.counts)
       status.active_connections += c.active_connections.value_or(0);
   }
-  add_problems(status);
+  add_problems(status, services);
   add_failures(status);
   add_warnings(status);
   for (const auto& slot : engine_.slots())
@@ -88,12 +97,15 @@ Result<Status> Operator::status() {
   return status;
 }
 
-void Operator::add_problems(Status& status) const {
-  for (const auto& [key, desired] : engine_.reconciler().desired()) {
-    const auto service = engine_.reconciler().effective(key);
+void Operator::add_problems(Status& status, const std::vector<ServiceView>& services) const {
+  for (const std::string& text : engine_.problems())
+    status.own_problems.push_back({"dataplane", text});
+  for (OwnProblem& problem : facts_.problems()) status.own_problems.push_back(std::move(problem));
+  for (const ServiceView& view : services) {
+    const DesiredService& service = *view.service;
     // What has left its source and runs out is no problem.
-    if (service->condition != Condition::Ok && !service->removed)
-      status.problems.push_back({key, service->name, service->condition, service->text});
+    if (service.condition != Condition::Ok && !service.removed)
+      status.problems.push_back({service.key, service.name, service.condition, service.text});
   }
 }
 

@@ -17,6 +17,8 @@ struct DaemonFacts {
   std::string config;  // file, or the preset's name
   SysTime started;
   bool host_scope = true;
+  // What the daemon itself cannot do for now: no dataplane and no source has it.
+  std::function<std::vector<OwnProblem>()> problems = [] { return std::vector<OwnProblem>{}; };
 };
 
 class Operator final : public Control {
@@ -49,11 +51,12 @@ class Operator final : public Control {
   [[nodiscard]] Result<std::vector<DrainedBackend>> undrain_now(const DrainTarget& what);
   [[nodiscard]] Result<Accepted> accept_now(const std::string& source);
 
+  [[nodiscard]] std::vector<ServiceView> list(const Observed& observed) const;
   [[nodiscard]] bool is_of_fleet(const Drain& wanted) const;
   [[nodiscard]] Result<std::vector<DrainedBackend>> covered_by(const Drain& order);
   [[nodiscard]] std::chrono::milliseconds drain_timeout_of(const Drain& order) const;
   [[nodiscard]] Result<> check_programmed(const std::vector<DrainedBackend>& backends) const;
-  void add_problems(Status& status) const;
+  void add_problems(Status& status, const std::vector<ServiceView>& services) const;
   void add_failures(Status& status) const;
   void add_warnings(Status& status) const;
 

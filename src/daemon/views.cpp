@@ -1,6 +1,8 @@
 #include "daemon/views.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -32,6 +34,11 @@ std::optional<bool> listening(Protocol protocol, const Address& backend,
   });
 }
 
+void set_condition(DesiredService& service, Condition condition, std::string text) {
+  service.condition = condition;
+  service.text = std::move(text);
+}
+
 }  // namespace
 
 std::vector<BackendCounts> counts_of(const DesiredService& service,
@@ -49,22 +56,35 @@ std::vector<BackendCounts> counts_of(const DesiredService& service,
   return counts;
 }
 
-DesiredServicePtr with_refusals(const DesiredServicePtr& service, const ObservedService* observed) {
-  const auto refused = [&](const Address& address) {
-    return std::any_of(
-        observed->backends.begin(), observed->backends.end(),
-        [&](const ObservedBackend& b) { return b.address == address && !b.refused.empty(); });
-  };
-  if (!observed || std::all_of(observed->backends.begin(), observed->backends.end(),
-                               [](const ObservedBackend& b) { return b.refused.empty(); }))
-    return service;
+DesiredServicePtr as_seen(const DesiredServicePtr& service, const ObservedService* observed) {
+  if (!observed) return service;
+  std::map<Address, std::string> refused;
+  for (const ObservedBackend& b : observed->backends)
+    if (!b.refused.empty()) refused.emplace(b.address, b.refused);
+  const std::string& local_only = observed->local_only;
+  const std::string& left_out = observed->left_out;
+  if (refused.empty() && local_only.empty() && left_out.empty()) return service;
   auto copy = std::make_shared<DesiredService>(*service);
+  bool any_in_use = false, any_refused = false;
   for (DesiredBackend& b : copy->backends) {
-    if (!refused(b.backend.address) || b.effective_weight == 0) continue;
+    if (b.effective_weight == 0) continue;
+    if (!refused.contains(b.backend.address)) {
+      any_in_use = true;
+      continue;
+    }
+    any_refused = true;
     b.state = BackendState::Down;
     b.reason = Reason::Unsupported;
     b.effective_weight = 0;
   }
+  if (copy->condition != Condition::Ok || copy->removed) return copy;
+  if (any_refused && !any_in_use)
+    set_condition(*copy, Condition::NoBackends, refused.begin()->second);
+  else if (!local_only.empty())
+    set_condition(*copy, Condition::LocalOnly,
+                  "clients of other hosts are not served: " + local_only);
+  else if (!left_out.empty())
+    set_condition(*copy, Condition::Partial, left_out);
   return copy;
 }
 

@@ -35,6 +35,8 @@ struct DataplaneInfo {
   std::vector<std::string> notes;  // degraded modes, one sentence each
   std::vector<LostAbility> lost;
   bool counts_connections = true;  // false: active_connections is null for TCP, too
+  // What is not as it must be and is tried again, one sentence each: empty is well.
+  std::vector<std::string> problems;
 };
 
 class Dataplane {

@@ -5,8 +5,9 @@
 namespace lb {
 
 std::string_view to_string(Condition condition) {
-  constexpr std::array<std::string_view, 6> kNames{"ok",          "fail-open", "last-resort",
-                                                   "no-backends", "conflict",  "refused"};
+  constexpr std::array<std::string_view, 8> kNames{"ok",          "fail-open", "last-resort",
+                                                   "no-backends", "conflict",  "refused",
+                                                   "local-only",  "partial"};
   return kNames.at(static_cast<std::size_t>(condition));
 }
 

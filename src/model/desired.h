@@ -13,8 +13,18 @@
 
 namespace lb {
 
-// What each means: docs/OPERATIONS.md. Conflict and Refused mean that the service is not programmed at all.
-enum class Condition : std::uint8_t { Ok, FailOpen, LastResort, NoBackends, Conflict, Refused };
+// What each means: docs/OPERATIONS.md. Conflict and Refused mean that the service is not programmed at all; what it is programmed
+// as, and who can reach it, makes LocalOnly and Partial.
+enum class Condition : std::uint8_t {
+  Ok,
+  FailOpen,
+  LastResort,
+  NoBackends,
+  Conflict,
+  Refused,
+  LocalOnly,
+  Partial
+};
 
 struct DesiredBackend {
   Backend backend;

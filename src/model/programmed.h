@@ -59,6 +59,11 @@ struct ObservedService {
   std::vector<IpAddress> addresses;       // sorted
   Balance balance = Balance::LeastConn;   // with the weights: what a restart compares
   std::vector<ObservedBackend> backends;  // sorted by address
+  // False: it was removed, and is known only by connections that are left.
+  bool programmed = true;
+  std::string
+      local_only{};  // why clients of other hosts are not served by a service that is for them; empty: they are
+  std::string left_out{};  // why some of its backends get no connections; empty: all do
 };
 
 struct Observed {

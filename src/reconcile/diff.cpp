@@ -62,7 +62,8 @@ ProgrammedService to_programmed(const ObservedService& observed) {
 
 AppliedState to_applied(const Observed& observed) {
   AppliedState applied;
-  for (const ObservedService& s : observed.services) applied.emplace(s.key, to_programmed(s));
+  for (const ObservedService& s : observed.services)
+    if (s.programmed) applied.emplace(s.key, to_programmed(s));
   return applied;
 }
 

@@ -22,6 +22,7 @@ using AppliedState = std::map<ServiceKey, ProgrammedService>;
 [[nodiscard]] ProgrammedService to_programmed(const DesiredService& service,
                                               std::vector<IpAddress> addresses);
 [[nodiscard]] ProgrammedService to_programmed(const ObservedService& observed);
+// Without those that were removed, and of which only connections are left.
 [[nodiscard]] AppliedState to_applied(const Observed& observed);
 
 // In the order in which it must be done: what gives addresses up comes before what may take them.

@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "base/backoff.h"
 #include "base/time.h"
 #include "dataplane/dataplane.h"
 #include "model/desired.h"
-#include "base/backoff.h"
 #include "reconcile/diff.h"
 #include "reconcile/frontends.h"
 #include "reconcile/listeners.h"
@@ -88,6 +88,8 @@ class Reconciler {
   [[nodiscard]] DesiredServicePtr effective(const ServiceKey& key) const;
   // Which service takes what is sent there; nullopt: nothing of ours.
   [[nodiscard]] std::optional<ServiceKey> owner(const Frontend& frontend) const;
+  // What cannot be looked at now, a sentence each: what was seen last stays in force.
+  [[nodiscard]] std::vector<std::string> problems() const;
   // Grows with each write to the dataplane: who has settled after it need not do so again.
   [[nodiscard]] std::uint64_t writes() const { return writes_; }
 
@@ -137,6 +139,7 @@ class Reconciler {
   std::uint64_t writes_ = 0;
   SteadyTime looked_for_listeners_{};
   SteadyTime next_drift_{};
+  std::string listeners_error_, drift_error_;  // of the last look
 };
 
 }  // namespace lb

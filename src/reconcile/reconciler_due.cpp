@@ -1,13 +1,34 @@
 // The half of the reconciler that runs because time has passed: retries, listeners, drift.
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "reconcile/reconciler.h"
 
 namespace lb {
+namespace {
+
+// Said when it begins and when it changes; problems() has it while it lasts.
+template <class T>
+void tell(std::string& last, std::string_view what, const Result<T>& result) {
+  const std::string error =
+      result ? "" : fmt::format("cannot {}: {}", what, result.error().message());
+  if (!error.empty() && error != last) spdlog::warn("{}", error);
+  last = error;
+}
+
+}  // namespace
+
+std::vector<std::string> Reconciler::problems() const {
+  std::vector<std::string> out;
+  for (const std::string* error : {&listeners_error_, &drift_error_})
+    if (!error->empty()) out.push_back(*error);
+  return out;
+}
 
 SteadyTime Reconciler::next_wakeup() const {
   if (!dirty_.empty() ||
@@ -34,11 +55,9 @@ SteadyTime Reconciler::next_listeners() const {
 void Reconciler::look_for_listeners(SteadyTime now) {
   looked_for_listeners_ = now;
   auto found = options_.read_listeners();
-  if (!found) {
-    // Not knowing is no reason to stop: what was seen last stays in force.
-    spdlog::warn("cannot look for listeners: {}", found.error().message());
-    return;
-  }
+  // Not knowing is no reason to stop: what was seen last stays in force.
+  tell(listeners_error_, "look for listeners", found);
+  if (!found) return;
   if (*found == listeners_) return;
   mark_ports_that_differ(std::exchange(listeners_, *std::move(found)));
 }
@@ -56,10 +75,8 @@ void Reconciler::mark_ports_that_differ(const std::vector<Listener>& before) {
 void Reconciler::check_drift(SteadyTime now) {
   next_drift_ = now + kDrift;
   const auto observed = dataplane_.read();
-  if (!observed) {
-    spdlog::warn("cannot read the dataplane back: {}", observed.error().message());
-    return;
-  }
+  tell(drift_error_, "read back what is programmed", observed);
+  if (!observed) return;
   if (const std::size_t drifted = take_over_observed(to_applied(*observed)); drifted > 0)
     spdlog::warn("drifted={} services differ from what was programmed, repairing", drifted);
 }

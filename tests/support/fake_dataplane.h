@@ -25,6 +25,9 @@ class FakeDataplane : public NoneDataplane {
   std::map<Id, std::uint64_t> survivors;   // how many a terminate() leaves
   std::map<Address, std::string> refused;  // backends that it cannot use, and why
   std::vector<std::string> notes;          // of info()
+  std::vector<std::string> problems;       // of info()
+  std::map<ServiceKey, std::string> local_only, left_out;
+  std::set<ServiceKey> left;  // removed, and known by connections that are left
   bool failing_reads = false;
   bool counts = true;  // false: active_connections is null, as where the kernel refuses to count
   bool slow_to_settle = false;  // then the test calls what is in `unsettled`
@@ -50,6 +53,10 @@ class FakeDataplane : public NoneDataplane {
     if (failing_reads) return fail(EIO, "read");
     LB_TRY(Observed observed, NoneDataplane::read());
     for (ObservedService& s : observed.services) fill(s);
+    for (const ServiceKey& key : left)
+      observed.services.push_back({.key = key, .programmed = false});
+    std::sort(observed.services.begin(), observed.services.end(),
+              [](const auto& a, const auto& b) { return a.key < b.key; });
     return observed;
   }
   [[nodiscard]] Result<ObservedService> read(const ServiceKey& key) override {
@@ -92,6 +99,7 @@ class FakeDataplane : public NoneDataplane {
     DataplaneInfo out = NoneDataplane::info();
     out.notes = notes;
     out.counts_connections = counts;
+    out.problems = problems;
     return out;
   }
 
@@ -107,6 +115,10 @@ class FakeDataplane : public NoneDataplane {
 
   // The connections that were set, also of backends that are no longer listed.
   void fill(ObservedService& service) {
+    if (const auto it = local_only.find(service.key); it != local_only.end())
+      service.local_only = it->second;
+    if (const auto it = left_out.find(service.key); it != left_out.end())
+      service.left_out = it->second;
     if (service.key.protocol != Protocol::Tcp) return;
     for (ObservedBackend& b : service.backends) {
       b.active_connections.reset();

@@ -84,9 +84,15 @@ void show_troubles(Env& env, const Json& json) {
                                 text(f, "since"), f.at("retry_in_seconds").get<double>()));
   print_lines(env, "not programmed:", lines);
   lines = Json::array();
-  for (const Json& p : json.at("problems"))
-    lines.push_back(fmt::format("{} {}: {}: {}", text(p, "name"), text(p, "service"),
-                                text(p, "condition"), text(p, "text")));
+  Json own = Json::array();
+  for (const Json& p : json.at("problems")) {
+    if (text(p, "service").empty())
+      own.push_back(fmt::format("{}: {}", text(p, "name"), text(p, "text")));
+    else
+      lines.push_back(fmt::format("{} {}: {}: {}", text(p, "name"), text(p, "service"),
+                                  text(p, "condition"), text(p, "text")));
+  }
+  print_lines(env, "not as it must be, and tried again:", own);
   print_lines(env, "services that need a look:", lines);
   lines = Json::array();
   for (const Json& h : json.at("held"))

@@ -41,6 +41,7 @@ TEST(Json, StatusIsTheDocumentedSchema) {
   FakeControl control;
   const ServiceKey key = *ServiceKey::parse("127.0.0.1:8081");
   control.state.problems = {{key, "api", Condition::Conflict, "nginx (pid 7) listens on it"}};
+  control.state.own_problems = {{"dataplane", "a hook cannot be put back: no such cgroup"}};
   control.state.warnings = {"outside clients are not served: web listens on 0.0.0.0:80"};
   control.state.failures = {
       {key, "map lb_services is full", test::kStarted, 3, std::chrono::milliseconds(800)}};

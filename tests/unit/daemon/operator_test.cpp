@@ -14,6 +14,7 @@ namespace {
 
 using test::run_awaitable;
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -187,6 +188,42 @@ TEST_F(OperatorTest, ListShowsCountsAndConflict) {
   views = make().list();
   EXPECT_EQ(views->back().service->condition, Condition::Conflict);
   EXPECT_THAT(make().status()->problems.front().text, HasSubstr("nginx (pid 123)"));
+}
+
+TEST_F(OperatorTest, AServiceThatIsNotServedAsWantedHasTheConditionThatSaysSo) {
+  dataplane_.local_only[web_] = "a loopback backend";
+  auto views = make().list();
+  EXPECT_EQ(views->front().service->condition, Condition::LocalOnly);
+  EXPECT_THAT(views->front().service->text, HasSubstr("a loopback backend"));
+  EXPECT_EQ(make().status()->problems.front().condition, Condition::LocalOnly);
+  EXPECT_THAT(make().explain(web_)->notes, Contains(HasSubstr("a loopback backend")));
+  dataplane_.local_only.clear();
+  dataplane_.left_out[web_] = "5 backends";
+  EXPECT_EQ(make().list()->front().service->condition, Condition::Partial);
+  EXPECT_EQ(make().explain(web_)->outcome, Outcome::Balanced);
+}
+
+TEST_F(OperatorTest, AServiceWhoseBackendsTheDataplaneCannotUseHasNone) {
+  dataplane_.refused[one_] = dataplane_.refused[two_] = "IPv6 backend of an IPv4 service";
+  const auto views = make().list();
+  EXPECT_EQ(views->front().service->condition, Condition::NoBackends);
+  EXPECT_THAT(views->front().service->text, HasSubstr("IPv6 backend"));
+}
+
+TEST_F(OperatorTest, StatusShowsWhatOfLbdsOwnIsNotAsItMustBe) {
+  EXPECT_THAT(make().status()->own_problems, IsEmpty());
+  dataplane_.problems = {"a hook cannot be put back"};
+  EXPECT_THAT(make().status()->own_problems,
+              ElementsAre(OwnProblem{"dataplane", "a hook cannot be put back"}));
+}
+
+TEST_F(OperatorTest, StatusAnswersWhenTheDataplaneCannotBeRead) {
+  dataplane_.failing_reads = true;
+  const auto status = make().status();
+  ASSERT_TRUE(status) << status.error().message();
+  EXPECT_EQ(status->services, 1U);
+  ASSERT_EQ(status->own_problems.size(), 1U);
+  EXPECT_THAT(status->own_problems.front().text, HasSubstr("no counts"));
 }
 
 TEST_F(OperatorTest, ListShowsWhatTheDataplaneCannotUse) {

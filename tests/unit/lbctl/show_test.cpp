@@ -75,6 +75,7 @@ TEST_F(Lbctl, StatusOfAHealthyLbdIsFiveLines) {
 TEST_F(Lbctl, StatusShowsEveryTrouble) {
   const ServiceKey key = *ServiceKey::parse("127.0.0.1:8081");
   control.state.problems = {{key, "api", Condition::Conflict, "nginx (pid 7) listens on it"}};
+  control.state.own_problems = {{"dataplane", "the nft table cannot be put back"}};
   control.state.warnings = {"outside clients are not served: web listens on 0.0.0.0:80"};
   control.state.failures = {
       {key, "map is full", test::kStarted, 3, std::chrono::milliseconds(800)}};
@@ -85,6 +86,7 @@ TEST_F(Lbctl, StatusShowsEveryTrouble) {
   EXPECT_EQ(run_lbctl({"status"}), kExitOk);
   for (const char* part :
        {"api tcp://127.0.0.1:8081: conflict: nginx (pid 7) listens on it",
+        "not as it must be, and tried again:\n  dataplane: the nft table cannot be put back",
         "outside clients are not served",
         "map is full (tried 3 times since 2026-11-22T02:00:00.000Z, again in 0.8s)",
         "lbctl resync --accept etcd",

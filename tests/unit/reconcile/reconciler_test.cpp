@@ -150,6 +150,28 @@ TEST_F(ReconcilerTest, FailureOfAServiceNobodyWantsAnyMoreIsForgotten) {
   EXPECT_THAT(reconciler_->failures(), IsEmpty());
 }
 
+TEST_F(ReconcilerTest, ConnectionsLeftOfARemovedServiceAreNoDrift) {
+  start();
+  run({service("127.0.0.1:80")});
+  reconciler_->all_sources_delivered();
+  EXPECT_EQ(run({}).removed, 1U);
+  dataplane_.left = {key("127.0.0.1:80")};
+  EXPECT_EQ(after(Reconciler::kDrift).removed, 0U);
+  start();
+  reconciler_->all_sources_delivered();
+  EXPECT_EQ(run({}).removed, 0U) << "nor after a restart";
+}
+
+TEST_F(ReconcilerTest, WhatCannotBeReadBackIsAProblemUntilItCan) {
+  start();
+  dataplane_.failing_reads = true;
+  after(Reconciler::kDrift);
+  EXPECT_THAT(reconciler_->problems(), ElementsAre(HasSubstr("cannot read back")));
+  dataplane_.failing_reads = false;
+  after(Reconciler::kDrift);
+  EXPECT_THAT(reconciler_->problems(), IsEmpty());
+}
+
 TEST_F(ReconcilerTest, DriftIsRepairedWithinHalfAMinute) {
   start();
   run({service("127.0.0.1:80", {backend("10.0.0.1:9000")}), service("127.0.0.1:81")});
