@@ -56,28 +56,52 @@ Result<std::set<std::string>> interfaces_with_ipv4() {
   return out;
 }
 
-Result<> forward_v4(Sysctls& sysctls) {
-  if (sysctls.get(kIpv4).value_or("") == "1") return {};
-  LB_TRY(const auto names, interfaces_with_ipv4());
-  for (const std::string& name : names) LB_CHECK(sysctls.set(ipv4_of(name), "1"));
-  return {};
+// Sets all of them, whichever cannot be: one interface must not keep the others from forwarding.
+class Settings {
+ public:
+  explicit Settings(Sysctls& sysctls) : sysctls_(sysctls) {}
+  void set(const std::string& name, const std::string& value) {
+    const auto done = sysctls_.set(name, value);
+    if (!done && all_) all_ = tl::unexpected(done.error());
+    if (done && *done && all_) ++*all_;
+  }
+  void fail_with(const Error& error) { all_ = tl::unexpected(error); }
+  [[nodiscard]] bool is(const std::string& name, std::string_view value) const {
+    return sysctls_.get(name).value_or("") == value;
+  }
+  [[nodiscard]] Result<std::size_t> put_back() const { return all_; }
+
+ private:
+  Sysctls& sysctls_;
+  Result<std::size_t> all_ = 0;
+};
+
+void forward_v4(Settings& settings) {
+  if (settings.is(kIpv4, "1")) return;
+  const auto names = interfaces_with_ipv4();
+  if (!names) return settings.fail_with(names.error());
+  for (const std::string& name : *names) settings.set(ipv4_of(name), "1");
 }
 
-Result<> forward_v6(Sysctls& sysctls) {
-  if (sysctls.get(kIpv6).value_or("") == "1") return {};
+void forward_v6(Settings& settings) {
+  if (settings.is(kIpv6, "1")) return;
   for (const std::string& name : interfaces()) {
     const std::string accept_ra = "net/ipv6/conf/" + name + "/accept_ra";
-    if (sysctls.get(accept_ra).value_or("") == "1") LB_CHECK(sysctls.set(accept_ra, "2"));
+    if (settings.is(accept_ra, "1")) settings.set(accept_ra, "2");
   }
-  return sysctls.set(kIpv6, "1");
+  // Without its routes the host would be lost: where those cannot be kept it does not forward IPv6.
+  if (settings.put_back()) settings.set(kIpv6, "1");
 }
 
 }  // namespace
 
-Result<> forward_for(Sysctls& sysctls, ForwardingNeed need) {
-  if (need.v4) LB_CHECK(forward_v4(sysctls));
-  if (need.v6) LB_CHECK(forward_v6(sysctls));
-  return {};
+Result<std::size_t> forward_for(Sysctls& sysctls, ForwardingNeed need) {
+  Settings v4(sysctls), v6(sysctls);
+  if (need.v4) forward_v4(v4);
+  if (need.v6) forward_v6(v6);
+  LB_TRY(const std::size_t of_v4, v4.put_back());
+  LB_TRY(const std::size_t of_v6, v6.put_back());
+  return of_v4 + of_v6;
 }
 
 bool forwarding_was_off(const Sysctls& sysctls) {

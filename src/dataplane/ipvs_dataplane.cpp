@@ -58,7 +58,10 @@ Result<> IpvsDataplane::use_conntrack() {
   LB_TRY(const std::string now, sysctls_.get(kConntrack));
   if (now == "1") return {};
   LB_TRY(const auto others, mirror_.others(all_ids()));
-  if (others.empty()) return sysctls_.set(kConntrack, "1");
+  if (others.empty()) {
+    LB_CHECK(sysctls_.set(kConntrack, "1"));
+    return {};
+  }
   notes_.push_back(
       fmt::format("net.ipv4.vs.conntrack is 0 and {} IPVS services belong to others (the first is "
                   "{}), so it is left so: backends "

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/upkeep.h"
 #include "dataplane/forwarding.h"
 #include "dataplane/host_addresses.h"
 #include "dataplane/nft_flow_counts.h"
@@ -20,6 +21,8 @@ using nft::DnatServices;
 using Clock = NftRuleset::Clock;
 
 constexpr auto kHostEvery = std::chrono::seconds(10);  // at interfaces and foreign firewalls
+constexpr auto kAlways =
+    std::chrono::milliseconds(0);  // what costs nothing where there is nothing to do
 
 std::string state_path(const NftOptions& options) { return options.state_dir + "/nft.json"; }
 std::string settings_path(const NftOptions& options) {
@@ -28,10 +31,7 @@ std::string settings_path(const NftOptions& options) {
 
 class NftDataplane final : public Dataplane {
  public:
-  NftDataplane(NftRuleset ruleset, nft::Flows flows, Sysctls sysctls)
-      : ruleset_(std::move(ruleset)), flows_(std::move(flows)), sysctls_(std::move(sysctls)) {
-    for (const auto& [key, service] : services()) note_need(service);
-  }
+  NftDataplane(NftRuleset ruleset, nft::Flows flows, Sysctls sysctls);
   ~NftDataplane() override;
   NftDataplane(const NftDataplane&) = delete;
   NftDataplane& operator=(const NftDataplane&) = delete;
@@ -56,8 +56,13 @@ class NftDataplane final : public Dataplane {
   }
   void note_need(const ProgrammedService& service);
   void note_left(const ProgrammedService& before, const ProgrammedService* after);
-  [[nodiscard]] Result<> look_around(Clock::time_point now);
+  void note_fresh(const ProgrammedService& service);
+  void note_all_fresh();
+  // What is looked at about once a second: see the constructor.
+  [[nodiscard]] Result<std::size_t> keep_forwarding();
+  [[nodiscard]] Result<std::size_t> keep_table();
   [[nodiscard]] Result<> end_retired_udp();
+  [[nodiscard]] Result<> renew_udp();
 
   NftRuleset ruleset_;
   NftFlowCounts flows_;
@@ -66,9 +71,33 @@ class NftDataplane final : public Dataplane {
   ForwardingNeed need_;  // only grows: forwarding stays on until lbd is detached
   // UDP backends that have left a service (as it was then): their clients would send there for ever.
   std::map<NftFlowCounts::Id, ProgrammedService> left_;
+  // Where UDP clients come to a service that is new or has changed: their flows from before it are not its own.
+  std::set<ServiceKey> fresh_;
   std::vector<nft::DroppingChain> dropping_;
-  Clock::time_point next_look_{};
+  Upkeep upkeep_{"dataplane=nft"};
 };
+
+NftDataplane::NftDataplane(NftRuleset ruleset, nft::Flows flows, Sysctls sysctls)
+    : ruleset_(std::move(ruleset)), flows_(std::move(flows)), sysctls_(std::move(sysctls)) {
+  for (const auto& [key, service] : services()) note_need(service);
+  const auto nothing_of_ours = [](const Result<>& done) -> Result<std::size_t> {
+    LB_CHECK(done);
+    return 0;
+  };
+  upkeep_.add("the nft table", kAlways, [this] { return keep_table(); });
+  upkeep_.add("forwarding", kHostEvery, [this] { return keep_forwarding(); });
+  upkeep_.add("the UDP flows of backends that left", kAlways,
+              [=, this] { return nothing_of_ours(end_retired_udp()); });
+  upkeep_.add("the UDP flows from before a service", kAlways,
+              [=, this] { return nothing_of_ours(renew_udp()); });
+  upkeep_.add("other people's firewalls", kHostEvery, [this]() -> Result<std::size_t> {
+    if (need_ == ForwardingNeed{}) return 0;
+    LB_TRY(dropping_, ruleset_.dropping_chains());
+    return 0;
+  });
+  upkeep_.add("the record of the nft table", kAlways,
+              [=, this] { return nothing_of_ours(ruleset_.save()); });
+}
 
 ObservedService observe(const ProgrammedService& service, const NftFlowCounts::Counts& counts) {
   ObservedService out{service.key, service.addresses, service.balance, {}};
@@ -139,10 +168,12 @@ Result<> NftDataplane::prepare(std::span<const ProgrammedService> wanted) {
     changed.push_back(service);
   }
   if (changed.empty()) return {};
-  LB_CHECK(forward_for(sysctls_, need_));
+  // Backends that need none must not wait for it. It is tried again, and told, by the upkeep.
+  if (!forward_for(sysctls_, need_)) upkeep_.soon();
   flows_.forget();  // what was chosen by the former rules must be counted
   LB_CHECK(ruleset_.program(changed, {}, guard()));
   for (const auto& [key, service] : before) note_left(service, &services().at(key));
+  for (const ProgrammedService& service : changed) note_fresh(service);
   return {};
 }
 
@@ -163,20 +194,40 @@ void NftDataplane::settle(Settled done) {
 }
 
 Result<> NftDataplane::collect() {
-  const auto now = Clock::now();
-  LB_CHECK(end_retired_udp());
-  LB_CHECK(look_around(now));
-  LB_CHECK(ruleset_.look(now));
-  return ruleset_.save();
+  upkeep_.run(Clock::now());
+  return {};
 }
 
-// Interfaces come and go, and so do other people's firewalls and their wish to forward.
-Result<> NftDataplane::look_around(Clock::time_point now) {
-  if (now < next_look_ || need_ == ForwardingNeed{}) return {};
-  next_look_ = now + kHostEvery;
-  LB_CHECK(forward_for(sysctls_, need_));
+// While the rules were away senders were taken for the host's own.
+Result<std::size_t> NftDataplane::keep_table() {
+  LB_TRY(const std::size_t repairs, ruleset_.look(Clock::now()));
+  if (repairs > 0) note_all_fresh();
+  return repairs;
+}
+
+// Interfaces come and go, and so does other people's wish to forward.
+Result<std::size_t> NftDataplane::keep_forwarding() {
+  if (need_ == ForwardingNeed{}) return 0;
+  const auto done = forward_for(sysctls_, need_);
   LB_CHECK(ruleset_.program({}, {}, guard()));
-  LB_TRY(dropping_, ruleset_.dropping_chains());
+  return done;
+}
+
+void NftDataplane::note_fresh(const ProgrammedService& service) {
+  if (service.key.protocol != Protocol::Udp) return;
+  for (const IpAddress& address : service.addresses)
+    if (!address.is_loopback()) fresh_.insert({Protocol::Udp, address, service.key.port});
+}
+
+void NftDataplane::note_all_fresh() {
+  for (const auto& [key, service] : services()) note_fresh(service);
+}
+
+Result<> NftDataplane::renew_udp() {
+  if (fresh_.empty()) return {};
+  LB_TRY(const std::uint64_t renewed, flows_.renew(fresh_));
+  fresh_.clear();
+  if (renewed > 0) spdlog::info("dataplane=nft took over udp_flows={} from before", renewed);
   return {};
 }
 
@@ -219,9 +270,8 @@ DataplaneInfo NftDataplane::info() const {
   DataplaneInfo out;
   out.mode = "nft";
   out.used_services = services().size();
-  if (ruleset_.repairs() > 0)
-    out.notes.push_back(fmt::format("the nft table was changed by somebody and put back {} times",
-                                    ruleset_.repairs()));
+  out.notes = upkeep_.repairs();
+  out.problems = upkeep_.problems();
   for (const nft::DroppingChain& chain : dropping_) out.notes.push_back(dropping_note(chain));
   std::size_t more = 0;
   for (const auto& [key, service] : services()) {
@@ -241,7 +291,7 @@ DataplaneInfo NftDataplane::info() const {
 }
 
 // A service and a backend of each kind: is everything there that the rules need?
-Result<> try_rules(nft::Tables& tables, const NftOptions& options) {
+Result<nft::DnatTable> try_rules(nft::Tables& tables, const NftOptions& options) {
   DnatServices services;
   for (const Protocol protocol : {Protocol::Tcp, Protocol::Udp}) {
     ProgrammedService service;
@@ -257,8 +307,12 @@ Result<> try_rules(nft::Tables& tables, const NftOptions& options) {
     service.backends.clear();
     services.emplace(service.key, service);
   }
-  auto checked = tables.check(nft::DnatTable(options.table).replace(services, true));
-  if (checked) return checked;
+  Result<> checked;
+  for (const bool knows_sockets : {true, false}) {
+    nft::DnatTable rules(options.table, knows_sockets);
+    checked = tables.check(rules.replace(services, true));
+    if (checked) return nft::DnatTable(options.table, knows_sockets);
+  }
   return fail(
       checked.error().code,
       fmt::format("translate addresses by nf_tables: the kernel does not take the rules "
@@ -272,10 +326,10 @@ Result<> try_rules(nft::Tables& tables, const NftOptions& options) {
 Result<std::unique_ptr<Dataplane>> open_nft_dataplane(NftOptions options) {
   LB_TRY(nft::Tables tables, nft::Tables::open());
   LB_TRY(nft::Flows flows, nft::Flows::open());
-  LB_CHECK(try_rules(tables, options));
+  LB_TRY(nft::DnatTable rules, try_rules(tables, options));
   LB_TRY(Sysctls sysctls, Sysctls::open(settings_path(options)));
   LB_TRY(NftRuleset ruleset,
-         NftRuleset::open(std::move(tables), options.table, state_path(options)));
+         NftRuleset::open(std::move(tables), std::move(rules), options.table, state_path(options)));
   return std::make_unique<NftDataplane>(std::move(ruleset), std::move(flows), std::move(sysctls));
 }
 

@@ -36,6 +36,19 @@ Result<std::uint64_t> NftFlowCounts::end(const nft::DnatServices& services,
   return ended;
 }
 
+Result<std::uint64_t> NftFlowCounts::renew(const std::set<ServiceKey>& frontends) {
+  LB_TRY(const std::vector<nft::Flow> flows, flows_.untranslated());
+  std::uint64_t forgotten = 0;
+  for (const nft::Flow& flow : flows) {
+    if (flow.protocol != Protocol::Udp ||
+        !frontends.contains({Protocol::Udp, flow.frontend.ip, flow.frontend.port}))
+      continue;
+    LB_TRY(const bool was_there, flows_.forget(flow));
+    if (was_there) ++forgotten;
+  }
+  return forgotten;
+}
+
 FrontendIndex::FrontendIndex(const nft::DnatServices& services) {
   for (const auto& [key, service] : services) {
     for (const IpAddress& address : service.addresses)

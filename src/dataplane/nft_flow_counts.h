@@ -32,6 +32,10 @@ class NftFlowCounts {
   [[nodiscard]] Result<std::uint64_t> end(const nft::DnatServices& services,
                                           const std::set<Id>& backends);
 
+  // Connection tracking forgets the UDP flows to these frontends that it took for the host's own: the sender's next packet meets
+  // the service. Each packet would renew them for ever. Returns how many there were.
+  [[nodiscard]] Result<std::uint64_t> renew(const std::set<ServiceKey>& frontends);
+
  private:
   nft::Flows flows_;
   Counts counts_;

@@ -14,6 +14,7 @@ namespace {
 
 constexpr auto kRulesEvery = std::chrono::seconds(5);
 constexpr int kShare = 20;  // a listing takes at most one twentieth of the time
+constexpr auto kLongestRest = std::chrono::seconds(15);  // or more, where it takes very long
 
 // FNV-1a: compared only with what lbd itself has listed.
 std::string hash_of(const std::string& text) {
@@ -24,8 +25,9 @@ std::string hash_of(const std::string& text) {
 
 }  // namespace
 
-Result<NftRuleset> NftRuleset::open(nft::Tables tables, std::string table, std::string file) {
-  NftRuleset out(std::move(tables), std::move(table), std::move(file));
+Result<NftRuleset> NftRuleset::open(nft::Tables tables, nft::DnatTable rules, std::string table,
+                                    std::string file) {
+  NftRuleset out(std::move(tables), std::move(rules), std::move(table), std::move(file));
   NftState saved;
   if (const auto text = read_file(out.file_)) {
     auto state = decode_nft_state(*text, this_boot());
@@ -43,11 +45,12 @@ Result<NftRuleset> NftRuleset::open(nft::Tables tables, std::string table, std::
 Result<> NftRuleset::adopt(NftState saved) {
   state_ = std::move(saved);
   take_account();
+  if (std::exchange(state_.rules, kNftRules) != kNftRules && !state_.services.empty())
+    return write_all();
   LB_TRY(const std::uint32_t generation, tables_.generation());
   if (generation == state_.generation) return {};
   LB_TRY(const std::string now, fingerprint());
-  const bool nothing = now.empty() && state_.services.empty();
-  doubtful_ = !nothing && now != state_.fingerprint;
+  doubtful_ = !is_right(now);
   state_.generation = generation;
   unsaved_ = true;
   if (doubtful_)
@@ -117,40 +120,47 @@ Result<> NftRuleset::write(const std::string& rules, bool all) {
   return {};
 }
 
-Result<> NftRuleset::look(Clock::time_point now) {
-  if (now < next_look_) return {};
-  next_look_ = now + kRulesEvery;
-  if (state_.services.empty()) return {};
-  const auto began = Clock::now();
-  LB_TRY(const std::uint32_t generation, tables_.generation());
-  auto done = compare(generation);
-  next_look_ = std::max(next_look_, now + kShare * (Clock::now() - began));
-  return done;
+Result<std::size_t> NftRuleset::look(Clock::time_point now) {
+  if (now >= next_look_ && (!state_.services.empty() || doubtful_)) {
+    const auto began = Clock::now();
+    LB_TRY(const std::uint32_t generation, tables_.generation());
+    LB_CHECK(compare(generation));
+    const auto rest =
+        std::clamp<Clock::duration>(kShare * (Clock::now() - began), kRulesEvery, kLongestRest);
+    next_look_ = now + rest;
+  }
+  return std::exchange(repairs_, 0);
+}
+
+// An absent table has no fingerprint, and neither have rules that were not listed since they were written: the one must not pass
+// for the other.
+bool NftRuleset::is_right(const std::string& listed) const {
+  if (state_.services.empty()) return listed.empty();
+  return !listed.empty() && listed == state_.fingerprint;
 }
 
 Result<> NftRuleset::compare(std::uint32_t generation) {
   const bool ours = generation == state_.generation && !doubtful_;
   if (ours && !state_.fingerprint.empty()) return {};
   LB_TRY(const std::string now, fingerprint());
-  LB_TRY(const std::uint32_t still, tables_.generation());
-  if (still != generation) return {};  // somebody is at it: at the next look
-  if (ours || now == state_.fingerprint) {
-    state_.generation = generation;
-    state_.fingerprint = now;
-    doubtful_ = false;
+  if (ours) {
+    LB_TRY(const std::uint32_t still, tables_.generation());
+    if (still == generation) state_.fingerprint = now;  // else somebody is at it: at the next look
     unsaved_ = true;
     return {};
   }
-  LB_CHECK(write_all());
   unsaved_ = true;
+  if (is_right(now)) {
+    state_.generation = generation;
+    doubtful_ = false;
+    return {};
+  }
+  LB_CHECK(write_all());
   LB_TRY(const std::string ours_again, fingerprint());
   LB_TRY(const std::uint32_t after, tables_.generation());
-  if (after == state_.generation) state_.fingerprint = ours_again;
+  if (after == state_.generation || now == ours_again) state_.fingerprint = ours_again;
   // Without a fingerprint from before, any change of anybody's brings us here.
-  if (now == ours_again) return {};
-  ++repairs_;
-  spdlog::warn("dataplane=nft table={} was {} by somebody, putting it back", table_,
-               now.empty() ? "removed" : "changed");
+  if (now != ours_again) ++repairs_;
   return {};
 }
 

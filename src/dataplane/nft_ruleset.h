@@ -20,9 +20,9 @@ class NftRuleset {
   static constexpr std::chrono::seconds kFirstLook{10};
 
   // Takes what the file says as programmed. Writes nothing: rules that are not those of the file
-  // are replaced with the first change, or by look().
-  [[nodiscard]] static Result<NftRuleset> open(nft::Tables tables, std::string table,
-                                               std::string file);
+  // are replaced with the first change, or by look(). Only those of another lbd's kind are replaced at once.
+  [[nodiscard]] static Result<NftRuleset> open(nft::Tables tables, nft::DnatTable rules,
+                                               std::string table, std::string file);
 
   [[nodiscard]] const nft::DnatServices& services() const { return state_.services; }
 
@@ -31,23 +31,22 @@ class NftRuleset {
   [[nodiscard]] Result<> program(std::vector<ProgrammedService> changed,
                                  const std::vector<ServiceKey>& removed, bool guard_forwarding);
 
-  // Puts the rules back if somebody changed them. Asks the kernel for one number where nobody changed
-  // anything, so it may be called often: what is dear is done in proportion to what it costs.
-  [[nodiscard]] Result<> look(Clock::time_point now);
+  // Puts the rules back if somebody changed them: how often since it was asked last. Asks the kernel for one number where nobody
+  // changed anything, so it may be called often: what is dear is done in proportion to what it costs.
+  [[nodiscard]] Result<std::size_t> look(Clock::time_point now);
   // Writes the file if it is out of date.
   [[nodiscard]] Result<> save();
 
-  [[nodiscard]] std::uint64_t repairs() const { return repairs_; }
   [[nodiscard]] Result<std::vector<nft::DroppingChain>> dropping_chains() {
     return tables_.dropping_chains(table_);
   }
 
  private:
-  NftRuleset(nft::Tables tables, std::string table, std::string file)
+  NftRuleset(nft::Tables tables, nft::DnatTable rules, std::string table, std::string file)
       : tables_(std::move(tables)),
-        table_(table),
+        table_(std::move(table)),
         file_(std::move(file)),
-        rules_(std::move(table)),
+        rules_(std::move(rules)),
         next_look_(Clock::now() + kFirstLook) {}
 
   [[nodiscard]] Result<> adopt(NftState saved);
@@ -56,6 +55,7 @@ class NftRuleset {
   [[nodiscard]] Result<> write_all();
   [[nodiscard]] Result<> write(const std::string& rules, bool all);
   [[nodiscard]] Result<> compare(std::uint32_t generation);
+  [[nodiscard]] bool is_right(const std::string& listed) const;
   [[nodiscard]] Result<std::string> fingerprint();
   // Makes rules_ know what is there, without writing it.
   void take_account() { (void)rules_.replace(state_.services, state_.guard_forwarding); }
@@ -66,7 +66,7 @@ class NftRuleset {
   NftState state_;
   bool doubtful_ = false;  // the kernel's rules may not be those of state_
   bool unsaved_ = false;
-  std::uint64_t repairs_ = 0;
+  std::size_t repairs_ = 0;  // that look() has not told yet
   Clock::time_point next_look_;
 };
 

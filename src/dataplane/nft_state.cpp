@@ -38,6 +38,7 @@ Result<ProgrammedService> service_from(const json& value) {
 
 Result<NftState> state_from(const json& value) {
   NftState out;
+  out.rules = value.value("rules", 1);
   out.generation = value.at("generation").get<std::uint32_t>();
   out.fingerprint = value.at("fingerprint").get<std::string>();
   out.guard_forwarding = value.at("guard_forwarding").get<bool>();
@@ -55,6 +56,7 @@ std::string encode(const NftState& state, const std::string& here) {
   for (const auto& [key, service] : state.services) services.push_back(to_json(service));
   return json{{"kind", kStateKind},
               {"here", here},
+              {"rules", state.rules},
               {"generation", state.generation},
               {"fingerprint", state.fingerprint},
               {"guard_forwarding", state.guard_forwarding},

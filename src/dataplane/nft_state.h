@@ -10,8 +10,12 @@
 
 namespace lb {
 
+// Grows when the same services get other rules.
+constexpr int kNftRules = 2;
+
 struct NftState {
   nft::DnatServices services{};
+  int rules = kNftRules;  // of the lbd that wrote them
   bool guard_forwarding = false;
   // How to know that the rules are still these: nf_tables' generation after the last change of ours, or
   // else a fingerprint of their listing ("" until it was taken).

@@ -56,13 +56,14 @@ Result<std::string> Sysctls::get(const std::string& name) const {
   return trimmed(std::move(value));
 }
 
-Result<> Sysctls::set(const std::string& name, const std::string& value) {
+Result<bool> Sysctls::set(const std::string& name, const std::string& value) {
   LB_TRY(const std::string now, get(name));
-  if (now == value) return {};
+  if (now == value) return false;
   const auto [it, first] = changes_.try_emplace(name, Change{now, value});
   it->second.ours = value;
   LB_CHECK(save());
-  return write_setting(root_ / name, value);
+  LB_CHECK(write_setting(root_ / name, value));
+  return !first;
 }
 
 std::optional<std::string> Sysctls::before(const std::string& name) const {

@@ -66,14 +66,26 @@ std::string condition(Balance balance, const Family& family, const ProgrammedBac
                      left, backend.weight);
 }
 
-std::vector<std::string> choosing_rules(const ProgrammedService& service, const Family& family) {
+// A packet from the middle of a connection that connection tracking does not know. A process of this host may have it, from before
+// lbd took the port over: then it goes there. Else its translation was ended, or is older than this host's memory: it must not
+// begin again in the middle with another backend.
+std::vector<std::string> mid_stream_rules(bool knows_sockets) {
+  constexpr std::string_view kMiddle = "tcp flags & (fin | syn | rst | ack) != syn ";
+  if (!knows_sockets) return {fmt::format("{}accept", kMiddle)};
+  return {fmt::format("{}socket transparent <= 1 accept", kMiddle),  // true of every socket
+          fmt::format("{}reject with tcp reset", kMiddle)};
+}
+
+std::vector<std::string> choosing_rules(const ProgrammedService& service, const Family& family,
+                                        bool knows_sockets) {
   const auto backends = takers(service, family);
   const bool tcp = service.key.protocol == Protocol::Tcp;
-  if (backends.empty()) return {tcp ? "meta l4proto tcp reject with tcp reset" : "reject"};
   std::vector<std::string> rules;
-  // A flow whose translation was ended, or is older than this host's memory, must not begin anew in the
-  // middle with another backend.
-  if (tcp) rules.emplace_back("tcp flags & (fin | syn | rst | ack) != syn reject with tcp reset");
+  if (tcp) rules = mid_stream_rules(knows_sockets);
+  if (backends.empty()) {
+    rules.emplace_back(tcp ? "meta l4proto tcp reject with tcp reset" : "reject");
+    return rules;
+  }
   std::uint64_t left = 0;
   for (const ProgrammedBackend& b : backends) left += b.weight;
   for (const ProgrammedBackend& b : backends) {
@@ -86,7 +98,7 @@ std::vector<std::string> choosing_rules(const ProgrammedService& service, const 
   return rules;
 }
 
-ServiceRules rules_of(const ProgrammedService& service, const Family& family) {
+ServiceRules rules_of(const ProgrammedService& service, const Family& family, bool knows_sockets) {
   ServiceRules out;
   out.chain = chain_of(service.key);
   for (const IpAddress& address : service.addresses) {
@@ -95,7 +107,7 @@ ServiceRules rules_of(const ProgrammedService& service, const Family& family) {
     out.frontends.push_back(fmt::format("{} : goto {}", element_of(at), out.chain));
   }
   if (out.frontends.empty()) return out;
-  out.rules = choosing_rules(service, family);
+  out.rules = choosing_rules(service, family, knows_sockets);
   out.shared.emplace_back(fmt::format("published_{}", to_string(service.key.protocol)),
                           std::to_string(service.key.port));
   // Those of weight 0 too: a packet may be on its way there.
@@ -190,10 +202,11 @@ std::string refusal(const std::vector<IpAddress>& addresses, const Address& back
   if (backend.ip.is_loopback())
     return "clients from other hosts cannot be sent to a loopback address: the kernel drops such "
            "packets; give the backend the host's own address";
-  const bool any = std::any_of(addresses.begin(), addresses.end(), [&](const IpAddress& address) {
-    return serves(family_of(backend.ip), address);
-  });
-  if (any || addresses.empty()) return {};
+  const auto any = [&](const Family& family) {
+    return std::any_of(addresses.begin(), addresses.end(),
+                       [&](const IpAddress& address) { return serves(family, address); });
+  };
+  if (any(family_of(backend.ip)) || !any(backend.ip.is_v4() ? kV6 : kV4)) return {};
   return backend.ip.is_v4() ? "clients from other hosts come by IPv6, and this backend has IPv4"
                             : "clients from other hosts come by IPv4, and this backend has IPv6";
 }
@@ -221,8 +234,8 @@ std::string DnatTable::change(const DnatServices& before, const DnatServices& af
   Uses were;  // of what is touched
   for (const ServiceKey& key : keys)
     for (const Family* family : {&kV4, &kV6}) {
-      const ServiceRules from = rules_of(in(before, key), *family);
-      const ServiceRules to = rules_of(in(after, key), *family);
+      const ServiceRules from = rules_of(in(before, key), *family, knows_sockets_);
+      const ServiceRules to = rules_of(in(after, key), *family, knows_sockets_);
       if (from == to) continue;
       const std::string table = fmt::format("{} {}", family->name, name_);
       edit_frontends(edit, table, from, to);

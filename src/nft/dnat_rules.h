@@ -25,7 +25,10 @@ using DnatServices = std::map<ServiceKey, ProgrammedService>;
 // Keeps account of what is shared between services, so that a change of one is as small as it can be.
 class DnatTable {
  public:
-  explicit DnatTable(std::string name) : name_(std::move(name)) {}
+  // `knows_sockets`: the kernel has nft's socket expression, so that a packet of a connection that a process of this host has can be
+  // told from one whose translation was ended. Without it both go to the host, which resets the second unless a firewall drops it.
+  explicit DnatTable(std::string name, bool knows_sockets = true)
+      : name_(std::move(name)), knows_sockets_(knows_sockets) {}
 
   // One transaction that makes the tables `ip NAME` and `ip6 NAME` exactly this, whatever they were;
   // without services there are none. `guard_forwarding`: drop the forwarding of what was not translated.
@@ -43,6 +46,7 @@ class DnatTable {
   void account(const std::string& table, const Shared& from, const Shared& to, Uses& were);
 
   std::string name_;
+  bool knows_sockets_;
   Uses uses_;
 };
 

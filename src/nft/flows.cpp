@@ -68,10 +68,11 @@ Result<Flows> Flows::open() {
   return flows;
 }
 
-Result<std::vector<Flow>> Flows::translated() {
+Result<std::vector<Flow>> Flows::list(bool translated) {
   LB_TRY(const Message message, nfnetlink_message(message_type(IPCTNL_MSG_CT_GET), NLM_F_DUMP));
   // Kernels before 5.15 take no notice of the filter, so what comes is looked at again.
-  nla_put_u32(message.get(), CTA_STATUS, htonl(IPS_DST_NAT));
+  const std::uint32_t status = translated ? IPS_DST_NAT : 0;
+  nla_put_u32(message.get(), CTA_STATUS, htonl(status));
   nla_put_u32(message.get(), CTA_STATUS_MASK, htonl(IPS_DST_NAT));
   std::vector<Flow> out;
   std::optional<Error> bad;
@@ -79,7 +80,7 @@ Result<std::vector<Flow>> Flows::translated() {
     auto flow = decode_flow(bytes);
     if (!flow)
       bad = std::move(flow).error();
-    else if (*flow && ((*flow)->status & IPS_DST_NAT) != 0)
+    else if (*flow && ((*flow)->status & IPS_DST_NAT) == status)
       out.push_back(**flow);
   };
   if (auto done = netlink_.request(message, each); !done)

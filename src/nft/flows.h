@@ -13,13 +13,16 @@ class Flows {
   // The error says whether connection tracking is missing or may not be used, and what to do.
   [[nodiscard]] static Result<Flows> open();
 
-  // All TCP and UDP flows whose destination was translated, by whomever.
-  [[nodiscard]] Result<std::vector<Flow>> translated();
+  // All TCP and UDP flows whose destination was translated, by whomever; or those where it was not.
+  [[nodiscard]] Result<std::vector<Flow>> translated() { return list(true); }
+  [[nodiscard]] Result<std::vector<Flow>> untranslated() { return list(false); }
   // Forgets a flow: its next packet meets no translation. False where it was gone already.
   [[nodiscard]] Result<bool> forget(const Flow& flow);
 
  private:
   explicit Flows(Nfnetlink netlink) : netlink_(std::move(netlink)) {}
+  [[nodiscard]] Result<std::vector<Flow>> list(bool translated);
+
   Nfnetlink netlink_;
 };
 

@@ -1,5 +1,7 @@
 // What happens to flows and rules when services change, and when others change the rules.
 #include <cerrno>
+#include <chrono>
+#include <filesystem>
 
 #include <gmock/gmock.h>
 
@@ -13,6 +15,9 @@ using testing::Contains;
 using testing::HasSubstr;
 
 constexpr auto kService = "tcp://0.0.0.0:8080";
+constexpr auto kUdp = "udp://0.0.0.0:8080";
+constexpr auto kRefused = "errno 111";
+constexpr auto kRepaired = std::chrono::seconds(20);
 
 class PublishChangeTest : public PublishTest {
  protected:
@@ -31,6 +36,17 @@ class PublishChangeTest : public PublishTest {
     if (!fd) throw std::runtime_error("cannot connect");
     EXPECT_EQ(read_all_now(fd), by);
     return fd;
+  }
+  // The client is served again, within the time that is promised, and it is counted.
+  bool put_back(const std::string& by) {
+    const bool again = eventually(
+        [&] {
+          (void)dataplane_->collect();
+          return ask("10.80.0.1:8080") == by;
+        },
+        kRepaired);
+    EXPECT_THAT(dataplane_->info().notes, Contains(HasSubstr("put back 1 times")));
+    return again;
   }
   bool becomes(const std::string& at, std::uint64_t active) {
     return eventually([&] { return observed(kService, at).active_connections == active; });
@@ -88,7 +104,6 @@ TEST_F(PublishChangeTest, SendsUdpClientsOfARemovedBackendElsewhere) {
   serve_udp(b1_, "10.80.0.11:9001", "b1");
   serve_udp(b2_, "10.80.0.12:9001", "b2");
   open();
-  constexpr auto kUdp = "udp://0.0.0.0:8080";
   const ServiceKey key = ServiceKey::parse(kUdp).value();
   program(service(kUdp, {backend("10.80.0.11:9001"), backend("10.80.0.12:9001", 0)}));
   EXPECT_EQ(ask_udp("10.80.0.1:8080", 30000), "b1");
@@ -202,6 +217,105 @@ TEST_F(PublishChangeTest, ChangesAServiceWhoseTableIsGone) {
   run_or_throw({"nft", "delete table ip lbd"});
   weights(0, 1);
   EXPECT_EQ(ask("10.80.0.1:8080"), "b2");
+}
+
+// Within the five seconds in which the rules were not listed yet, so that lbd has nothing to compare with.
+TEST_F(PublishChangeTest, PutsBackWhatSomebodyFlushedRightAfterAWrite) {
+  serve_two();
+  weights(1, 0);
+  run_or_throw({"nft", "flush ruleset"});
+  EXPECT_EQ(ask("10.80.0.1:8080"), kRefused);
+  EXPECT_TRUE(put_back("b1"));
+}
+
+TEST_F(PublishChangeTest, PutsBackWhatSomebodyFlushedRightBeforeARestart) {
+  serve_two();
+  weights(1, 0);
+  run_or_throw({"nft", "flush ruleset"});
+  open();
+  EXPECT_TRUE(put_back("b1"));
+}
+
+TEST_F(PublishChangeTest, PutsForwardingBackAndCountsIt) {
+  serve_two();
+  weights(1, 0);
+  ASSERT_TRUE(dataplane_->collect());
+  run_or_throw({"sysctl", "-qw", "net.ipv4.conf.lb0.forwarding=0"});
+  EXPECT_TRUE(eventually(
+      [&] {
+        (void)dataplane_->collect();
+        return run({"sysctl", "-n", "net.ipv4.conf.lb0.forwarding"}).out == "1\n";
+      },
+      kRepaired));
+  EXPECT_THAT(dataplane_->info().notes, Contains(HasSubstr("forwarding: changed from outside")));
+}
+
+// Backends on this host need no forwarding, and the others are served as soon as it can be had.
+TEST_F(PublishChangeTest, ServesAndSaysSoWhereForwardingCannotBeHad) {
+  const Server local("10.80.0.1:9001", "local");
+  open();
+  const std::string settings = sandbox_->folder() + "/nft-sysctls.json";
+  std::filesystem::create_directory(settings);  // what was before cannot be noted
+  program(service(kService, {backend("10.80.0.1:9001"), backend("10.80.0.11:9001", 0)}));
+  EXPECT_EQ(ask("10.80.0.1:8080"), "local");
+  ASSERT_TRUE(dataplane_->collect());
+  EXPECT_THAT(dataplane_->info().problems, Contains(HasSubstr("forwarding: ")));
+  std::filesystem::remove(settings);
+  EXPECT_TRUE(eventually(
+      [&] {
+        (void)dataplane_->collect();
+        return dataplane_->info().problems.empty();
+      },
+      kRepaired));
+}
+
+// The proxy that had the port before has connections open, and connection tracking sees them for the first time in the middle.
+TEST_F(PublishChangeTest, ConnectionsOfTheProxyBeforeGoOn) {
+  serve(b1_, "10.80.0.11:9001", "b1");
+  open();
+  UniqueFd old = listen_on("10.80.0.1:8080");
+  const UniqueFd client = connect("10.80.0.1:8080");
+  ASSERT_TRUE(client);
+  const UniqueFd accepted(::accept(old.get(), nullptr, nullptr));
+  ASSERT_TRUE(accepted);
+  old = {};
+  program(service(kService, {backend("10.80.0.11:9001")}));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
+    char byte = 0;
+    ASSERT_EQ(::recv(accepted.get(), &byte, 1, 0), 1) << "errno " << errno;
+    ASSERT_EQ(::send(accepted.get(), "y", 1, MSG_NOSIGNAL), 1);
+    ASSERT_EQ(::recv(client.get(), &byte, 1, 0), 1) << "errno " << errno;
+  }
+  EXPECT_EQ(ask("10.80.0.1:8080"), "b1") << "new ones";
+  program(service(kService, {backend("127.0.0.1:9001")}));
+  ASSERT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
+  char byte = 0;
+  EXPECT_EQ(::recv(accepted.get(), &byte, 1, 0), 1) << "also where nobody else is served";
+}
+
+// Each datagram renews its flow, so that a sender that does not pause would never meet the service.
+TEST_F(PublishChangeTest, UdpSendersFromBeforeReachTheService) {
+  const UdpServer old("10.80.0.1:8080", "old");
+  serve_udp(b1_, "10.80.0.11:9001", "b1");
+  serve(b1_, "10.80.0.11:9001", "b1");
+  open();
+  weights(1, 0);  // connection tracking is at work
+  EXPECT_EQ(ask_udp("10.80.0.1:8080", 30000), "old");
+  program(service(kUdp, {backend("10.80.0.11:9001")}));
+  ASSERT_TRUE(dataplane_->collect());
+  EXPECT_EQ(ask_udp("10.80.0.1:8080", 30000), "b1");
+  // The same where the rules were away for a while.
+  run_or_throw({"nft",
+                "flush ruleset; add table ip theirs; add chain ip theirs c { type filter hook "
+                "prerouting priority 0; }; add rule ip theirs c ct state new accept"});
+  EXPECT_EQ(ask_udp("10.80.0.1:8080", 30001), "old");
+  EXPECT_TRUE(eventually(
+      [&] {
+        (void)dataplane_->collect();
+        return ask_udp("10.80.0.1:8080", 30001) == "b1";
+      },
+      kRepaired));
 }
 
 TEST_F(PublishChangeTest, TakesManyServicesAtOnce) {

@@ -34,6 +34,15 @@ TEST_F(SysctlsTest, RestoreBringsBackWhatWasBeforeTheFirstChange) {
   EXPECT_FALSE(state_.has("sysctls.json"));
 }
 
+TEST_F(SysctlsTest, TellsWhetherSomebodyHadChangedIt) {
+  Sysctls sysctls = open();
+  EXPECT_EQ(*sysctls.set(kName, "1"), false);
+  EXPECT_EQ(*sysctls.set(kName, "1"), false);
+  proc_.write(kName, "0\n");
+  EXPECT_EQ(*sysctls.set(kName, "1"), true);
+  EXPECT_TRUE(kernel_has("1"));
+}
+
 TEST_F(SysctlsTest, WhatIsSoAlreadyIsNeitherWrittenNorRemembered) {
   ASSERT_TRUE(open().set(kName, "0"));
   EXPECT_EQ(open().before(kName), std::nullopt);

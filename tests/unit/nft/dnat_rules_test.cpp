@@ -7,6 +7,7 @@
 namespace lb::nft {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -80,6 +81,21 @@ TEST(DnatRules, RefusesWhereNoBackendTakesAnything) {
               HasSubstr("udp-10.0.0.1-80 reject\n"));
 }
 
+// A proxy that had the port before may have connections open: also where no backend takes any.
+TEST(DnatRules, LeavesConnectionsOfThisHostsSocketsAloneAlsoWithoutBackends) {
+  const auto services = all({service("10.0.0.1:80", {"10.0.0.1"}, {})});
+  EXPECT_THAT(DnatTable("lbd").replace(services, false),
+              HasSubstr("!= syn socket transparent <= 1 accept"));
+  EXPECT_THAT(DnatTable("lbd", false).replace(services, false),
+              AllOf(HasSubstr("!= syn accept"), Not(HasSubstr("socket"))));
+}
+
+TEST(DnatRules, SaysNothingOfFamiliesWhereNoOutsideClientCanCome) {
+  const Address backend = *Address::parse("10.0.0.2:80");
+  EXPECT_EQ(refusal({*IpAddress::parse("127.0.0.1"), *IpAddress::parse("::1")}, backend), "");
+  EXPECT_THAT(refusal({*IpAddress::parse("fd00::1")}, backend), HasSubstr("IPv6"));
+}
+
 TEST(DnatRules, MakesNoTableWithoutServices) {
   EXPECT_THAT(rendered({}), Not(HasSubstr("chain")));
   EXPECT_THAT(rendered({}), HasSubstr("delete table ip6 lbd"));
@@ -95,6 +111,8 @@ TEST(DnatRules, ChangesTheChainAloneWhenAWeightChanges) {
   EXPECT_EQ(
       table.change(before, after),
       "add chain ip lbd tcp-10.0.0.1-80\nflush chain ip lbd tcp-10.0.0.1-80\n"
+      "add rule ip lbd tcp-10.0.0.1-80 tcp flags & (fin | syn | rst | ack) != syn "
+      "socket transparent <= 1 accept\n"
       "add rule ip lbd tcp-10.0.0.1-80 tcp flags & (fin | syn | rst | ack) != syn reject with "
       "tcp reset\n"
       "add rule ip lbd tcp-10.0.0.1-80 meta l4proto tcp dnat to 10.0.0.8:80\n");
