@@ -1,16 +1,21 @@
 #include "dataplane/publishing_dataplane.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "dataplane/ipvs_entry.h"
+#include "base/upkeep.h"
+#include "nft/dnat_rules.h"
 
 namespace lb {
 namespace {
+
+using nft::is_published;
+using Now = std::function<std::chrono::steady_clock::time_point()>;
 
 // A backend that one of the two has let go of may still have connections in the other. Of TCP
 // connections that one side cannot count the sum is unknown.
@@ -38,10 +43,21 @@ void add(ObservedService& to, const ObservedService& from) {
   }
 }
 
+// Why none of the backends that local clients get can be had from outside; "" where one can, or where there is none.
+std::string why_local_only(const ProgrammedService& service) {
+  std::string why;
+  for (const ProgrammedBackend& b : service.backends) {
+    if (b.weight == 0) continue;
+    why = nft::refusal(service.addresses, b.address);
+    if (why.empty()) return {};
+  }
+  return why;
+}
+
 class PublishingDataplane final : public Dataplane {
  public:
-  PublishingDataplane(std::unique_ptr<Dataplane> inside, OpenOutside open_outside)
-      : inside_(std::move(inside)), open_outside_(std::move(open_outside)) {}
+  PublishingDataplane(std::unique_ptr<Dataplane> inside, OpenOutside open_outside, bool left_over,
+                      Now now);
 
   Result<> open_outside();
 
@@ -60,35 +76,111 @@ class PublishingDataplane final : public Dataplane {
   [[nodiscard]] DataplaneInfo info() const override;
 
  private:
+  struct Published {
+    ProgrammedService service;
+    std::string local_only;
+  };
   void mark_untold(Observed& observed) const;
+  void mark_local_only(ObservedService& service) const;
+  void note_local_only(const ServiceKey& key, Published& published) const;
+  // Tells the other side what it must have of this service.
+  void tell(const ServiceKey& key);
+  // What is looked at about once a second: see the constructor.
+  [[nodiscard]] Result<std::size_t> keep_open();
+  [[nodiscard]] Result<std::size_t> keep_told();
+  [[nodiscard]] Result<std::size_t> tell_all();
 
   std::unique_ptr<Dataplane> inside_, outside_;
   OpenOutside open_outside_;
-  std::string outside_error_;
-  std::map<ServiceKey, ProgrammedService> published_;
+  bool left_over_;
+  Now now_;
+  std::string outside_error_;  // why it cannot be opened
+  std::string read_error_;     // why its connections could not be read, the last time
+  bool compare_ = false;       // it was read since tell_all()
+  std::map<ServiceKey, Published> published_;
+  std::map<ServiceKey, std::string> untold_;  // what the other side did not take, and why
+  Upkeep upkeep_{"dataplane=outside"};
 };
+
+PublishingDataplane::PublishingDataplane(std::unique_ptr<Dataplane> inside,
+                                         OpenOutside open_outside, bool left_over, Now now)
+    : inside_(std::move(inside)),
+      open_outside_(std::move(open_outside)),
+      left_over_(left_over),
+      now_(std::move(now)) {
+  constexpr std::chrono::milliseconds kAlways{0};
+  upkeep_.add("clients of other hosts are not served", kAlways, [this] { return keep_open(); });
+  upkeep_.add("clients of other hosts", kAlways, [this] { return keep_told(); });
+  upkeep_.add("what serves clients of other hosts", kAlways, [this] { return tell_all(); });
+}
 
 Result<> PublishingDataplane::open_outside() {
   if (outside_) return {};
   auto opened = open_outside_();
-  if (opened) {
-    outside_ = *std::move(opened);
-    outside_error_.clear();
-    spdlog::info("dataplane={} serves clients of other hosts", outside_->info().mode);
-    return {};
+  if (!opened) {
+    outside_error_ = opened.error().message();
+    return tl::unexpected(std::move(opened).error());
   }
-  const std::string error = opened.error().message();
-  if (error != outside_error_) spdlog::error("clients of other hosts are not served: {}", error);
-  outside_error_ = error;
-  return tl::unexpected(std::move(opened).error());
+  outside_ = *std::move(opened);
+  outside_error_.clear();
+  spdlog::info("dataplane={} serves clients of other hosts", outside_->info().mode);
+  return {};
 }
 
+Result<std::size_t> PublishingDataplane::keep_open() {
+  if (outside_ || (published_.empty() && !left_over_)) return 0;
+  LB_CHECK(open_outside());
+  compare_ = true;
+  return tell_all();
+}
+
+Result<std::size_t> PublishingDataplane::keep_told() {
+  if (!outside_) return 0;
+  const auto again = untold_;
+  for (const auto& [key, error] : again) tell(key);
+  if (untold_.empty()) return 0;
+  const auto& [key, error] = *untold_.begin();
+  return fail(fmt::format("{} of their services are not as they must be, {}: {}", untold_.size(),
+                          key.to_string(), error));
+}
+
+// What is amiss there is put right by its upsert, which writes only what differs from what was read.
+Result<std::size_t> PublishingDataplane::tell_all() {
+  if (!outside_ || !std::exchange(compare_, false)) return 0;
+  std::vector<ProgrammedService> all;
+  for (const auto& [key, published] : published_) all.push_back(published.service);
+  if (const auto done = outside_->prepare(all); !done)
+    spdlog::debug("clients of other hosts: {}", done.error().message());  // each one tells it
+  for (const ProgrammedService& service : all) tell(service.key);
+  return 0;
+}
+
+void PublishingDataplane::tell(const ServiceKey& key) {
+  if (!outside_) return;
+  const auto wanted = published_.find(key);
+  const auto done =
+      wanted != published_.end() ? outside_->upsert(wanted->second.service) : outside_->remove(key);
+  if (done) {
+    untold_.erase(key);
+    return;
+  }
+  std::string& error = untold_[key];
+  if (error != done.error().message())
+    spdlog::error("service={} clients of other hosts: {}", key.to_string(), done.error().message());
+  error = done.error().message();
+}
+
+// What cannot be read there hides nothing of what is here.
 Result<Observed> PublishingDataplane::read() {
   LB_TRY(Observed out, inside_->read());
   mark_untold(out);
+  for (ObservedService& service : out.services) mark_local_only(service);
   if (!outside_) return out;
-  LB_TRY(const Observed theirs, outside_->read());
-  for (const ObservedService& service : theirs.services) {
+  const auto theirs = outside_->read();
+  read_error_ = theirs ? "" : theirs.error().message();
+  if (!theirs) return out;
+  compare_ = true;
+  for (const ObservedService& service : theirs->services) {
     const auto it = std::lower_bound(
         out.services.begin(), out.services.end(), service.key,
         [](const ObservedService& s, const ServiceKey& key) { return s.key < key; });
@@ -98,11 +190,6 @@ Result<Observed> PublishingDataplane::read() {
       out.services.insert(it,
                           service);  // the hooks have lost it: whoever wants it no more removes it
   }
-  // Whatever is amiss there is put right here: what the reconciler compares are the hooks. One that cannot be had outside must
-  // not hide all the others from whoever reads; its own upsert has told why.
-  for (const auto& [key, service] : published_)
-    if (const auto done = outside_->upsert(service); !done)
-      spdlog::debug("clients of other hosts: {}", done.error().message());
   return out;
 }
 
@@ -116,10 +203,25 @@ void PublishingDataplane::mark_untold(Observed& observed) const {
           service.balance == Balance::LeastConn ? Balance::RoundRobin : Balance::LeastConn;
 }
 
+void PublishingDataplane::mark_local_only(ObservedService& service) const {
+  const auto it = published_.find(service.key);
+  if (it == published_.end() || service.addresses.empty()) return;
+  const auto untold = untold_.find(service.key);
+  service.local_only = !outside_                 ? outside_error_
+                       : untold != untold_.end() ? untold->second
+                                                 : it->second.local_only;
+}
+
+// A count that lacks the connections of outside clients would end their drain: then there is none.
 Result<ObservedService> PublishingDataplane::read(const ServiceKey& key) {
   LB_TRY(ObservedService out, inside_->read(key));
-  if (outside_ && is_published(key))
-    if (const auto theirs = outside_->read(key)) add(out, *theirs);
+  mark_local_only(out);
+  if (!outside_ || !is_published(key)) return out;
+  const auto theirs = outside_->read(key);
+  if (theirs)
+    add(out, *theirs);
+  else if (theirs.error().code != std::errc::no_such_file_or_directory)
+    return tl::unexpected(theirs.error());
   return out;
 }
 
@@ -131,28 +233,46 @@ void PublishingDataplane::settle(Settled done) {
 
 Result<> PublishingDataplane::prepare(std::span<const ProgrammedService> services) {
   LB_CHECK(inside_->prepare(services));
-  return outside_ ? outside_->prepare(services) : Result<>{};
+  if (!outside_) return {};
+  return outside_->prepare(services);
 }
 
-// Local clients must not suffer from what cannot be had for others: that is told by status and doctor.
+// Local clients must not suffer from what cannot be had for others: that is told by list, status and doctor, and tried again.
 Result<> PublishingDataplane::upsert(const ProgrammedService& service) {
   LB_CHECK(inside_->upsert(service));
+  if (is_published(service.key)) {
+    Published& published = published_[service.key];
+    published.service = service;
+    note_local_only(service.key, published);
+    if (!outside_ && outside_error_.empty()) (void)open_outside();  // later: keep_open()
+  }
   // What an earlier lbd with another dataplane left goes when the hooks serve it.
-  if (!is_published(service.key)) return outside_ ? outside_->remove(service.key) : Result<>{};
-  published_.insert_or_assign(service.key, service);
-  if (!open_outside()) return {};
-  return outside_->upsert(service);
+  tell(service.key);
+  return {};
+}
+
+void PublishingDataplane::note_local_only(const ServiceKey& key, Published& published) const {
+  std::string why = why_local_only(published.service);
+  if (why == published.local_only) return;
+  if (why.empty())
+    spdlog::info("service={} serves clients of other hosts, too", key.to_string());
+  else
+    spdlog::warn("service={} serves local clients only: {}", key.to_string(), why);
+  published.local_only = std::move(why);
 }
 
 Result<> PublishingDataplane::remove(const ServiceKey& key) {
   published_.erase(key);
   LB_CHECK(inside_->remove(key));
-  return outside_ && is_published(key) ? outside_->remove(key) : Result<>{};
+  if (is_published(key)) tell(key);
+  return {};
 }
 
 Result<> PublishingDataplane::collect() {
+  upkeep_.run(now_());
+  const Result<> theirs = outside_ ? outside_->collect() : Result<>{};
   LB_CHECK(inside_->collect());
-  return outside_ ? outside_->collect() : Result<>{};
+  return theirs;
 }
 
 Result<std::uint64_t> PublishingDataplane::count_sockets(const ServiceKey& key,
@@ -177,12 +297,14 @@ Result<std::uint64_t> PublishingDataplane::terminate(const ServiceKey& key,
 
 DataplaneInfo PublishingDataplane::info() const {
   DataplaneInfo out = inside_->info();
-  if (!outside_error_.empty() && !published_.empty())
-    out.notes.push_back("clients of other hosts are not served: " + outside_error_);
+  for (std::string& problem : upkeep_.problems()) out.problems.push_back(std::move(problem));
+  if (!read_error_.empty())
+    out.problems.push_back("connections of clients of other hosts are not counted: " + read_error_);
   if (!outside_) return out;
   const DataplaneInfo theirs = outside_->info();
   out.notes.push_back(fmt::format("clients of other hosts: {}", theirs.mode));
   for (const std::string& note : theirs.notes) out.notes.push_back("other hosts: " + note);
+  for (const std::string& each : theirs.problems) out.problems.push_back("other hosts: " + each);
   return out;
 }
 
@@ -190,9 +312,10 @@ DataplaneInfo PublishingDataplane::info() const {
 
 Result<std::unique_ptr<Dataplane>> make_publishing_dataplane(std::unique_ptr<Dataplane> inside,
                                                              OpenOutside open_outside,
-                                                             bool left_over) {
-  auto out = std::make_unique<PublishingDataplane>(std::move(inside), std::move(open_outside));
-  // It keeps running what is there even if we cannot open it; the error shows in the notes.
+                                                             bool left_over, Now now) {
+  auto out = std::make_unique<PublishingDataplane>(std::move(inside), std::move(open_outside),
+                                                   left_over, std::move(now));
+  // It keeps running what is there even if we cannot open it; that is tried again.
   if (left_over) (void)out->open_outside();
   return out;
 }

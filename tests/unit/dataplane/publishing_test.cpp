@@ -7,6 +7,7 @@
 namespace lb {
 namespace {
 
+using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -52,12 +53,20 @@ class Publishing : public testing::Test {
           if (!has_outside_) return fail("no nf_tables");
           return std::make_unique<Lent>(outside_);
         },
-        left_over);
+        left_over, [this] { return now_; });
+  }
+  void after(std::chrono::milliseconds time, Dataplane& dataplane) {
+    now_ += time;
+    ASSERT_TRUE(dataplane.collect());
+  }
+  static std::string local_only(Dataplane& dataplane) {
+    return dataplane.read(kPublished)->local_only;
   }
 
   FakeDataplane hooks_, outside_;
   bool has_outside_ = true;
   int opened_ = 0;
+  std::chrono::steady_clock::time_point now_{std::chrono::hours(1)};
 };
 
 TEST_F(Publishing, NothingIsOpenedForServicesOnLoopback) {
@@ -106,11 +115,86 @@ TEST_F(Publishing, LocalClientsAreServedWhereOthersCannotBe) {
   has_outside_ = false;
   const auto dataplane = make();
   ASSERT_TRUE(dataplane->upsert(service(kPublished)));
-  EXPECT_THAT(dataplane->info().notes,
-              ElementsAre(HasSubstr("clients of other hosts are not served: no nf_tables")));
-  has_outside_ = true;
+  EXPECT_EQ(local_only(*dataplane), "no nf_tables");
+  after(seconds(0), *dataplane);
+  EXPECT_THAT(dataplane->info().problems,
+              ElementsAre("clients of other hosts are not served: no nf_tables"));
+}
+
+TEST_F(Publishing, WhatCannotBeOpenedIsTriedAgainWithBackoffAndThenToldEverything) {
+  has_outside_ = false;
+  const auto dataplane = make();
   ASSERT_TRUE(dataplane->upsert(service(kPublished)));
-  EXPECT_EQ(outside_.services().size(), 1U);
+  for (int i = 0; i < 30; ++i) after(seconds(1), *dataplane);
+  EXPECT_GT(opened_, 3);
+  EXPECT_LT(opened_, 12) << "it is not opened each second";
+  const int before = opened_;
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  EXPECT_EQ(opened_, before) << "nor with each service";
+  has_outside_ = true;
+  for (int i = 0; i < 11; ++i) after(seconds(1), *dataplane);
+  EXPECT_TRUE(outside_.services().contains(kPublished)) << "although nothing was upserted";
+  EXPECT_THAT(dataplane->info().problems, IsEmpty());
+  EXPECT_EQ(local_only(*dataplane), "");
+}
+
+TEST_F(Publishing, AServiceOfLoopbackBackendsIsForLocalClientsOnly) {
+  const auto dataplane = make();
+  auto web = service(kPublished);
+  web.addresses = {*IpAddress::parse("10.0.0.1")};
+  web.backends = {{*Address::parse("127.0.0.1:9000"), 1}};
+  ASSERT_TRUE(dataplane->upsert(web));
+  EXPECT_THAT(local_only(*dataplane), HasSubstr("loopback"));
+  EXPECT_THAT(dataplane->read()->services.front().local_only, HasSubstr("loopback"));
+  web.backends.insert(web.backends.begin(), {kBackend, 1});
+  ASSERT_TRUE(dataplane->upsert(web));
+  EXPECT_EQ(local_only(*dataplane), "");
+  web.backends.front().weight = 0;
+  ASSERT_TRUE(dataplane->upsert(web));
+  EXPECT_NE(local_only(*dataplane), "") << "the other one is drained";
+}
+
+TEST_F(Publishing, WhatTheOtherSideDoesNotTakeIsTriedAgainAndKeepsNoLocalServiceBack) {
+  const auto dataplane = make();
+  outside_.failing_keys[kPublished] = E2BIG;
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  EXPECT_TRUE(hooks_.services().contains(kPublished));
+  EXPECT_NE(local_only(*dataplane), "");
+  after(seconds(1), *dataplane);
+  ASSERT_EQ(dataplane->info().problems.size(), 1U);
+  EXPECT_THAT(dataplane->info().problems.front(), HasSubstr("tcp://0.0.0.0:81"));
+  outside_.failing_keys.clear();
+  after(seconds(10), *dataplane);
+  EXPECT_TRUE(outside_.services().contains(kPublished));
+  EXPECT_THAT(dataplane->info().problems, IsEmpty());
+}
+
+TEST_F(Publishing, WhatTheOtherSideDoesNotRemoveIsTriedAgain) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  outside_.failing_keys[kPublished] = EIO;
+  ASSERT_TRUE(dataplane->remove(kPublished));
+  EXPECT_FALSE(hooks_.services().contains(kPublished));
+  outside_.failing_keys.clear();
+  after(seconds(1), *dataplane);
+  EXPECT_THAT(outside_.services(), IsEmpty());
+}
+
+// Connection tracking that cannot be read must not keep lbd from starting, nor end a drain.
+TEST_F(Publishing, ConnectionsThatCannotBeCountedHideNoServiceAndEndNoDrain) {
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kLocal)));
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  outside_.failing_reads = true;
+  const auto observed = dataplane->read();
+  ASSERT_TRUE(observed) << observed.error().message();
+  EXPECT_EQ(observed->services.size(), 2U);
+  EXPECT_THAT(dataplane->info().problems, ElementsAre(HasSubstr("not counted")));
+  EXPECT_FALSE(dataplane->read(kPublished));
+  EXPECT_TRUE(dataplane->read(kLocal));
+  outside_.failing_reads = false;
+  ASSERT_TRUE(dataplane->read());
+  EXPECT_THAT(dataplane->info().problems, IsEmpty());
 }
 
 // The reconciler upserts what differs; after a start the hooks differ in nothing.
@@ -140,11 +224,13 @@ TEST_F(Publishing, WhatAnotherDataplaneLeftGoesWhenTheHooksServeIt) {
   EXPECT_EQ(hooks_.services().size(), 1U);
 }
 
-TEST_F(Publishing, ReadingBackRepairsTheOtherSide) {
+TEST_F(Publishing, WhatTheOtherSideHasLostIsPutBackAfterItWasRead) {
   const auto dataplane = make();
   ASSERT_TRUE(dataplane->upsert(service(kPublished)));
   outside_.tamper(kPublished);
   ASSERT_TRUE(dataplane->read());
+  EXPECT_THAT(outside_.services(), IsEmpty()) << "reading writes nothing";
+  after(seconds(1), *dataplane);
   EXPECT_EQ(outside_.services().size(), 1U);
 }
 
@@ -157,16 +243,6 @@ TEST_F(Publishing, WhatTheHooksHaveLostIsStillSeen) {
   EXPECT_EQ(observed->services.front().key, kPublished);
   ASSERT_TRUE(dataplane->remove(kPublished));
   EXPECT_FALSE(outside_.services().contains(kPublished));
-}
-
-TEST_F(Publishing, AServiceThatCannotBeHadOutsideDoesNotHideTheOthers) {
-  const auto dataplane = make();
-  ASSERT_TRUE(dataplane->upsert(service(kLocal)));
-  outside_.failing_keys[kPublished] = E2BIG;
-  EXPECT_FALSE(dataplane->upsert(service(kPublished))) << "lbctl status shows it";
-  const auto observed = dataplane->read();
-  ASSERT_TRUE(observed);
-  EXPECT_EQ(observed->services.size(), 2U);
 }
 
 TEST_F(Publishing, RemovalAndTerminationReachBothSides) {
