@@ -65,7 +65,13 @@ App::App(asio::io_context& io, Config config, AppParts parts)
       disk_(io, "lbd-disk"),
       wake_(io.get_executor()),
       look_(io.get_executor()),
-      signals_(io) {}
+      signals_(io),
+      addresses_(io.get_executor()) {
+  upkeep_.add("what another dataplane left", milliseconds(0), [this]() -> Result<std::size_t> {
+    LB_CHECK(remove_former_dataplane());
+    return 0;
+  });
+}
 
 Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std::string config_name,
                                        AppParts parts) {
@@ -75,16 +81,17 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
   const SnapshotStore store(app->config_.daemon.state_dir + "/sources");
   LB_CHECK(app->open_engine(store));
   app->open_health();
-  LB_TRY(app->addresses_, LocalAddresses::open(io.get_executor()));
-  LB_TRY(auto addresses, read_local_addresses());
-  app->engine_->set_local_addresses(std::move(addresses));
+  // Services on loopback need none of them: what is amiss with them is told, and tried again, once we run.
+  if (auto addresses = read_local_addresses())
+    app->engine_->set_local_addresses(*std::move(addresses));
   app->engine_->apply_all();
   app->operator_ = std::make_unique<Operator>(
       *app->engine_, *app->fleet_,
       DaemonFacts{.version = LB_VERSION,
                   .config = std::move(config_name),
                   .started = app->parts_.clocks.wall(),
-                  .host_scope = app->config_.dataplane.scope == Scope::Host},
+                  .host_scope = app->config_.dataplane.scope == Scope::Host,
+                  .problems = [self = app.get()] { return self->problems(); }},
       [self = app.get()] { self->wake(); }, app->parts_.read_listeners);
   LB_TRY(app->api_,
          ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock", *app->operator_));
@@ -189,7 +196,12 @@ void App::start() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal);
   spawn(io_, "engine", [this] { return engine_loop(); });
   spawn(io_, "fleet", [this] { return fleet_loop(); });
-  spawn(io_, "addresses", [this] { return address_loop(); });
+  spawn(io_, "addresses", [this] {
+    return addresses_.follow([this](std::vector<IpAddress> addresses) {
+      engine_->set_local_addresses(std::move(addresses));
+      wake_.notify();
+    });
+  });
   spawn(io_, "signals", [this] { return signal_loop(); });
   for (const auto& slot : engine_->slots()) start_source(slot);
   if (auto told = notify_service_manager("READY=1"); !told)
@@ -234,7 +246,7 @@ asio::awaitable<void> App::engine_loop() {
     if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
     fleet_->after_turn(*engine_);
     report_if_wanted();
-    remove_former_dataplane();
+    upkeep_.run(parts_.clocks.steady());
     if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
@@ -242,12 +254,20 @@ asio::awaitable<void> App::engine_loop() {
   }
 }
 
-void App::remove_former_dataplane() {
-  if (former_removed_ || !engine_->serves_all() || !parts_.remove_former_dataplane) return;
+Result<> App::remove_former_dataplane() {
+  if (former_removed_ || !engine_->serves_all() || !parts_.remove_former_dataplane) return {};
+  LB_CHECK(parts_.remove_former_dataplane(config_, dataplane_->info().mode));
   former_removed_ = true;
-  const auto done = parts_.remove_former_dataplane(config_, dataplane_->info().mode);
-  if (!done)
-    spdlog::error("what another dataplane left cannot be removed: {}", done.error().message());
+  return {};
+}
+
+std::vector<OwnProblem> App::problems() const {
+  std::vector<OwnProblem> out;
+  for (std::string& problem : upkeep_.problems()) out.push_back({"lbd", std::move(problem)});
+  if (!addresses_.problem().empty())
+    out.push_back({"addresses", "services on wildcard addresses do not follow the host: " +
+                                    addresses_.problem()});
+  return out;
 }
 
 // Merlion reads its log level from etcd, too.
@@ -297,16 +317,6 @@ asio::awaitable<void> App::fleet_loop() {
         co_await look_.wait(std::chrono::steady_clock::now() + fleet_->pace());
     if (woken == Event::Woken::Cancelled) co_return;
   }
-}
-
-asio::awaitable<void> App::address_loop() {
-  const Result<> ended = co_await addresses_->watch([this](std::vector<IpAddress> addresses) {
-    engine_->set_local_addresses(std::move(addresses));
-    wake_.notify();
-  });
-  if (!ended)
-    spdlog::error("services on wildcard addresses no longer follow the host: {}",
-                  ended.error().message());
 }
 
 asio::awaitable<void> App::signal_loop() {

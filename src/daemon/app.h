@@ -16,6 +16,7 @@
 #include "api/server.h"
 #include "base/event.h"
 #include "base/file.h"
+#include "base/upkeep.h"
 #include "base/worker.h"
 #include "daemon/config.h"
 #include "daemon/engine.h"
@@ -76,7 +77,8 @@ class App {
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
   void report_if_wanted();
-  void remove_former_dataplane();
+  [[nodiscard]] Result<> remove_former_dataplane();
+  [[nodiscard]] std::vector<OwnProblem> problems() const;
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -89,7 +91,6 @@ class App {
   asio::awaitable<void> source_loop(std::shared_ptr<SourceSlot> slot);
   asio::awaitable<void> report_loop();
   asio::awaitable<void> fleet_loop();
-  asio::awaitable<void> address_loop();
   asio::awaitable<void> signal_loop();
 
   // Destroyed from the bottom up: the API before the engine, the engine before its dataplane, and the
@@ -112,7 +113,8 @@ class App {
   bool reporting_ = false;  // report_loop() runs
   Event look_;              // the fleet's orders have changed
   asio::signal_set signals_;
-  std::optional<LocalAddresses> addresses_;
+  LocalAddresses addresses_;
+  Upkeep upkeep_{"lbd"};
   std::optional<ApiServer> api_;
   std::function<void()> stopped_ = [] {};
 };

@@ -7,11 +7,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <set>
 
+#include <spdlog/spdlog.h>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/unique_fd.h"
@@ -53,6 +58,17 @@ std::optional<IpAddress> parse_address(std::span<const std::byte> payload) {
   return found;
 }
 
+Result<UniqueFd> subscribe() {
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  if (!fd) return fail(errno, "open rtnetlink socket");
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+    return fail(errno, "subscribe to address changes");
+  return fd;
+}
+
 }  // namespace
 
 Result<std::vector<IpAddress>> read_local_addresses() {
@@ -67,29 +83,40 @@ Result<std::vector<IpAddress>> read_local_addresses() {
   return std::vector(addresses.begin(), addresses.end());
 }
 
-Result<LocalAddresses> LocalAddresses::open(asio::any_io_executor executor) {
-  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  if (!fd) return fail(errno, "open rtnetlink socket");
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
-    return fail(errno, "subscribe to address changes");
-  return LocalAddresses(asio::posix::stream_descriptor(executor, fd.release()));
+asio::awaitable<void> LocalAddresses::follow(Changed changed) {
+  constexpr std::chrono::milliseconds kLongest{10'000};
+  co_await asio::this_coro::throw_if_cancelled(false);
+  asio::steady_timer timer(executor_);
+  for (;;) {
+    const Result<> ended = co_await watch(changed);
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none || ended) co_return;
+    const std::string error = ended.error().message();
+    if (error != problem_)
+      spdlog::error("services on wildcard addresses do not follow the host's addresses: {}", error);
+    problem_ = error;
+    timer.expires_after(std::min(backoff_.next(0), kLongest));
+    const auto [cancelled] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (cancelled) co_return;
+  }
 }
 
-asio::awaitable<Result<>> LocalAddresses::watch(
-    std::function<void(std::vector<IpAddress>)> changed) {
+// Ends by an error only. It subscribes before it reads, so that no change can fall between the two.
+asio::awaitable<Result<>> LocalAddresses::watch(const Changed& changed) {
+  LB_CO_TRY(UniqueFd fd, subscribe());
+  asio::posix::stream_descriptor socket(executor_, fd.release());
   std::array<std::byte, 8192> buffer{};
   for (;;) {
-    auto addresses = read_local_addresses();
-    if (!addresses) co_return tl::unexpected(std::move(addresses).error());
-    changed(*std::move(addresses));
-    const auto [error] = co_await socket_.async_wait(asio::posix::stream_descriptor::wait_read,
-                                                     asio::as_tuple(asio::use_awaitable));
+    LB_CO_TRY(std::vector<IpAddress> addresses, read_local_addresses());
+    if (!problem_.empty()) spdlog::info("the host's addresses are followed again");
+    problem_.clear();
+    backoff_.reset();
+    changed(std::move(addresses));
+    const auto [error] = co_await socket.async_wait(asio::posix::stream_descriptor::wait_read,
+                                                    asio::as_tuple(asio::use_awaitable));
     if (error) co_return fail(std::error_code(error), "watch address changes");
     // What the messages say does not matter, and ENOBUFS (some were lost) means the same as one.
-    while (::recv(socket_.native_handle(), buffer.data(), buffer.size(), 0) > 0) {
+    while (::recv(socket.native_handle(), buffer.data(), buffer.size(), 0) > 0) {
     }
   }
 }

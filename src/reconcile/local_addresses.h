@@ -3,11 +3,13 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 
+#include "base/backoff.h"
 #include "base/result.h"
 #include "model/address.h"
 
@@ -20,16 +22,21 @@ namespace asio = boost::asio;
 
 class LocalAddresses {
  public:
-  // Subscribes before anything is read, so that no change can fall between reading and watching.
-  [[nodiscard]] static Result<LocalAddresses> open(asio::any_io_executor executor);
+  explicit LocalAddresses(asio::any_io_executor executor) : executor_(std::move(executor)) {}
 
-  // Calls back with the addresses now and after each change; ends only by cancellation or error.
-  asio::awaitable<Result<>> watch(std::function<void(std::vector<IpAddress>)> changed);
+  // Calls back with the addresses now and after each change. What fails is tried again with back-off, from the start, so that
+  // nothing is missed meanwhile; ends only by cancellation.
+  asio::awaitable<void> follow(std::function<void(std::vector<IpAddress>)> changed);
+  // Why they cannot be followed now; empty: they are.
+  [[nodiscard]] const std::string& problem() const { return problem_; }
 
  private:
-  explicit LocalAddresses(asio::posix::stream_descriptor socket) : socket_(std::move(socket)) {}
+  using Changed = std::function<void(std::vector<IpAddress>)>;
+  asio::awaitable<Result<>> watch(const Changed& changed);
 
-  asio::posix::stream_descriptor socket_;
+  asio::any_io_executor executor_;
+  Backoff backoff_;
+  std::string problem_;
 };
 
 }  // namespace lb

@@ -10,13 +10,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <vector>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 
 #include "base/unique_fd.h"
@@ -197,22 +200,80 @@ void add_address(const char* label, std::string_view address) {
   EXPECT_EQ(::ioctl(fd.get(), SIOCSIFADDR, &request), 0) << std::strerror(errno);
 }
 
+class Following {
+ public:
+  // Until `enough`, which is asked after each report and every few milliseconds.
+  void run(const std::function<void()>& reported, const std::function<bool()>& enough) {
+    asio::co_spawn(io_, addresses_.follow([&, reported](std::vector<IpAddress> addresses) {
+      seen_.push_back(std::move(addresses));
+      if (reported) reported();
+    }),
+                   asio::detached);
+    go_on(enough);
+  }
+  void go_on(const std::function<bool()>& enough) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!enough() && std::chrono::steady_clock::now() < end)
+      io_.run_one_for(std::chrono::milliseconds(20));
+  }
+  [[nodiscard]] const auto& seen() const { return seen_; }
+  [[nodiscard]] const std::string& problem() const { return addresses_.problem(); }
+  [[nodiscard]] bool has(std::string_view address) const {
+    return !seen_.empty() &&
+           std::find(seen_.back().begin(), seen_.back().end(), ip(address)) != seen_.back().end();
+  }
+
+ private:
+  asio::io_context io_;
+  LocalAddresses addresses_{io_.get_executor()};
+  std::vector<std::vector<IpAddress>> seen_;
+};
+
 TEST_F(ListenersNetns, NewAddressIsReported) {
-  asio::io_context io;
-  auto watcher = LocalAddresses::open(io.get_executor());
-  ASSERT_TRUE(watcher) << watcher.error().message();
-  std::vector<std::vector<IpAddress>> seen;
-  asio::co_spawn(io, watcher->watch([&](std::vector<IpAddress> addresses) {
-    seen.push_back(std::move(addresses));
-    if (seen.size() == 1) add_address("lo:1", "10.1.2.3");
-    if (std::find(seen.back().begin(), seen.back().end(), ip("10.1.2.3")) != seen.back().end())
-      io.stop();
-  }),
-                 [](const std::exception_ptr&, const Result<>&) {});
-  io.run_for(std::chrono::seconds(5));
-  ASSERT_GE(seen.size(), 2U);
-  EXPECT_THAT(seen.front(), Not(Contains(ip("10.1.2.3"))));
-  EXPECT_THAT(seen.back(), Contains(ip("10.1.2.3")));
+  Following following;
+  following.run(
+      [&] {
+        if (following.seen().size() == 1) add_address("lo:1", "10.1.2.3");
+      },
+      [&] { return following.has("10.1.2.3"); });
+  ASSERT_GE(following.seen().size(), 2U);
+  EXPECT_THAT(following.seen().front(), Not(Contains(ip("10.1.2.3"))));
+  EXPECT_THAT(following.seen().back(), Contains(ip("10.1.2.3")));
+}
+
+// No new descriptor, no netlink socket: as if the kernel refused one.
+class NoMoreDescriptors {
+ public:
+  NoMoreDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    rlimit none = before_;
+    none.rlim_cur = 0;
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoMoreDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  NoMoreDescriptors(const NoMoreDescriptors&) = delete;
+  NoMoreDescriptors& operator=(const NoMoreDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(ListenersNetns, AddressesAreFollowedAgainAfterTheyCouldNotBeRead) {
+  Following following;
+  std::optional<NoMoreDescriptors> refused;
+  following.run({}, [&] { return !following.seen().empty(); });
+  add_address("lo:1", "10.1.2.3");
+  refused.emplace();
+  following.go_on([&] { return !following.problem().empty(); });
+  EXPECT_NE(following.problem(), "");
+  EXPECT_FALSE(following.has("10.1.2.3"));
+  refused.reset();
+  following.go_on([&] { return following.has("10.1.2.3"); });
+  EXPECT_TRUE(following.has("10.1.2.3")) << "what came meanwhile";
+  EXPECT_EQ(following.problem(), "");
+  add_address("lo:2", "10.1.2.4");
+  following.go_on([&] { return following.has("10.1.2.4"); });
+  EXPECT_TRUE(following.has("10.1.2.4")) << "what comes later";
 }
 
 }  // namespace
