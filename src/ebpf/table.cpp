@@ -54,10 +54,9 @@ Result<> Table::upsert(const ProgrammedService& service, Clock::time_point now) 
   }
   if (draft.fresh_index) {
     entry.index = draft.fresh_index;
-    lb_service& at = maps_.services[*entry.index];
-    at = {};
-    at.key = to_abi(service.key);
+    maps_.services[*entry.index] = {};
   }
+  maps_.services[*entry.index].key = to_abi(service.key);
   maps_.services[*entry.index].balance = static_cast<__u32>(service.balance);
   const std::set<IpAddress> wanted(service.addresses.begin(), service.addresses.end());
   entry.addresses.insert(wanted.begin(), wanted.end());  // write_lines looks at these
@@ -118,7 +117,7 @@ void Table::draft_slots(const ProgrammedService& service, Draft& draft) const {
 }
 
 bool Table::plan_in_force(const Entry& entry, std::uint32_t family, const SlotPlan& plan) const {
-  if (!entry.index) return false;
+  if (!entry.index || !is_set_as_written(entry, family)) return false;
   const std::uint64_t set = maps_.services[*entry.index].set[family];
   if (LB_SET_COUNT(set) != plan.slots.size()) return false;
   if (plan.slots.empty()) return true;

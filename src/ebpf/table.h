@@ -64,6 +64,9 @@ class Table {
   // Frees retired lines without connections; call about once a second. Within kFullCollect it also
   // looks at every count, at some in each call. True: one was seen below 0, which only a gap in the counting can cause.
   [[nodiscard]] Result<bool> collect(Clock::time_point now);
+  // Compares the keys of both hashes in the kernel with what must be there, some in each call and all within kFullCollect, and puts
+  // back what a stray tool removed or changed: how many.
+  [[nodiscard]] Result<std::size_t> put_back_keys(Clock::time_point now);
   // UDP lines that collect() would free; their sockets are to be destroyed first.
   [[nodiscard]] std::vector<std::uint32_t> retired_udp(Clock::time_point now) const;
 
@@ -149,6 +152,8 @@ class Table {
   Result<> restore_lines(Clock::time_point now);
   Result<> restore_owners();
   Result<> restore_services();
+  [[nodiscard]] bool is_as_written(const ServiceKey& key, const Entry& entry) const;
+  [[nodiscard]] bool is_set_as_written(const Entry& entry, std::uint32_t family) const;
 
   [[nodiscard]] bool counts(Protocol protocol) const {
     return counting_ && protocol == Protocol::Tcp;
@@ -162,6 +167,9 @@ class Table {
   std::set<std::uint32_t> retired_;  // lines that are not listed
   Clock::time_point looked_;
   std::uint32_t looked_up_to_ = 0;  // the last line that look_at_some() has seen
+  Clock::time_point compared_;      // by put_back_keys()
+  lb_addr compared_up_to_{};        // in keys_
+  Address owned_up_to_{};           // in owned_
   std::map<Address, Owned> owned_;  // TCP addresses
   std::map<lb_addr, ServiceKey, bool (*)(const lb_addr&, const lb_addr&)> keys_;  // service_ids
   std::deque<std::uint32_t> free_lines_;  // oldest first, so that an id rests before reuse

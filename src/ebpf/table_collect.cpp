@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "ebpf/abi.h"
 #include "ebpf/table.h"
 
@@ -47,7 +49,10 @@ ObservedBackend Table::observe_line(std::uint32_t id, Line& line) {
 ObservedService Table::observe_entry(const ServiceKey& key, Entry& entry) {
   ObservedService out;
   out.key = key;
-  out.addresses.assign(entry.addresses.begin(), entry.addresses.end());
+  out.programmed = entry.index.has_value();
+  // Shown as not reachable, it is written again by whoever wants it.
+  if (!entry.index || is_as_written(key, entry))
+    out.addresses.assign(entry.addresses.begin(), entry.addresses.end());
   if (entry.index) out.balance = static_cast<Balance>(maps_.services[*entry.index].balance);
   for (const auto& [address, id] : entry.lines) {
     ObservedBackend backend = observe_line(id, lines_.at(id));
@@ -57,6 +62,12 @@ ObservedService Table::observe_entry(const ServiceKey& key, Entry& entry) {
             static_cast<std::uint64_t>(std::max<std::int64_t>(0, own_share(merged)));
     out.backends.push_back(backend);
   }
+  const auto in_use =
+      std::count_if(out.backends.begin(), out.backends.end(),
+                    [](const ObservedBackend& b) { return b.listed && b.weight > 0; });
+  if (in_use > LB_SET_MAX_SLOTS)
+    out.left_out = fmt::format("{} of {} backends get no connections: one service has room for {}",
+                               in_use - LB_SET_MAX_SLOTS, in_use, LB_SET_MAX_SLOTS);
   return out;
 }
 

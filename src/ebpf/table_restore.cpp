@@ -1,9 +1,87 @@
 // After a restart: the bookkeeping from what the maps hold. The maps are always consistent enough to
 // steer; what a crash between two writes left over is put right here.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
 #include "ebpf/abi.h"
 #include "ebpf/table.h"
 
 namespace lb::bpf {
+namespace {
+
+// Makes the kernel have this key with this value; true: it had not.
+Result<bool> put_back(const AddressMap& map, const lb_addr& key, std::uint32_t value) {
+  const auto found = map.find(key);
+  if (found == value) return false;
+  LB_CHECK(map.erase(key));
+  LB_CHECK(map.insert(key, value));
+  return true;
+}
+
+// Calls `visit` with the next `count` elements after `position`, around the end to the beginning; stops at an error.
+template <class Map, class Visit>
+Result<> visit_next(const Map& map, typename Map::key_type& position, std::size_t count,
+                    Visit visit) {
+  auto it = map.upper_bound(position);
+  for (count = std::min(count, map.size()); count > 0; --count, ++it) {
+    if (it == map.end()) it = map.begin();
+    position = it->first;
+    LB_CHECK(visit(it->first, it->second));
+  }
+  return {};
+}
+
+}  // namespace
+
+// Ten thousand look-ups at once would hold up the loop for some milliseconds.
+Result<std::size_t> Table::put_back_keys(Clock::time_point now) {
+  const double share = std::min(1.0, std::chrono::duration<double>(now - compared_) / kFullCollect);
+  compared_ = now;
+  const auto part_of = [share](std::size_t all) {
+    return static_cast<std::size_t>(std::ceil(share * static_cast<double>(all)));
+  };
+  std::size_t repaired = 0;
+  LB_CHECK(visit_next(keys_, compared_up_to_, part_of(keys_.size()),
+                      [&](const lb_addr& at, const ServiceKey& key) -> Result<> {
+                        LB_TRY(const bool lost,
+                               put_back(maps_.service_ids, at, *entries_.at(key).index));
+                        repaired += lost ? 1 : 0;
+                        return {};
+                      }));
+  LB_CHECK(
+      visit_next(owned_, owned_up_to_, part_of(owned_.size()),
+                 [&](const Address& address, const Owned& owned) -> Result<> {
+                   LB_TRY(const bool lost,
+                          put_back(maps_.address_ids, to_abi(Protocol::Tcp, address), owned.owner));
+                   repaired += lost ? 1 : 0;
+                   return {};
+                 }));
+  return repaired;
+}
+
+// What the hooks read of a service, against what was written: whatever differs is written again by the next upsert.
+bool Table::is_as_written(const ServiceKey& key, const Entry& entry) const {
+  const lb_service& at = maps_.services[*entry.index];
+  const lb_addr expected = to_abi(key);
+  if (std::memcmp(&at.key, &expected, sizeof expected) != 0) return false;
+  for (std::uint32_t family = 0; family < LB_FAMILIES; ++family)
+    if (!is_set_as_written(entry, family)) return false;
+  if (LB_SET_COUNT(at.set[LB_FAMILY_ANY]) > 0) return true;
+  return std::none_of(entry.lines.begin(), entry.lines.end(), [this](const auto& line) {
+    return (maps_.backends[line.second].flags & LB_BACKEND_IN_USE) != 0;
+  });
+}
+
+bool Table::is_set_as_written(const Entry& entry, std::uint32_t family) const {
+  const lb_service& at = maps_.services[*entry.index];
+  const Region& region = entry.regions[family];
+  const std::uint64_t set = at.set[family];
+  const bool shares = family == LB_FAMILY_ANY && region.count == 0;
+  if (shares && (set == at.set[LB_FAMILY_V4] || set == at.set[LB_FAMILY_V6])) return true;
+  if (LB_SET_COUNT(set) != region.count) return false;
+  return region.count == 0 || LB_SET_BASE(set) == region.base;
+}
 
 Result<> Table::restore(Clock::time_point now) {
   LB_CHECK(restore_lines(now));

@@ -204,6 +204,51 @@ TEST_F(Tables, CrashBetweenLineAndAddressIsRepaired) {
 
 // Random changes with restarts in between: what was asked for is what is seen, no line, slot or index
 // is lost, and each generation of an id is used once.
+TEST_F(Tables, KeysThatAStrayToolRemovedOrChangedArePutBack) {
+  ASSERT_EQ(upsert(service(80, {1, 2})), "");
+  ASSERT_EQ(upsert(service(81, {1})), "");
+  const lb_addr lost = to_abi(*ServiceKey::parse("127.0.0.1:80"));
+  const lb_addr backend = to_abi(Protocol::Tcp, *Address::parse("10.0.0.1:1"));
+  const auto index = table_->maps().service_ids.find(lost);
+  const std::uint32_t owner = owner_of(1), wrong = 7;
+  ASSERT_EQ(*table_->put_back_keys(now_ += Table::kFullCollect), 0U);
+  ASSERT_TRUE(table_->maps().service_ids.erase(lost));
+  ASSERT_EQ(::bpf_map_update_elem(table_->maps().address_ids.fd(), &backend, &wrong, BPF_ANY), 0);
+  std::size_t repaired = 0;
+  for (int i = 0; i < 12; ++i) repaired += *table_->put_back_keys(now_ += std::chrono::seconds(1));
+  EXPECT_EQ(repaired, 2U);
+  EXPECT_EQ(table_->maps().service_ids.find(lost), index);
+  EXPECT_EQ(owner_of(1), owner);
+}
+
+TEST_F(Tables, ASetThatAStrayToolOverwroteShowsAndIsWrittenAgain) {
+  const auto web = service(80, {1, 2});
+  ASSERT_EQ(upsert(web), "");
+  const auto index = *table_->maps().service_ids.find(to_abi(web.key));
+  const lb_service right = table_->maps().services[index];
+  for (const bool after_restart : {false, true}) {
+    table_->maps().services[index] = {};
+    if (after_restart) {
+      table_->maps().services[index].key = right.key;
+      restart();
+    }
+    EXPECT_TRUE(table_->observe(web.key)->addresses.empty());
+    ASSERT_EQ(upsert(web), "");
+    EXPECT_EQ(table_->observe(web.key)->addresses.size(), 2U);
+    EXPECT_EQ(LB_SET_COUNT(table_->maps().services[index].set[LB_FAMILY_ANY]), 2U);
+    EXPECT_EQ(LB_SET_COUNT(table_->maps().services[index].set[LB_FAMILY_V4]), 2U);
+  }
+}
+
+TEST_F(Tables, WhatIsLeftOfARemovedServiceIsSeenAsThat) {
+  const auto web = service(80, {1});
+  ASSERT_EQ(upsert(web), "");
+  EXPECT_TRUE(table_->observe(web.key)->programmed);
+  ASSERT_TRUE(table_->remove(web.key, now_));
+  ASSERT_TRUE(table_->observe(web.key));
+  EXPECT_FALSE(table_->observe(web.key)->programmed);
+}
+
 TEST_F(Tables, RandomChangesAndRestartsKeepTheBooks) {
   std::mt19937 random(7);
   std::map<int, std::vector<int>> wanted;
