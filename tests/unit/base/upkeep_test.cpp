@@ -48,7 +48,8 @@ TEST_F(UpkeepTest, CountsWhatWasPutBack) {
   differs_ = 2;
   after(seconds(5));
   after(seconds(5));
-  EXPECT_THAT(upkeep_.repairs(), ElementsAre(HasSubstr("the table: changed from outside and put back 2 times")));
+  EXPECT_THAT(upkeep_.repairs(),
+              ElementsAre(HasSubstr("the table: changed from outside and put back 2 times")));
 }
 
 TEST_F(UpkeepTest, AFailureIsAProblemUntilItIsRightAgain) {
