@@ -74,7 +74,8 @@ Result<Status> Operator::status() {
   if (!observed)
     status.own_problems.push_back(
         {"dataplane", "no counts, it cannot be read: " + observed.error().message()});
-  const auto services = list(observed ? *observed : Observed{});
+  const Observed nothing;
+  const auto services = list(observed ? *observed : nothing);
   status.version = facts_.version;
   status.pid = ::getpid();
   status.started = facts_.started;

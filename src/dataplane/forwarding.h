@@ -2,6 +2,8 @@
 // service has a backend elsewhere, and only where it is needed.
 #pragma once
 
+#include <cstddef>
+
 #include "base/result.h"
 #include "dataplane/sysctls.h"
 

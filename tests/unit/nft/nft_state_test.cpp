@@ -1,5 +1,6 @@
 #include "dataplane/nft_state.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace lb {
@@ -20,6 +21,14 @@ NftState some() {
 
 TEST(NftState, ComesBackAsItWas) {
   EXPECT_EQ(decode_nft_state(encode(some(), "boot 1"), "boot 1").value(), some());
+}
+
+TEST(NftState, KnowsTheRulesOfAnEarlierLbd) {
+  std::string text = encode(some(), "b");
+  const std::string line = fmt::format("\"rules\": {},", kNftRules);
+  ASSERT_NE(text.find(line), std::string::npos) << text;
+  text.erase(text.find(line), line.size());
+  EXPECT_EQ(decode_nft_state(text, "b").value()->rules, 1);
 }
 
 TEST(NftState, IsVoidInAnotherBoot) {
