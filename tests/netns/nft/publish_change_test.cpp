@@ -291,6 +291,8 @@ TEST_F(PublishChangeTest, ConnectionsOfTheProxyBeforeGoOn) {
   ASSERT_TRUE(client);
   const UniqueFd accepted(::accept(old.get(), nullptr, nullptr));
   ASSERT_TRUE(accepted);
+  const timeval patience{.tv_sec = 2, .tv_usec = 0};
+  ::setsockopt(accepted.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   old = {};
   program(service(kService, {backend("10.80.0.11:9001")}));
   for (int i = 0; i < 3; ++i) {
