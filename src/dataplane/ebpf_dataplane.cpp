@@ -14,6 +14,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/spawn.h"
+#include "base/upkeep.h"
 #include "base/worker.h"
 #include "ebpf/events.h"
 #include "ebpf/kernel_objects.h"
@@ -46,11 +47,12 @@ ConnectFailure::Kind kind_of(const lb_event& event) {
 class EbpfDataplane final : public Dataplane {
  public:
   EbpfDataplane(asio::io_context& io, EbpfOptions options, UniqueFd lock, bpf::Skeleton skeleton,
-                bpf::Links links, bpf::Maps maps, bpf::Refusals refused)
+                bpf::Links links, bpf::Maps maps, std::string maps_folder, bpf::Refusals refused)
       : options_(std::move(options)),
         lock_(std::move(lock)),
         skeleton_(std::move(skeleton)),
         links_(std::move(links)),
+        maps_folder_(std::move(maps_folder)),
         refused_(std::move(refused)),
         counting_(has(bpf::kCountingHook)),
         walk_(*skeleton_,
@@ -82,7 +84,8 @@ class EbpfDataplane final : public Dataplane {
   void on_event(const lb_event& event);
   void open_ring(asio::io_context& io);
   Result<> recount();
-  Result<> repair();
+  void look_after_all();
+  [[nodiscard]] Result<std::size_t> keep_hooks();
   // Whether a socket was steered through `key` to `backend`.
   [[nodiscard]] bool leads_to(const lb_socket& socket, const ServiceKey& key,
                               const Address& backend) const;
@@ -92,6 +95,7 @@ class EbpfDataplane final : public Dataplane {
   UniqueFd lock_;  // of the pin folder
   bpf::Skeleton skeleton_;
   bpf::Links links_;  // after skeleton_: let go of the hooks first (they stay pinned)
+  std::string maps_folder_;
   bpf::Refusals refused_;
   bool counting_;
   bpf::SocketWalk walk_;
@@ -100,8 +104,7 @@ class EbpfDataplane final : public Dataplane {
   std::function<void(const ConnectFailure&)> handler_;
   std::uint64_t recounts_ = 0;
   std::uint64_t missed_events_ = 0;  // when the last recount began
-  std::uint64_t repairs_ = 0;
-  Clock::time_point last_look_;
+  Upkeep upkeep_{"dataplane=ebpf"};
   // The last list of sockets, for the many backends of one look at the drains.
   std::vector<lb_socket> listed_;
   std::optional<std::pair<Protocol, Clock::time_point>> listed_at_;
@@ -115,6 +118,7 @@ Result<> EbpfDataplane::start(asio::io_context& io) {
   // An lbd that was away cannot know whether every event was counted; the sockets do.
   (void)recount();
   open_ring(io);
+  look_after_all();
   return {};
 }
 
@@ -174,28 +178,33 @@ Result<> EbpfDataplane::recount() {
   return {};
 }
 
-// A hook or its pin was removed: put it back, and recount what went uncounted.
-Result<> EbpfDataplane::repair() {
-  spdlog::warn("dataplane=ebpf a hook was removed from {} or unpinned from {}, putting it back",
-               options_.cgroup, options_.bpffs);
+void EbpfDataplane::look_after_all() {
+  constexpr std::chrono::milliseconds kLookEvery{2'000};  // some fifty questions to the kernel
+  upkeep_.add("the pinned maps", kLookEvery, [this] {
+    return bpf::put_back_pins(options_.bpffs, *skeleton_, maps_folder_, lock_);
+  });
+  upkeep_.add("the hooks", kLookEvery, [this] { return keep_hooks(); });
+  upkeep_.add("the keys of services", std::chrono::milliseconds(0),
+              [this] { return table_.put_back_keys(Clock::now()); });
+}
+
+// What went uncounted while a hook was away is counted after it is back.
+Result<std::size_t> EbpfDataplane::keep_hooks() {
+  if (links_.intact()) return 0;
   LB_CHECK(links_.repair(*skeleton_, options_.bpffs));
-  ++repairs_;
-  return recount();
+  (void)recount();
+  return 1;
 }
 
 Result<> EbpfDataplane::collect() {
   const auto now = Clock::now();
+  upkeep_.run(now);
   table_.grace_passed(now - bpf::Table::kGrace);
   LB_CHECK(end_retired_udp());
   // Where the kernel does not count, a walk tells which retired lines are idle; a line is not freed on
   // an old number.
   if (!counting_ && table_.has_retired_tcp()) LB_CHECK(recount());
   LB_TRY(const bool below_zero, table_.collect(now));
-  constexpr auto kLookEvery = std::chrono::seconds(2);  // ten queries of the kernel
-  if (now - last_look_ >= kLookEvery) {
-    last_look_ = now;
-    if (!links_.intact()) return repair();
-  }
   if (!recount_error_.empty() && now >= next_recount_) return recount();
   const bool missed = links_.missed_events() != missed_events_;  // two queries
   return below_zero || missed ? recount() : Result<>{};
@@ -264,9 +273,8 @@ DataplaneInfo EbpfDataplane::info() const {
   out.lost_events = const_cast<bpf::Table&>(table_).maps().control[0].lost_events;
   out.lost = lost();
   out.counts_connections = counting_;
-  if (repairs_ > 0)
-    out.notes.push_back(
-        fmt::format("hooks were removed by another program and put back {} times", repairs_));
+  for (std::string& note : upkeep_.repairs()) out.notes.push_back(std::move(note));
+  out.problems = upkeep_.problems();
   return out;
 }
 
@@ -294,9 +302,9 @@ Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, Ebp
   LB_TRY(bpf::Links links,
          bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs, loaded.refused));
   LB_CHECK(bpf::finish_move(load_options, loaded));
-  auto out = std::make_unique<EbpfDataplane>(io, std::move(options), std::move(loaded.lock),
-                                             std::move(loaded.skeleton), std::move(links),
-                                             std::move(loaded.maps), std::move(loaded.refused));
+  auto out = std::make_unique<EbpfDataplane>(
+      io, std::move(options), std::move(loaded.lock), std::move(loaded.skeleton), std::move(links),
+      std::move(loaded.maps), std::move(loaded.maps_folder), std::move(loaded.refused));
   LB_CHECK(out->start(io));
   for (const LostAbility& lost : out->info().lost)
     spdlog::warn("dataplane=ebpf lost={} {} ({})", lost.what, lost.loss, lost.why);

@@ -41,12 +41,13 @@ constexpr std::array<Hook, 12> kHooks{{
     {"tp_btf/tcp_retransmit_skb", kTracing, BPF_TRACE_RAW_TP, "tcp_retransmit_skb",
      "notice backends that do not answer",
      "a backend that does not answer is noticed only when connects to it time out"},
-    {kTcpWalkHook, kTracing, BPF_TRACE_ITER, "tcp",
-     "recount after a restart, and end connections",
-     "counts are checked against a list of sockets only in quiet moments, and connections cannot be "
+    {kTcpWalkHook, kTracing, BPF_TRACE_ITER, "tcp", "recount after a restart, and end connections",
+     "counts are checked against a list of sockets only in quiet moments, and connections cannot "
+     "be "
      "ended (--terminate, on_timeout = \"terminate\")"},
     {kUdpWalkHook, kTracing, BPF_TRACE_ITER, "udp", "find connected UDP sockets",
-     "connected UDP sockets of a backend that is gone stay with it, and drains do not wait for them"},
+     "connected UDP sockets of a backend that is gone stay with it, and drains do not wait for "
+     "them"},
 }};
 
 bool is_refusal_of_rights(const Error& error) {

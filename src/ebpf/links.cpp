@@ -115,7 +115,9 @@ Result<Links::Link> Links::attach_one(const HookProgram& hook, const std::string
             .stub_fd = {},
             .program_id = program_id(hook.program),
             .attach_type = hook.attach_type,
-            .on_cgroup = hook.calls == nullptr};
+            .on_cgroup = hook.calls == nullptr,
+            .calls = hook.calls ? bpf_map__fd(hook.calls) : -1,
+            .callee_id = hook.calls ? lb::bpf::program_id(hook.callee) : 0};
   if (hook.calls) LB_CHECK(store_callee(hook));
   link.fd.reset(::bpf_obj_get(link.path.c_str()));
   if (!link.fd || !can_take_over(link.fd.get(), hook, cgroup_.get(), link.stub)) {
@@ -133,6 +135,7 @@ Result<Links::Link> Links::attach_one(const HookProgram& hook, const std::string
 Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std::string& bpffs,
                             Refusals& refused) {
   Links out;
+  out.cgroup_path_ = cgroup;
   LB_TRY(out.cgroup_, open_cgroup(cgroup));
   LB_CHECK(make_pin_folder(bpffs + "/links"));
   LB_CHECK(make_pin_folder(bpffs + "/stubs"));
@@ -156,15 +159,32 @@ Result<Links> Links::attach(lbd& skeleton, const std::string& cgroup, const std:
 }
 
 bool Links::in_force(const Link& link) const {
-  if (!link.on_cgroup) return true;  // lives as long as our descriptor
+  if (!link.on_cgroup) {  // the link lives as long as our descriptor; what it calls may have been taken out
+    const std::uint32_t zero = 0;
+    std::uint32_t callee = 0;
+    return ::bpf_map_lookup_elem(link.calls, &zero, &callee) == 0 && callee == link.callee_id;
+  }
   const auto ids = programs_on(cgroup_.get(), link.attach_type, BPF_F_QUERY_EFFECTIVE);
   return std::find(ids.begin(), ids.end(), link.program_id) != ids.end();
 }
 
+bool Links::is_pinned(const Link& link) const {
+  const UniqueFd pinned(::bpf_obj_get(link.path.c_str()));
+  bpf_link_info ours{}, theirs{};
+  return pinned && link_info(link.fd.get(), ours) && link_info(pinned.get(), theirs) &&
+         ours.id == theirs.id && (link.on_cgroup || ::access(link.stub.c_str(), F_OK) == 0);
+}
+
+// A cgroup that was removed and made again is another one under the same path, and has none of our links.
+bool Links::has_cgroup() const {
+  struct stat there {};
+  return ::stat(cgroup_path_.c_str(), &there) == 0 && there.st_ino == cgroup_id(cgroup_.get());
+}
+
 bool Links::intact() const {
-  return std::all_of(links_.begin(), links_.end(), [this](const Link& link) {
-    return ::access(link.path.c_str(), F_OK) == 0 && in_force(link);
-  });
+  return has_cgroup() && std::all_of(links_.begin(), links_.end(), [this](const Link& link) {
+           return in_force(link) && is_pinned(link);
+         });
 }
 
 std::uint64_t Links::missed_events() const {
@@ -177,6 +197,9 @@ std::uint64_t Links::missed_events() const {
 }
 
 Result<> Links::repair(lbd& skeleton, const std::string& bpffs) {
+  if (!has_cgroup()) {
+    LB_TRY(cgroup_, open_cgroup(cgroup_path_));
+  }
   LB_CHECK(make_pin_folder(bpffs));
   LB_CHECK(make_pin_folder(bpffs + "/links"));
   LB_CHECK(make_pin_folder(bpffs + "/stubs"));
@@ -185,12 +208,17 @@ Result<> Links::repair(lbd& skeleton, const std::string& bpffs) {
                                  [&](const Link& link) { return link.name == hook.name; });
     if (it == links_.end()) continue;  // refused from the beginning
     Link& link = *it;
-    if (in_force(link)) {
-      // A link that runs is pinned again, not made again: two would steer twice for a moment.
-      if (::access(link.path.c_str(), F_OK) != 0) LB_CHECK(pin(link.fd.get(), link.path));
-      continue;
+    if (!in_force(link)) {
+      if (hook.calls) {
+        LB_CHECK(store_callee(hook));
+      } else {
+        LB_TRY(link.fd, make_link(hook, cgroup_.get(), link.path, link.stub));
+      }
     }
-    LB_TRY(link.fd, make_link(hook, cgroup_.get(), link.path, link.stub));
+    // A link that runs is pinned again, not made again: two would steer twice for a moment.
+    if (is_pinned(link)) continue;
+    LB_CHECK(pin(link.fd.get(), link.path));
+    if (hook.calls && link.stub_fd) LB_CHECK(pin(link.stub_fd.get(), link.stub));
   }
   return {};
 }

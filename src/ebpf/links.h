@@ -25,13 +25,13 @@ class Links {
   [[nodiscard]] static Result<Links> attach(lbd& skeleton, const std::string& cgroup,
                                             const std::string& bpffs, Refusals& refused);
 
-  // Looks whether all hooks are still in force and pinned; false: repair() and recount.
+  // Looks whether all hooks are still in force and pinned, on the cgroup that stands at the path now; false: repair() and recount.
   [[nodiscard]] bool intact() const;
   // How many events the tracepoints have missed since they were attached: the kernel (6.2 and later)
   // skips a program that is running on that CPU already, as when an interrupt closes a connection just
   // while another one is counted. Each may leave a count wrong: recount when this has grown.
   [[nodiscard]] std::uint64_t missed_events() const;
-  // Puts back what was removed, and pins again what runs but was unpinned.
+  // Puts back what was removed, and pins again what runs but was unpinned. A cgroup that was removed and made again is opened again.
   [[nodiscard]] Result<> repair(lbd& skeleton, const std::string& bpffs);
 
  private:
@@ -44,9 +44,15 @@ class Links {
     std::uint32_t program_id = 0;
     int attach_type = 0;  // enum bpf_attach_type
     bool on_cgroup = false;
+    // Tracepoints: the program array of the skeleton's through which the stub calls, and what must be in it.
+    int calls = -1;
+    std::uint32_t callee_id = 0;
   };
   [[nodiscard]] Result<Link> attach_one(const HookProgram& hook, const std::string& bpffs) const;
   [[nodiscard]] bool in_force(const Link& link) const;
+  [[nodiscard]] bool is_pinned(const Link& link) const;
+  [[nodiscard]] bool has_cgroup() const;
+  std::string cgroup_path_;
   UniqueFd cgroup_;
   std::vector<Link> links_;
 };

@@ -17,8 +17,10 @@
 
 #include <fmt/format.h>
 #include <lbd.skel.h>
+#include <spdlog/spdlog.h>
 
 #include "ebpf/links.h"
+#include "ebpf/pins.h"
 
 namespace lb::bpf {
 namespace {
@@ -30,42 +32,6 @@ const std::string kCommonFolder = fmt::format("common_v{}", LB_ABI_VERSION);
 const std::string kMapsPrefix = fmt::format("maps_v{}_", LB_ABI_VERSION);
 
 constexpr auto kCurrentMaps = "current_maps";  // a symbolic link
-
-struct NamedMap {
-  const char* name;
-  bpf_map* map;
-};
-
-std::array<NamedMap, 6> sized_maps(lbd& s) {
-  return {{{"service_ids", s.maps.service_ids},
-           {"services", s.maps.services},
-           {"slots", s.maps.slots},
-           {"backends", s.maps.backends},
-           {"cold", s.maps.cold},
-           {"address_ids", s.maps.address_ids}}};
-}
-
-std::array<NamedMap, 7> common_maps(lbd& s) {
-  return {{{"control", s.maps.control},
-           {"tcp_flows", s.maps.tcp_flows},
-           {"udp_flows", s.maps.udp_flows},
-           {"recount_marks", s.maps.recount_marks},
-           {"state_program", s.maps.state_program},
-           {"retransmit_prog", s.maps.retransmit_program},
-           {"events", s.maps.events}}};
-}
-
-// Held as long as the programs are ours to write to; a dead owner never blocks.
-Result<UniqueFd> lock_folder(const std::string& folder) {
-  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return fail(errno, fmt::format("open {}", folder));
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
-    return fail(errno,
-                fmt::format("the pin folder {} belongs to an lbd that is running: stop it, or "
-                            "choose another with --bpffs (and another --cgroup)",
-                            folder));
-  return fd;
-}
 
 // Pinned maps of another version mean another program's idea of every struct.
 Result<> refuse_other_versions(const std::string& bpffs) {
@@ -83,9 +49,10 @@ Result<> refuse_other_versions(const std::string& bpffs) {
 
 template <std::size_t N>
 Result<> reuse(const std::string& folder, const std::array<NamedMap, N>& maps) {
-  for (const auto& [name, map] : maps) {
+  for (const auto& [name, map, remembers] : maps) {
     const std::string path = fmt::format("{}/{}", folder, name);
     const UniqueFd fd(::bpf_obj_get(path.c_str()));
+    if (!fd && !remembers) continue;  // a new one is as good, and pinned in its place
     if (!fd) return fail(errno, fmt::format("open pinned map {}", path));
     if (const int rc = bpf_map__reuse_fd(map, fd.get()); rc != 0)
       return fail(-rc, fmt::format("reuse pinned map {}", path));
@@ -98,7 +65,7 @@ Result<> pin(const std::string& folder, const std::array<NamedMap, N>& maps) {
   const std::string filling = fmt::format("{}_new_{}", folder, ::getpid());
   fs::remove_all(filling);
   if (::mkdir(filling.c_str(), 0750) != 0) return fail(errno, fmt::format("mkdir {}", filling));
-  for (const auto& [name, map] : maps) {
+  for (const auto& [name, map, remembers] : maps) {
     const std::string path = fmt::format("{}/{}", filling, name);
     if (::bpf_obj_pin(bpf_map__fd(map), path.c_str()) != 0)
       return fail(errno, fmt::format("pin map {}", path));
@@ -180,7 +147,7 @@ Result<Maps> open_maps(const Sizes& sizes, Open open) {
 
 Result<Maps> maps_of(lbd& s, const Sizes& sizes) {
   return open_maps(sizes, [&s](std::string_view name) {
-    for (const auto& [known, map] : sized_maps(s))
+    for (const auto& [known, map, remembers] : sized_maps(s))
       if (name == known) return duplicate(map);
     return duplicate(s.maps.control);
   });
@@ -193,10 +160,66 @@ Result<Maps> maps_in(const std::string& bpffs, const std::string& folder, const 
   });
 }
 
+// Connects first: what is steered must be counted, and seen under its service's address.
+Result<> clear_pins(const std::string& bpffs) {
+  std::error_code ec;
+  for (const auto& name : hook_names_in_detach_order())
+    fs::remove(fmt::format("{}/links/{}", bpffs, name), ec);
+  for (const auto& entry : fs::directory_iterator(bpffs, ec)) {
+    fs::remove_all(entry.path(), ec);
+    if (ec) return fail(ec, fmt::format("remove {}", entry.path().string()));
+  }
+  return {};
+}
+
 Result<> make_folder(const std::string& folder) {
   if (::mkdir(folder.c_str(), 0750) != 0 && errno != EEXIST)
     return fail(errno, fmt::format("mkdir {}", folder));
   return {};
+}
+
+// Which maps must be in the folders, by an object that is never loaded.
+template <std::size_t N>
+std::vector<std::string> absent(const std::string& folder, const std::array<NamedMap, N>& maps) {
+  std::vector<std::string> out;
+  for (const NamedMap& each : maps)
+    if (!UniqueFd(::bpf_obj_get(fmt::format("{}/{}", folder, each.name).c_str())) && each.remembers)
+      out.emplace_back(each.name);
+  return out;
+}
+
+// Somebody has removed pins while no lbd ran. What the hooks still use is pinned again; where that is not all, hooks
+// and maps are of no more use to each other, and all begins afresh.
+Result<> complete_folders(const Options& options) {
+  const std::string& bpffs = options.bpffs;
+  std::error_code ec;
+  if (fs::is_empty(bpffs, ec)) return {};  // the first start
+  LB_TRY(Skeleton names, open_programs(options, {}));
+  const std::string common = fmt::format("{}/{}", bpffs, kCommonFolder);
+  const std::string sized =
+      fmt::format("{}/{}{}", bpffs, kMapsPrefix, current_maps(bpffs).value_or(1));
+  std::vector<std::string> lost;
+  std::size_t found = 0;
+  for (const std::string* folder : {&common, &sized}) {
+    const auto look = [&] {
+      return folder == &common ? absent(common, common_maps(*names))
+                               : absent(sized, sized_maps(*names));
+    };
+    LB_TRY(const std::size_t here, complete_from_what_runs(bpffs, *folder, look()));
+    found += here;
+    for (const std::string& name : look()) lost.push_back(name);
+  }
+  if (found > 0)
+    spdlog::warn(
+        "dataplane=ebpf {} maps were unpinned from {}, and are pinned again: the hooks "
+        "still have them",
+        found, bpffs);
+  if (lost.empty()) return {};
+  spdlog::warn(
+      "dataplane=ebpf {} lacks the map {} ({} in all), which nothing uses any more: hooks "
+      "and maps begin afresh; connections are kept, and not counted from now on",
+      bpffs, lost.front(), lost.size());
+  return clear_pins(bpffs);
 }
 
 // Maps are taken over from these folders, where they are not "".
@@ -249,6 +272,7 @@ Result<Loaded> load(const Options& options) {
   LB_CHECK(make_folder(options.bpffs));
   LB_TRY(UniqueFd lock, lock_folder(options.bpffs));
   LB_CHECK(refuse_other_versions(options.bpffs));
+  LB_CHECK(complete_folders(options));
 
   const std::string common = fmt::format("{}/{}", options.bpffs, kCommonFolder);
   const bool has_common = fs::exists(common);
@@ -263,7 +287,10 @@ Result<Loaded> load(const Options& options) {
   LB_TRY(Skeleton skeleton,
          load_what_is_accepted(options, has_common ? common : "",
                                current && !moves ? current_folder : "", refused));
-  if (!has_common) LB_CHECK(pin(common, common_maps(*skeleton)));
+  if (has_common)
+    LB_CHECK(pin_again(common, common_maps(*skeleton)));
+  else
+    LB_CHECK(pin(common, common_maps(*skeleton)));
 
   LB_TRY(Maps maps, maps_of(*skeleton, options.sizes));
   Loaded out{std::move(lock),   std::move(skeleton), std::move(maps), std::nullopt, "",
@@ -300,12 +327,27 @@ Result<> remove_pins(const std::string& bpffs) {
   std::error_code ec;
   if (!fs::exists(bpffs, ec)) return {};
   LB_TRY(const UniqueFd lock, lock_folder(bpffs));
-  // Connects first: what is steered must be counted, and seen under its service's address.
-  for (const auto& name : hook_names_in_detach_order())
-    fs::remove(fmt::format("{}/links/{}", bpffs, name), ec);
-  fs::remove_all(bpffs, ec);
+  LB_CHECK(clear_pins(bpffs));
+  fs::remove(bpffs, ec);
   if (ec) return fail(ec, fmt::format("remove {}", bpffs));
   return {};
+}
+
+Result<std::size_t> put_back_pins(const std::string& bpffs, lbd& skeleton,
+                                  const std::string& maps_folder, UniqueFd& lock) {
+  LB_CHECK(check_bpffs(bpffs));
+  LB_CHECK(make_folder(bpffs));
+  if (!is_locked_by(lock, bpffs)) {
+    LB_TRY(lock, lock_folder(bpffs));
+  }
+  LB_TRY(const std::size_t common,
+         pin_again(fmt::format("{}/{}", bpffs, kCommonFolder), common_maps(skeleton)));
+  LB_TRY(const std::size_t sized, pin_again(maps_folder, sized_maps(skeleton)));
+  std::error_code ec;
+  const auto current = fs::read_symlink(bpffs + "/" + kCurrentMaps, ec);
+  if (current == fs::path(maps_folder).filename()) return common + sized;
+  LB_CHECK(point_to(bpffs, maps_folder));
+  return common + sized + 1;
 }
 
 }  // namespace lb::bpf

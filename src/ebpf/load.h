@@ -45,6 +45,11 @@ struct Loaded {
 // Whether `folder` can be made, or is, on a bpffs.
 [[nodiscard]] Result<> check_bpffs(const std::string& folder);
 
+// Pins again what was unpinned of the maps, in their folders, which are made where they are gone; how much that was. `lock` becomes that
+// of the folder that stands there now.
+[[nodiscard]] Result<std::size_t> put_back_pins(const std::string& bpffs, lbd& skeleton,
+                                                const std::string& maps_folder, UniqueFd& lock);
+
 // Unpins everything under `bpffs`, hooks first. Succeeds when there is nothing.
 [[nodiscard]] Result<> remove_pins(const std::string& bpffs);
 

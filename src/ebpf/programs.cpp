@@ -120,8 +120,9 @@ Result<Refusals> find_refused(const Options& options, const Refusals& known) {
                       : try_alone(hook);
     if (loaded) continue;
     if (hook.loss == nullptr)
-      return fail(loaded.error().code.value(),
-                  fmt::format("load the BPF program of {}, which lbd cannot do without", hook.section));
+      return fail(
+          loaded.error().code.value(),
+          fmt::format("load the BPF program of {}, which lbd cannot do without", hook.section));
     refused.emplace(hook.section, std::move(loaded).error());
   }
   if (refused.size() == known.size())

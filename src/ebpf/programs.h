@@ -20,7 +20,8 @@ struct Options {
   std::string bpffs;       // our folder below a bpffs
   bool host_scope = true;  // false: serve the sockets of all network namespaces
   Sizes sizes;
-  std::set<std::string> refuse;  // sections of hooks to be treated as refused by the kernel: for tests
+  std::set<std::string>
+      refuse;  // sections of hooks to be treated as refused by the kernel: for tests
 };
 
 struct SkeletonDeleter {

@@ -32,8 +32,8 @@ TEST_F(RefusedPrograms, EachOneInTurnIsSaidByStatusAndDoctor) {
     EXPECT_EQ(json_at(status, "/dataplane/lost/0/loss"), hook.loss);
     EXPECT_THAT(lbd_->ctl({"status"}).out, AllOf(HasSubstr(hook.section), HasSubstr(hook.loss)));
     EXPECT_THAT(lbd_->ctl({"doctor"}).out,
-                AllOf(HasSubstr(std::string("runs without ") + hook.section),
-                      HasSubstr(hook.loss), HasSubstr("lbd can run here")));
+                AllOf(HasSubstr(std::string("runs without ") + hook.section), HasSubstr(hook.loss),
+                      HasSubstr("lbd can run here")));
     EXPECT_THAT(lbd_->log(), HasSubstr(std::string("lost=") + hook.section));
     EXPECT_FALSE(ask(kWeb).starts_with("errno"));
     EXPECT_EQ(lbd_->stop(), 0);
@@ -84,7 +84,8 @@ TEST_F(RefusedPrograms, TheIndispensableOnesStopItAndAreNamed) {
 TEST_F(RefusedPrograms, TheCapabilityThatIsMissingIsNamed) {
   write_services(service_toml("web", kWeb, {kOne}));
   lbd_->configure(file_source());
-  lbd_->prefix = {"setpriv", "--bounding-set=-perfmon,-sys_admin", "--inh-caps=-perfmon,-sys_admin"};
+  lbd_->prefix = {"setpriv", "--bounding-set=-perfmon,-sys_admin",
+                  "--inh-caps=-perfmon,-sys_admin"};
   const Finished done = lbd_->run_to_its_end({"--dataplane", "ebpf"});
   EXPECT_EQ(done.code, 1);
   EXPECT_THAT(done.err, AllOf(HasSubstr("CAP_PERFMON not held"), HasSubstr("as root"),

@@ -194,8 +194,7 @@ TEST_F(Refused, WhatAnEarlierLbdAttachedThereIsTakenOut) {
   EXPECT_NE(ntohs(peer.sin_port), 5000);
   open();  // and a kernel that accepts them again gets them again
   EXPECT_THAT(dataplane_->info().lost, IsEmpty());
-  EXPECT_TRUE(eventually(
-      [&] { return active(kService, kOne) + active(kService, kTwo) == 1; }));
+  EXPECT_TRUE(eventually([&] { return active(kService, kOne) + active(kService, kTwo) == 1; }));
 }
 
 TEST_F(Refused, HooksThatAreLostAreNotRepaired) {

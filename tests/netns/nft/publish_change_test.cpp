@@ -244,7 +244,8 @@ TEST_F(PublishChangeTest, ReplacesTheRulesOfAnEarlierLbdAtItsStart) {
   const std::string file = sandbox_->folder() + "/nft.json";
   run_or_throw({"sed", "-i", "s/\"rules\": 2/\"rules\": 1/", file});
   run_or_throw({"nft", "flush chain ip lbd tcp-0.0.0.0-8080"});  // as if they were others
-  run_or_throw({"nft", "add rule ip lbd tcp-0.0.0.0-8080 meta l4proto tcp dnat to 10.80.0.12:9001"});
+  run_or_throw(
+      {"nft", "add rule ip lbd tcp-0.0.0.0-8080 meta l4proto tcp dnat to 10.80.0.12:9001"});
   open();
   EXPECT_EQ(ask("10.80.0.1:8080"), "b1");
 }
