@@ -287,10 +287,8 @@ Result<Loaded> load(const Options& options) {
   LB_TRY(Skeleton skeleton,
          load_what_is_accepted(options, has_common ? common : "",
                                current && !moves ? current_folder : "", refused));
-  if (has_common)
-    LB_CHECK(pin_again(common, common_maps(*skeleton)));
-  else
-    LB_CHECK(pin(common, common_maps(*skeleton)));
+  if (!has_common) LB_CHECK(pin(common, common_maps(*skeleton)));
+  LB_CHECK(pin_again(common, common_maps(*skeleton)));  // what was missing, and made again
 
   LB_TRY(Maps maps, maps_of(*skeleton, options.sizes));
   Loaded out{std::move(lock),   std::move(skeleton), std::move(maps), std::nullopt, "",
