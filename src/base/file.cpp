@@ -79,6 +79,10 @@ Result<> make_folder(const std::string& path, unsigned mode) {
 Result<FolderLock> FolderLock::take(const std::string& folder) {
   const std::string path = folder + "/lbd.lock";
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+  const bool writable = static_cast<bool>(fd);
+  // A disk that is full or read-only: the file that is there, or the folder, can be locked all the same.
+  if (!fd) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) fd = UniqueFd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail(errno, fmt::format("open {}", path));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     const int err = errno;
@@ -86,9 +90,9 @@ Result<FolderLock> FolderLock::take(const std::string& folder) {
     return fail(err, fmt::format("{} is in use by the lbd with pid {}", folder,
                                  owner && !owner->empty() ? *owner : std::string("unknown")));
   }
-  const std::string pid = fmt::format("{}", ::getpid());
-  if (::ftruncate(fd.get(), 0) != 0) return fail(errno, fmt::format("truncate {}", path));
-  LB_CHECK(write_all(fd.get(), pid, path));
+  // The pid is for people who meet the lock: one that cannot be written is no reason not to start.
+  if (writable && ::ftruncate(fd.get(), 0) == 0)
+    (void)write_all(fd.get(), fmt::format("{}", ::getpid()), path);
   return FolderLock(std::move(fd));
 }
 

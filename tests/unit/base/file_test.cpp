@@ -4,10 +4,12 @@
 #include <sys/wait.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/being_written.h"
 #include "support/temp_folder.h"
 
 namespace lb {
@@ -33,6 +35,18 @@ TEST(ReadFile, RefusesMoreThanTheLimit) {
   const std::string path = folder.write("f", "12345");
   EXPECT_TRUE(read_file(path, 5));
   EXPECT_EQ(read_file(path, 4).error().code, std::errc::file_too_large);
+}
+
+TEST(IsBeingWritten, WhileAWriterHasItOpen) {
+  const TempFolder folder;
+  const std::string path = folder.write("f", "1");
+  EXPECT_FALSE(is_being_written(path));
+  std::ofstream writer(path);
+  EXPECT_TRUE(is_being_written(path));
+  writer.close();
+  const std::ifstream reader(path);
+  EXPECT_FALSE(is_being_written(path)) << "a reader is none";
+  EXPECT_FALSE(is_being_written("/nowhere/f"));
 }
 
 TEST(ReadFile, FailsOnAFolder) {
@@ -127,6 +141,17 @@ TEST(FolderLock, IsFreeWhenTheOwnerHasDied) {
   ASSERT_EQ(WEXITSTATUS(status), 0);
   ASSERT_TRUE(FolderLock::take(folder.path()));
   EXPECT_EQ(folder.read("lbd.lock"), std::to_string(::getpid()));
+}
+
+TEST(FolderLock, NeedsNoFileOfItsOwn) {
+  const TempFolder folder;
+  std::filesystem::create_directory(
+      folder.file("lbd.lock"));  // as little to be written as on a full disk
+  const auto first = FolderLock::take(folder.path());
+  ASSERT_TRUE(first) << first.error().message();
+  const auto second = FolderLock::take(folder.path());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, std::errc::operation_would_block);
 }
 
 TEST(FolderLock, NamesAFolderThatIsNotThere) {
