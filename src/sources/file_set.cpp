@@ -1,10 +1,13 @@
 #include "sources/file_set.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "base/being_written.h"
 #include "base/file.h"
 
 namespace lb {
@@ -24,7 +27,23 @@ std::string normal_path(const std::string& path) {
   return out.string();
 }
 
+bool loses_backends(const std::vector<ServicePtr>& before, const std::vector<Service>& after) {
+  std::set<std::pair<ServiceKey, Address>> there;
+  for (const Service& service : after)
+    for (const Backend& backend : service.backends) there.emplace(service.key, backend.address);
+  return std::any_of(before.begin(), before.end(), [&](const ServicePtr& service) {
+    return std::any_of(service->backends.begin(), service->backends.end(), [&](const Backend& b) {
+      return !there.contains({service->key, b.address});
+    });
+  });
+}
+
 }  // namespace
+
+FileSet::Stamp FileSet::stamp_of(const struct stat& info) {
+  return {info.st_dev, info.st_ino, info.st_size, nanoseconds(info.st_mtim),
+          nanoseconds(info.st_ctim)};
+}
 
 FileSet::FileSet(std::string path, const std::vector<ServicePtr>& saved)
     : path_(normal_path(path)) {
@@ -59,40 +78,56 @@ FileSet::File& FileSet::file(const std::string& path) {
   const auto [it, fresh] = files_.try_emplace(path);
   if (fresh) {
     it->second.good.path = path;
-    if (const auto saved = saved_.extract(path)) it->second.good.services = saved.mapped();
+    if (const auto saved = saved_.extract(path)) {
+      it->second.good.services = saved.mapped();
+      it->second.good_known = true;
+    }
   }
   return it->second;
 }
 
-void FileSet::read_file_if_changed(const std::string& path, bool force) {
-  File& f = file(path);
+void FileSet::wait(File& f, TimePoint until, TimePoint now) {
+  if (!f.look_at) f.waits_since = now;
+  f.look_at = until;
+}
+
+void FileSet::read_file_if_changed(const Look& look) {
+  File& f = file(look.path);
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) {  // a link that points nowhere, for the moment
+  if (::stat(look.path.c_str(), &info) != 0) {  // a link that points nowhere, for the moment
     f.read = false;
-    f.error = fail(errno, fmt::format("read {}", path)).value().message();
+    f.look_at.reset();
+    f.error = fail(errno, fmt::format("read {}", look.path)).value().message();
     return;
   }
-  const Stamp stamp{info.st_dev, info.st_ino, info.st_size, nanoseconds(info.st_mtim),
-                    nanoseconds(info.st_ctim)};
-  if (f.read && f.stamp == stamp && !force) return;
+  const Stamp stamp = stamp_of(info);
+  if (f.read && f.stamp == stamp && !look.force && !f.look_at) return;
+  if (look.force || !f.look_at || f.seen != stamp) f.changed_at = look.now;
+  f.seen = stamp;
+  read_file(look, f, stamp);
+}
+
+void FileSet::read_file(const Look& look, File& f, const Stamp& stamp) {
+  const auto quiet = look.now - f.changed_at;
+  if (quiet < kStalled && is_being_written(look.path))
+    return wait(f, f.changed_at + kStalled, look.now);
+  auto text = lb::read_file(look.path);
+  auto services = text ? parse_services_file(*text, look.path) : tl::unexpected(text.error());
+  const bool in_place =
+      !f.read || look.created || (f.stamp.device == stamp.device && f.stamp.inode == stamp.inode);
+  if (services && in_place && quiet < kSettle && loses_backends(f.good.services, *services))
+    return wait(f, f.changed_at + kSettle, look.now);
   // The stamp is older than the content: a write in between makes us read once more, never less.
   f.stamp = stamp;
   f.read = true;
-  auto text = lb::read_file(path);
-  if (!text) {
-    f.error = text.error().message();
-    return;
-  }
-  auto services = parse_services_file(*text, path);
-  if (!services) {
-    f.error = services.error().message();
-    return;
-  }
-  f.error.clear();
+  f.look_at.reset();
+  f.error = services ? "" : services.error().message();
+  if (!services) return;
   f.good.services = share_unchanged(std::move(*services), f.good.services);
+  f.good_known = true;
 }
 
-Result<Snapshot> FileSet::read(const std::set<std::string>& changed) {
+Result<Snapshot> FileSet::read(const FolderChanges& changed, TimePoint now) {
   LB_TRY(const std::vector<std::string> paths, list());
   const std::set<std::string> present(paths.begin(), paths.end());
   std::erase_if(files_, [&](const auto& entry) { return !present.contains(entry.first); });
@@ -100,9 +135,15 @@ Result<Snapshot> FileSet::read(const std::set<std::string>& changed) {
   out.as_of = sys_now();
   std::vector<const ServicesFile*> good;
   for (const std::string& path : present) {  // sorted by name
-    read_file_if_changed(path, changed.contains(path));
+    read_file_if_changed({.path = path,
+                          .now = now,
+                          .force = changed.paths.contains(path),
+                          .created = changed.created.contains(path)});
     const File& f = files_.at(path);
     good.push_back(&f.good);
+    if (f.look_at && now - f.waits_since >= kStalled)
+      out.warnings.push_back(
+          fmt::format("{} is being written all the time; what it last said stays in force", path));
     if (f.error.empty()) continue;
     if (!is_folder_) return fail(f.error + "; the last good services stay");
     out.warnings.push_back(f.error + "; what this file last said stays in force");
@@ -114,6 +155,19 @@ Result<Snapshot> FileSet::read(const std::set<std::string>& changed) {
   out.warnings.insert(out.warnings.end(), merged.warnings.begin(), merged.warnings.end());
   service_count_ = out.services.size();
   return out;
+}
+
+std::optional<FileSet::TimePoint> FileSet::next_look() const {
+  std::optional<TimePoint> next;
+  for (const auto& [path, f] : files_)
+    if (f.look_at && (!next || *f.look_at < *next)) next = f.look_at;
+  return next;
+}
+
+bool FileSet::complete() const {
+  return std::none_of(files_.begin(), files_.end(), [](const auto& entry) {
+    return entry.second.look_at && !entry.second.good_known;
+  });
 }
 
 std::set<std::string> FileSet::folders() const {

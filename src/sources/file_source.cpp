@@ -1,8 +1,7 @@
 #include "sources/file_source.h"
 
-#include <cerrno>
-
-#include <fmt/format.h>
+#include <algorithm>
+#include <chrono>
 
 #include "sources/file_set.h"
 #include "sources/folder_watch.h"
@@ -16,6 +15,15 @@ using std::chrono::milliseconds;
 // costs one stat per file.
 constexpr milliseconds kFullLook{30'000};
 constexpr milliseconds kWithoutInotify{2'000};
+
+// When to look again though nothing is told.
+milliseconds longest_wait(const FileSet& files, bool watched) {
+  const milliseconds usual = watched ? kFullLook : kWithoutInotify;
+  const auto due = files.next_look();
+  if (!due) return usual;
+  const auto left = std::chrono::ceil<milliseconds>(*due - std::chrono::steady_clock::now());
+  return std::clamp(left, milliseconds(0), usual);
+}
 
 }  // namespace
 
@@ -52,9 +60,9 @@ SourceStatus FileSource::status() const { return impl_->status; }
 asio::awaitable<Result<Snapshot>> FileSource::next() {
   Impl& self = *impl_;
   for (;;) {
-    std::set<std::string> changed;
+    FolderChanges changed;
     if (std::exchange(self.started, true)) {
-      auto woken = co_await self.watch.wait(self.watch_complete ? kFullLook : kWithoutInotify);
+      auto woken = co_await self.watch.wait(longest_wait(self.files, self.watch_complete));
       if (!woken) co_return tl::unexpected(woken.error());
       changed = std::move(*woken);
     }
@@ -72,6 +80,8 @@ asio::awaitable<Result<Snapshot>> FileSource::next() {
       if (news) co_return tl::unexpected(snapshot.error());
       continue;
     }
+    // What is not whole yet is no state to start with: what the kernel has stays until it is.
+    if (!self.delivered && !self.files.complete()) continue;
     if (!self.matters(*snapshot)) continue;
     self.failed = false;
     self.delivered = *snapshot;

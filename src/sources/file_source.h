@@ -1,7 +1,8 @@
 // Services from one TOML file or from every *.toml of a folder, followed by inotify.
 //
 // What cannot be read is not believed: a broken file keeps its last good services, a missing or
-// empty single path keeps everything. A file that is gone from a readable folder is gone.
+// empty single path keeps everything. A file that is gone from a readable folder is gone. A file that
+// is being written keeps what it said until its writer is done (sources/file_set.h).
 #pragma once
 
 #include <memory>

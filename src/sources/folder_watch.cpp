@@ -58,7 +58,7 @@ bool FolderWatch::follow(const std::set<std::string>& folders) {
   return complete;
 }
 
-asio::awaitable<Result<std::set<std::string>>> FolderWatch::wait(milliseconds timeout) {
+asio::awaitable<Result<FolderChanges>> FolderWatch::wait(milliseconds timeout) {
   using namespace asio::experimental::awaitable_operators;
   asio::steady_timer timer(io_, timeout);
   if (descriptor_.is_open()) {
@@ -70,12 +70,12 @@ asio::awaitable<Result<std::set<std::string>>> FolderWatch::wait(milliseconds ti
   // After an event: the rest of the burst. Without inotify: the whole timeout.
   const auto [ec] = co_await timer.async_wait(kTuple);
   if (ec) co_return fail(ECANCELED, "wait for changed files");
-  std::set<std::string> changed;
+  FolderChanges changed;
   if (descriptor_.is_open()) read_events(changed);
   co_return changed;
 }
 
-void FolderWatch::read_events(std::set<std::string>& changed) {
+void FolderWatch::read_events(FolderChanges& changed) {
   alignas(inotify_event) char buffer[16384];
   for (;;) {
     const ssize_t n = ::read(descriptor_.native_handle(), buffer, sizeof buffer);
@@ -83,9 +83,13 @@ void FolderWatch::read_events(std::set<std::string>& changed) {
     for (ssize_t at = 0; at < n;) {
       const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
       at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-      for (const auto& [folder, watch] : watches_)
-        if (watch == event->wd)
-          changed.insert(event->len > 0 ? folder + "/" + event->name : folder);
+      for (const auto& [folder, watch] : watches_) {
+        if (watch != event->wd) continue;
+        const std::string path = event->len > 0 ? folder + "/" + event->name : folder;
+        changed.paths.insert(path);
+        if ((event->mask & IN_CREATE) != 0) changed.created.insert(path);
+        if ((event->mask & IN_MOVED_TO) != 0) changed.created.erase(path);
+      }
     }
   }
 }

@@ -12,6 +12,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "base/result.h"
+#include "sources/folder_changes.h"
 
 namespace lb {
 
@@ -26,12 +27,12 @@ class FolderWatch {
   // one of them, which is then followed by reading it more often.
   bool follow(const std::set<std::string>& folders);
 
-  // Full paths of what changed; empty when `timeout` passed. A burst is awaited for a moment, so
+  // What changed; empty when `timeout` passed. A burst is awaited for a moment, so
   // that many changed files are one change. ECANCELED when the coroutine was cancelled.
-  asio::awaitable<Result<std::set<std::string>>> wait(std::chrono::milliseconds timeout);
+  asio::awaitable<Result<FolderChanges>> wait(std::chrono::milliseconds timeout);
 
  private:
-  void read_events(std::set<std::string>& changed);
+  void read_events(FolderChanges& changed);
 
   asio::io_context& io_;
   asio::posix::stream_descriptor descriptor_;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -51,7 +52,7 @@ TEST(FileSet, ReadsANamedFileThoughItsStampIsTheSame) {
   dir.write("a.toml", service_text("a", 1));
   FileSet files(dir.path(), {});
   const auto first = files.read({});
-  const auto second = files.read({dir / "a.toml"});
+  const auto second = files.read({.paths = {dir / "a.toml"}});
   EXPECT_EQ(first->services, second->services);  // the same pointers
 }
 
@@ -187,6 +188,105 @@ TEST(FileSet, ALinkThatPointsNowhereKeepsItsServices) {
   const auto snapshot = files.read({});
   EXPECT_EQ(names(snapshot), (Names{"a"}));
   EXPECT_EQ(snapshot->warnings.size(), 1U);
+}
+
+class BeingWritten : public testing::Test {
+ protected:
+  BeingWritten() {
+    dir_.write("a.toml", service_text("a1", 1) + service_text("a2", 2));
+    dir_.write("b.toml", service_text("b", 9));
+    EXPECT_EQ(seen(), (Names{"a1", "a2", "b"}));
+  }
+  Names seen(const FolderChanges& changed = {}) { return names(files_.read(changed, now_)); }
+  FolderChanges wrote(bool created = false) const {
+    FolderChanges changed{.paths = {dir_ / "a.toml"}};
+    if (created) changed.created = changed.paths;
+    return changed;
+  }
+
+  const ServicesFolder dir_;
+  FileSet::TimePoint now_{};
+  FileSet files_{dir_.path(), {}};
+};
+
+TEST_F(BeingWritten, AFileSaysWhatItSaidUntilItsWriterIsDone) {
+  std::ofstream writer(dir_ / "a.toml");
+  writer << service_text("a1", 1) << std::flush;
+  dir_.replace("b.toml", service_text("b2", 9));
+  EXPECT_EQ(seen(), (Names{"a1", "a2", "b2"}));
+  EXPECT_EQ(files_.next_look(), now_ + FileSet::kStalled);
+  now_ += FileSet::kStalled - std::chrono::milliseconds(1);
+  writer << service_text("a3", 3) << std::flush;
+  EXPECT_EQ(seen(), (Names{"a1", "a2", "b2"})) << "it goes on";
+  writer << service_text("a2", 2);
+  writer.close();
+  EXPECT_EQ(seen(wrote()), (Names{"a1", "a2", "a3", "b2"}));
+  EXPECT_FALSE(files_.next_look());
+}
+
+TEST_F(BeingWritten, AWriterThatDoesNothingMoreIsWaitedForNoLongerThanThat) {
+  std::ofstream writer(dir_ / "a.toml");
+  writer << service_text("a1", 1) << std::flush;
+  EXPECT_EQ(seen(), (Names{"a1", "a2", "b"}));
+  now_ += FileSet::kStalled;
+  EXPECT_EQ(seen(), (Names{"a1", "b"}));
+}
+
+TEST_F(BeingWritten, AWriterThatGoesOnAndOnIsNamed) {
+  std::ofstream writer(dir_ / "a.toml");
+  for (int i = 0; i < 3; ++i) {
+    writer << service_text("a", 1) << std::flush;
+    EXPECT_EQ(seen(wrote()), (Names{"a1", "a2", "b"}));
+    now_ += FileSet::kStalled - std::chrono::milliseconds(1);
+  }
+  const auto snapshot = files_.read(wrote(), now_);
+  ASSERT_EQ(snapshot->warnings.size(), 1U);
+  EXPECT_NE(snapshot->warnings[0].find("a.toml is being written all the time"), std::string::npos);
+}
+
+TEST_F(BeingWritten, ALossInPlaceIsBelievedWhenTheFileIsAtRest) {
+  dir_.write("a.toml", service_text("a1", 1));
+  EXPECT_EQ(seen(wrote()), (Names{"a1", "a2", "b"}));
+  now_ += FileSet::kSettle - std::chrono::milliseconds(1);
+  dir_.write("a.toml", service_text("a1", 1) + "# the writer opens it for each line\n");
+  EXPECT_EQ(seen(wrote()), (Names{"a1", "a2", "b"}));
+  EXPECT_EQ(files_.next_look(), now_ + FileSet::kSettle);
+  now_ += FileSet::kSettle;
+  EXPECT_EQ(seen(), (Names{"a1", "b"}));
+}
+
+TEST_F(BeingWritten, AFileMadeAnewWhereItIsWaitsLikeOneChangedInPlace) {
+  fs::remove(dir_ / "a.toml");
+  dir_.write("a.toml", service_text("a1", 1));
+  EXPECT_EQ(seen(wrote(true)), (Names{"a1", "a2", "b"}));
+  now_ += FileSet::kSettle;
+  EXPECT_EQ(seen(), (Names{"a1", "b"}));
+}
+
+TEST_F(BeingWritten, WhatIsMovedIntoPlaceOrOnlyAddsIsBelievedAtOnce) {
+  dir_.write("a.toml", service_text("a1", 1) + service_text("a2", 2) + service_text("a3", 3));
+  EXPECT_EQ(seen(wrote()), (Names{"a1", "a2", "a3", "b"}));
+  dir_.replace("a.toml", service_text("a1", 1));
+  EXPECT_EQ(seen(wrote()), (Names{"a1", "b"}));
+}
+
+TEST_F(BeingWritten, AnEarlierRunCountsAsWhatWasThere) {
+  const auto saved = files_.read({}, now_);
+  dir_.write("a.toml", service_text("a1", 1));
+  FileSet after(dir_.path(), saved->services);
+  EXPECT_EQ(names(after.read({}, now_)), (Names{"a1", "a2", "b"}));
+  EXPECT_TRUE(after.complete());
+  EXPECT_EQ(names(after.read({}, now_ + FileSet::kSettle)), (Names{"a1", "b"}));
+}
+
+TEST_F(BeingWritten, AFirstContentThatIsNotWholeIsNoState) {
+  std::ofstream writer(dir_ / "c.toml");
+  writer << service_text("c", 7) << std::flush;
+  EXPECT_EQ(seen(), (Names{"a1", "a2", "b"}));
+  EXPECT_FALSE(files_.complete());
+  writer.close();
+  EXPECT_EQ(seen({.paths = {dir_ / "c.toml"}}), (Names{"a1", "a2", "c", "b"}));
+  EXPECT_TRUE(files_.complete());
 }
 
 // Root reads everything: as nobody then, for as long as the object lives.

@@ -1,6 +1,8 @@
 // The file source with real inotify: changes are awaited, never slept for.
 #include "sources/file_source.h"
 
+#include <fstream>
+
 #include <gtest/gtest.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -124,6 +126,22 @@ TEST_F(FileSourceTest, WaitsForAPathThatIsNotThereYet) {
   std::string last;
   for (int i = 0; i < 3 && last != "a "; ++i) last = name(source);
   EXPECT_EQ(last, "a ");
+}
+
+TEST_F(FileSourceTest, WhatIsBeingWrittenWaitsForItsWriterAlsoAtTheStart) {
+  std::ofstream writer(dir_ / "a.toml");
+  writer << service_text("a", 1) << std::flush;
+  FileSource source(io_, {dir_.path()});
+  EXPECT_FALSE(next(source, 100ms)) << "half a state is none";
+  writer << service_text("b", 2);
+  writer.close();
+  EXPECT_EQ(name(source), "a b ");
+  writer.open(dir_ / "a.toml");
+  writer << service_text("a", 1) << std::flush;
+  dir_.replace("c.toml", service_text("c", 3));
+  EXPECT_EQ(name(source), "a b c ");
+  writer.close();
+  EXPECT_EQ(name(source), "a c ") << "at rest for a second";
 }
 
 TEST_F(FileSourceTest, ABurstIsOneChange) {
