@@ -21,6 +21,7 @@
 #include "daemon/logging.h"
 #include "daemon/notify.h"
 #include "daemon/source_factory.h"
+#include "state/saved_file.h"
 
 namespace lb {
 namespace {
@@ -33,26 +34,27 @@ constexpr std::size_t kBatch = 256;
 constexpr std::chrono::seconds kLongestFinish{2};
 // For answers that are on their way to lbctl.
 constexpr milliseconds kGoodbye{50};
+// Half a configuration may be a good one that lacks sources.
+constexpr milliseconds kLookWhileWritten{100};
+constexpr int kLooksWhileWritten = 20;
 constexpr milliseconds kReportEvery{1'000};  // counts and weights, to sources that publish them
-
-EngineSettings settings_of(const Config& config) {
-  return {.drain_timeout = config.drain.timeout,
-          .terminate_on_timeout = config.drain.on_timeout == OnTimeout::Terminate,
-          .scope_all = config.dataplane.scope == Scope::All};
-}
 
 asio::awaitable<bool> is_cancelled() {
   const auto state = co_await asio::this_coro::cancellation_state;
   co_return state.cancelled() != asio::cancellation_type::none;
 }
 
-Result<FolderLock> lock_folder(const std::string& folder, std::string_view flag) {
+bool is_in_use(const Result<FolderLock>& lock) {
+  return !lock && lock.error().code == std::errc::resource_unavailable_try_again;
+}
+
+Result<FolderLock> lock_folder(const std::string& folder) {
   LB_CHECK(make_folder(folder));
-  auto taken = FolderLock::take(folder);
-  if (!taken && taken.error().code == std::errc::resource_unavailable_try_again)
-    return fail(
-        fmt::format("{}: stop it, or use another folder with {}", taken.error().context, flag));
-  return taken;
+  return FolderLock::take(folder);
+}
+
+tl::unexpected<Error> in_use(const Error& error, std::string_view flag) {
+  return fail(fmt::format("{}: stop it, or use another folder with {}", error.context, flag));
 }
 
 }  // namespace
@@ -78,12 +80,12 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
   std::unique_ptr<App> app(new App(io, std::move(config), std::move(parts)));
   LB_CHECK(app->take_locks());
   LB_CHECK(app->open_fleet());
-  const SnapshotStore store(app->config_.daemon.state_dir + "/sources");
-  LB_CHECK(app->open_engine(store));
+  LB_CHECK(app->open_engine());
   app->open_health();
   // Services on loopback need none of them: what is amiss with them is told, and tried again, once we run.
   if (auto addresses = read_local_addresses())
     app->engine_->set_local_addresses(*std::move(addresses));
+  app->fleet_->before_turn(*app->engine_);  // what the fleet drains is drained in the first plan
   app->engine_->apply_all();
   app->operator_ = std::make_unique<Operator>(
       *app->engine_, *app->fleet_,
@@ -98,24 +100,37 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
   return app;
 }
 
+// Without a state folder nothing can be kept: the kernel balances all the same, and the next lbd reads it.
 Result<> App::take_locks() {
   const DaemonConfig& d = config_.daemon;
-  LB_TRY(FolderLock state, lock_folder(d.state_dir, "--state-dir"));
-  locks_.push_back(std::move(state));
+  auto state = lock_folder(d.state_dir);
+  if (is_in_use(state)) return in_use(state.error(), "--state-dir");
+  if (state) {
+    locks_.push_back(*std::move(state));
+    for (const char* folder : {"", "/sources"}) remove_unfinished(d.state_dir + folder);
+  } else {
+    problems_.set("state_dir", "nothing is saved, so that a restart would know less: " +
+                                   state.error().message());
+  }
   std::error_code ec;
   LB_CHECK(make_folder(d.runtime_dir));
   if (std::filesystem::equivalent(d.state_dir, d.runtime_dir, ec))
     return {};  // flock excludes us, too
-  LB_TRY(FolderLock runtime, lock_folder(d.runtime_dir, "--runtime-dir"));
-  locks_.push_back(std::move(runtime));
+  auto runtime = lock_folder(d.runtime_dir);
+  if (is_in_use(runtime)) return in_use(runtime.error(), "--runtime-dir");
+  if (!runtime) return tl::unexpected(runtime.error());
+  locks_.push_back(*std::move(runtime));
   return {};
 }
 
 Result<> App::open_fleet() {
-  LB_TRY(fleet_, Fleet::open(config_.daemon.state_dir, host_name(), [this] {
-           wake_.notify();
-           look_.notify();
-         }));
+  fleet_ = Fleet::open(
+      config_.daemon.state_dir, host_name(),
+      [this] {
+        wake_.notify();
+        look_.notify();
+      },
+      problems_);
   fleet_->set_applies(fleet_applies());
   if (config_.relay.listen.empty()) return {};
   return fleet_->serve(io_, config_.relay, LB_VERSION);
@@ -129,17 +144,18 @@ bool App::fleet_applies() const {
          });
 }
 
-Result<> App::open_engine(const SnapshotStore& store) {
-  SourceSlots slots;
-  for (const SourceConfig& source : config_.sources) slots.push_back(make_slot(source, store));
+Result<> App::open_engine() {
+  FormerSources former;
+  SourceSlots slots = open_sources(former);
   LB_TRY(dataplane_, parts_.open_dataplane(io_, config_));
   dataplane_->on_connect_failure([this](const ConnectFailure& f) {
     spdlog::debug("connect failed service={} backend={} errno={}", f.service.to_string(),
                   f.backend.to_string(), f.error);
     if (engine_) tell_failure(*engine_, f);
   });
-  LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, settings_of(config_),
-                               reconciler_options(), parts_.clocks, std::move(slots)));
+  LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, engine_settings(config_),
+                               reconciler_options(), parts_.clocks, slots, problems_));
+  engine_->configure(engine_settings(config_), std::move(slots), std::move(former));
   engine_->save_in([this](Worker::Job job, Worker::Done done) {
     disk_.run(std::move(job), [this, done = std::move(done)](Result<> saved) {
       done(std::move(saved));
@@ -173,23 +189,6 @@ ReconcilerOptions App::reconciler_options() {
               [engine = std::minstd_rand(std::random_device{}())]() mutable {
                 return static_cast<std::uint32_t>(engine());
               }};
-}
-
-std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const SnapshotStore& store) {
-  auto slot = std::make_shared<SourceSlot>(source.name, type_of(source), ports_for(source, config_),
-                                           config_.guard);
-  if (auto loaded = slot->load(store); !loaded)
-    spdlog::error("source={} saved snapshot is not used: {}", source.name,
-                  loaded.error().message());
-  std::optional<Snapshot> saved;
-  if (slot->snapshot()) saved = *slot->snapshot();
-  const SourceContext context{.io = io_,
-                              .clocks = parts_.clocks,
-                              .orders = fleet_->orders(),
-                              .orders_changed = [this] { fleet_->orders_changed(); },
-                              .node = fleet_->node()};
-  slot->source = parts_.make_source(context, source, std::move(saved));
-  return slot;
 }
 
 void App::start() {
@@ -247,6 +246,7 @@ asio::awaitable<void> App::engine_loop() {
     fleet_->after_turn(*engine_);
     report_if_wanted();
     upkeep_.run(parts_.clocks.steady());
+    record_sources_if_changed();
     if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
@@ -264,6 +264,7 @@ Result<> App::remove_former_dataplane() {
 std::vector<OwnProblem> App::problems() const {
   std::vector<OwnProblem> out;
   for (std::string& problem : upkeep_.problems()) out.push_back({"lbd", std::move(problem)});
+  for (std::string& problem : problems_.all()) out.push_back({"state", std::move(problem)});
   if (!addresses_.problem().empty())
     out.push_back({"addresses", "services on wildcard addresses do not follow the host: " +
                                     addresses_.problem()});
@@ -324,7 +325,14 @@ asio::awaitable<void> App::signal_loop() {
     const auto [error, signal] = co_await signals_.async_wait(asio::as_tuple(asio::use_awaitable));
     if (error) co_return;
     if (signal != SIGHUP) break;
-    reload();
+    asio::steady_timer timer(io_);
+    int left = kLooksWhileWritten;
+    while (!reload() && --left > 0) {
+      timer.expires_after(kLookWhileWritten);
+      co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    if (left == 0)
+      spdlog::error("reload rejected, the configuration in force stays: it is still being written");
   }
   stop();
   asio::steady_timer goodbye(io_, kGoodbye);
@@ -361,57 +369,16 @@ void App::save_all() {
   engine_->save_all();
 }
 
-void App::reload() {
+bool App::reload() {
   auto config = parts_.reload();
+  if (!config && config.error().code == std::errc::device_or_resource_busy) return false;
   if (!config) {
     spdlog::error("reload rejected, the configuration in force stays: {}",
                   config.error().message());
-    return;
+    return true;
   }
   apply_config(*std::move(config));
-}
-
-// What cannot change while we run stays as it was, and is named.
-void App::keep_what_cannot_change(Config& config) const {
-  for (const auto& [name, differs] :
-       {std::pair("[daemon] state_dir", config.daemon.state_dir != config_.daemon.state_dir),
-        std::pair("[daemon] runtime_dir", config.daemon.runtime_dir != config_.daemon.runtime_dir),
-        std::pair("[dataplane]", config.dataplane != config_.dataplane),
-        std::pair("[relay]", config.relay != config_.relay)})
-    if (differs) spdlog::warn("reload: {} changes only at the next start", name);
-  config.daemon.state_dir = config_.daemon.state_dir;
-  config.daemon.runtime_dir = config_.daemon.runtime_dir;
-  config.dataplane = config_.dataplane;
-  config.relay = config_.relay;
-}
-
-void App::apply_config(Config config) {
-  keep_what_cannot_change(config);
-  save_all();  // a source with new settings starts from what its predecessor knew
-  const SourceSlots before = engine_->slots();
-  const Config old = std::exchange(config_, std::move(config));
-  const SnapshotStore store(config_.daemon.state_dir + "/sources");
-  SourceSlots slots;
-  SourceSlots fresh;
-  for (const SourceConfig& source : config_.sources) {
-    const auto same = std::find(old.sources.begin(), old.sources.end(), source);
-    if (same != old.sources.end()) {
-      slots.push_back(before[static_cast<std::size_t>(same - old.sources.begin())]);
-      if (old.guard != config_.guard) slots.back()->set_guard(config_.guard);
-    } else {
-      slots.push_back(make_slot(source, store));
-      fresh.push_back(slots.back());
-    }
-  }
-  for (const auto& slot : before)
-    if (std::find(slots.begin(), slots.end(), slot) == slots.end())
-      slot->stop.emit(asio::cancellation_type::terminal);
-  engine_->configure(settings_of(config_), std::move(slots));
-  fleet_->set_applies(fleet_applies());
-  follow_log_level();
-  for (const auto& slot : fresh) start_source(slot);
-  spdlog::info("reloaded sources={} new={}", engine_->slots().size(), fresh.size());
-  wake_.notify();
+  return true;
 }
 
 }  // namespace lb

@@ -22,11 +22,15 @@
 #include "daemon/engine.h"
 #include "daemon/fleet.h"
 #include "daemon/operator.h"
+#include "daemon/saved_problems.h"
 #include "daemon/source_factory.h"
+#include "daemon/source_identity.h"
 #include "health/monitor.h"
 #include "reconcile/local_addresses.h"
 
 namespace lb {
+
+[[nodiscard]] EngineSettings engine_settings(const Config& config);
 
 // What a test replaces. The defaults are in commands.cpp.
 struct AppParts {
@@ -61,7 +65,8 @@ class App {
 
   [[nodiscard]] Control& control() { return *operator_; }
   [[nodiscard]] Engine& engine() { return *engine_; }
-  void reload();
+  // False: the configuration is being written; try again soon.
+  bool reload();
   void stop();
   // Another turn soon, as after a delivery.
   void wake() { wake_.notify(); }
@@ -70,9 +75,7 @@ class App {
   App(asio::io_context& io, Config config, AppParts parts);
 
   [[nodiscard]] Result<> take_locks();
-  [[nodiscard]] Result<> open_engine(const SnapshotStore& store);
-  [[nodiscard]] std::shared_ptr<SourceSlot> make_slot(const SourceConfig& source,
-                                                      const SnapshotStore& store);
+  [[nodiscard]] Result<> open_engine();
   void open_health();
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
@@ -84,8 +87,15 @@ class App {
   void save_all();
   void follow_log_level();
   void end_without_config(const SourceSlot& slot);
+
+  // app_sources.cpp: which source continues which, at the start and when the configuration changes.
+  [[nodiscard]] SourceSlots open_sources(FormerSources& former);
+  using FillSlot = std::function<void(SourceSlot&)>;
+  [[nodiscard]] std::shared_ptr<SourceSlot> make_slot(const SourceConfig& source,
+                                                      const FillSlot& fill);
   void keep_what_cannot_change(Config& config) const;
   void apply_config(Config config);
+  void record_sources_if_changed();
 
   asio::awaitable<void> engine_loop();
   asio::awaitable<void> source_loop(std::shared_ptr<SourceSlot> slot);
@@ -98,9 +108,11 @@ class App {
   asio::io_context& io_;
   Config config_;
   AppParts parts_;
-  DaemonConfig logging_;  // as set up: the level may be a source's
+  SourceIdentities recorded_;  // in state_dir: those configured, and former ones still in force
+  DaemonConfig logging_;       // as set up: the level may be a source's
   std::vector<FolderLock> locks_;
   ProcessNames process_names_;
+  SavedProblems problems_;
   std::optional<HealthMonitor> health_;
   bool health_changed_ = false;
   std::unique_ptr<Fleet> fleet_;

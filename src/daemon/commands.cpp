@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "base/being_written.h"
 #include "base/capabilities.h"
 #include "base/file.h"
 #include "daemon/app.h"
@@ -62,7 +63,10 @@ int run_daemon(const std::string& name, const std::function<Result<Config>()>& r
   parts.open_dataplane = open_dataplane;
   parts.remove_former_dataplane = remove_former_dataplane;
   parts.make_source = make_source;
-  parts.reload = read;
+  parts.reload = [&]() -> Result<Config> {
+    if (is_being_written(name)) return fail(EBUSY, name + " is being written");
+    return read();
+  };
   parts.exit_without_config = exit_without_config;
   const auto app = or_throw(App::open(io, config, name, std::move(parts)));
   app->start();

@@ -14,15 +14,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kCollect{1'000};  // what Dataplane::collect asks for
 
-// A broken file was put aside by the first attempt; the second starts without.
-template <class Open>
-auto open_or_start_anew(Open open) {
-  auto opened = open();
-  if (opened) return opened;
-  spdlog::error("{}", opened.error().message());
-  return open();
-}
-
 // What fails ten times a second is said when it begins.
 const DesiredBackend* find_departed(const DesiredService& service, const Address& address) {
   const auto found = std::lower_bound(
@@ -42,25 +33,27 @@ bool may_have_connections(Protocol protocol, const ObservedBackend& backend) {
 
 Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::string& state_dir,
                                              EngineSettings settings, ReconcilerOptions options,
-                                             Clocks clocks, SourceSlots slots) {
-  LB_TRY(Drains drains,
-         open_or_start_anew([&] { return Drains::open(state_dir + "/drains.json"); }));
-  LB_TRY(Departures departures, open_or_start_anew([&] {
-           return Departures::open(state_dir + "/departures.json", settings.drain_timeout,
-                                   clocks.wall());
-         }));
-  LB_TRY(SavedVerdicts verdicts,
-         open_or_start_anew([&] { return SavedVerdicts::open(state_dir + "/health.json"); }));
+                                             Clocks clocks, SourceSlots slots,
+                                             SavedProblems& problems) {
+  std::string path = state_dir + "/drains.json";
+  Drains drains = problems.loaded_or(path, Drains::open(path), Drains::without(path));
+  path = state_dir + "/departures.json";
+  Departures departures =
+      problems.loaded_or(path, Departures::open(path, settings.drain_timeout, clocks.wall()),
+                         Departures(settings.drain_timeout, path));
+  path = state_dir + "/health.json";
+  SavedVerdicts verdicts =
+      problems.loaded_or(path, SavedVerdicts::open(path), SavedVerdicts::without(path));
   std::unique_ptr<Engine> engine(new Engine(dataplane, state_dir, settings, std::move(options),
                                             std::move(clocks), std::move(slots), std::move(drains),
-                                            std::move(departures), std::move(verdicts)));
+                                            std::move(departures), std::move(verdicts), problems));
   LB_CHECK(engine->reconciler_.adopt(engine->clocks_.steady()));
   return engine;
 }
 
 Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
                ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
-               Departures departures, SavedVerdicts verdicts)
+               Departures departures, SavedVerdicts verdicts, SavedProblems& problems)
     : dataplane_(dataplane),
       settings_(settings),
       clocks_(std::move(clocks)),
@@ -68,7 +61,8 @@ Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSetting
       drains_(std::move(drains)),
       departures_(std::move(departures)),
       verdicts_(std::move(verdicts)),
-      saver_(state_dir + "/sources", departures_, verdicts_),
+      problems_(problems),
+      saver_(state_dir + "/sources", departures_, verdicts_, problems_),
       reconciler_(dataplane, std::move(options)),
       drain_watch_(dataplane) {}
 
@@ -84,11 +78,32 @@ void Engine::set_local_addresses(std::vector<IpAddress> addresses) {
   reconciler_.set_local_addresses(std::move(addresses));
 }
 
-void Engine::configure(EngineSettings settings, SourceSlots slots) {
+void Engine::configure(EngineSettings settings, SourceSlots slots, FormerSources former) {
   settings_ = settings;
   departures_.set_timeout(settings.drain_timeout);
   slots_ = std::move(slots);
+  former_ = former.slots.empty() ? FormerSources{} : std::move(former);
   replan_ = true;
+}
+
+void Engine::dismiss_former() {
+  if (former_.slots.empty() || !std::all_of(former_.until.begin(), former_.until.end(),
+                                            [](const auto& slot) { return slot->delivered(); }))
+    return;
+  for (const auto& slot : former_.slots)
+    spdlog::info("source={} is configured no more: what only it had leaves", slot->name());
+  former_ = {};
+}
+
+std::optional<std::size_t> Engine::drop_former(const std::string& name) {
+  const auto found = std::find_if(former_.slots.begin(), former_.slots.end(),
+                                  [&](const auto& slot) { return slot->name() == name; });
+  if (found == former_.slots.end()) return std::nullopt;
+  const Snapshot* had = (*found)->snapshot();
+  const std::size_t backends = had ? count_backends(*had) : 0;
+  former_.slots.erase(found);
+  replan_ = true;
+  return backends;
 }
 
 bool Engine::turn(std::size_t limit) {
@@ -121,6 +136,7 @@ StepResult Engine::step(std::size_t limit) {
 void Engine::do_due(SteadyTime now) {
   for (const auto& slot : slots_) replan_ = slot->recheck(now) || replan_;
   if (deadline_ && *deadline_ <= clocks_.wall()) replan_ = true;
+  if (const auto end = drains_.next_end(); end && *end <= now) replan_ = true;
   if (next_collect_ <= now) {
     next_collect_ = now + kCollect;
     const auto done = dataplane_.collect();
@@ -131,7 +147,9 @@ void Engine::do_due(SteadyTime now) {
 void Engine::replan() {
   const SysTime now = clocks_.wall();
   std::vector<SourceInput> inputs;
+  dismiss_former();
   for (const auto& slot : slots_) inputs.push_back(slot->input());
+  for (const auto& slot : former_.slots) inputs.push_back(slot->input());
   View view = resolve_claims(inputs, &view_);
   departures_.clamp(now);
   departures_.update(view, now);
@@ -139,10 +157,9 @@ void Engine::replan() {
   adopt_leftovers(now);
 
   MergeResult result = merge_all(now);
-  auto ended = drains_.settle(result.state, view_.complete);
-  if (!ended) {
-    spdlog::error("cannot save the drains: {}", ended.error().message());
-  } else if (!ended->empty()) {
+  auto ended = drains_.settle(result.state, view_.complete, clocks_.steady());
+  problems_.set("drains", ended ? "" : "cannot save the drains: " + ended.error().message());
+  if (ended && !ended->empty()) {
     for (const Drain& drain : *ended) {
       spdlog::info("drain target={} ended: the backend is gone", to_string(drain.target));
       if (!drain.fleet.empty()) ended_fleet_.push_back(drain);
@@ -265,6 +282,7 @@ SteadyTime Engine::next_wakeup() const {
   if (!watched_.empty()) next = std::min(next, next_look_);
   if (deadline_) next = std::min(next, clocks_.steady() + (*deadline_ - clocks_.wall()));
   if (const auto at = saver_.next_save(slots_)) next = std::min(next, *at);
+  if (const auto at = drains_.next_end()) next = std::min(next, *at);
   for (const auto& slot : slots_)
     if (const auto at = slot->next_recheck()) next = std::min(next, *at);
   return next;

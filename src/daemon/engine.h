@@ -30,21 +30,30 @@ struct EngineSettings {
   bool scope_all = false;
 };
 
+// Sources that are configured no more. What they had stays in force, after all others, until those that
+// came in their place have delivered.
+struct FormerSources {
+  SourceSlots slots;
+  SourceSlots until;  // configured now, and like none of those before
+};
+
 class Engine {
  public:
-  // Loads drains and departures from `state_dir` and takes over what the kernel has; `dataplane`
-  // outlives the engine. The slots have loaded their snapshots.
-  [[nodiscard]] static Result<std::unique_ptr<Engine>> open(Dataplane& dataplane,
-                                                            const std::string& state_dir,
-                                                            EngineSettings settings,
-                                                            ReconcilerOptions options,
-                                                            Clocks clocks, SourceSlots slots);
+  // Loads drains and departures from `state_dir` and takes over what the kernel has; `dataplane` and
+  // `problems` outlive the engine. The slots have loaded their snapshots.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> open(
+      Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
+      ReconcilerOptions options, Clocks clocks, SourceSlots slots, SavedProblems& problems);
 
   void deliver(SourceSlot& slot, const Result<Snapshot>& snapshot);
   void set_local_addresses(std::vector<IpAddress> addresses);
   // What the health checks have found.
   void set_health(const HealthVerdicts& verdicts) { replan_ = verdicts_.set(verdicts) || replan_; }
-  void configure(EngineSettings settings, SourceSlots slots);
+  void configure(EngineSettings settings, SourceSlots slots, FormerSources former = {});
+  // Those of an earlier configuration whose successors have not delivered yet.
+  [[nodiscard]] const FormerSources& former() const { return former_; }
+  // `lbctl resync --accept`: not any longer. Returns how many backends go; nullopt: there is none.
+  [[nodiscard]] std::optional<std::size_t> drop_former(const std::string& name);
 
   // Does what is due, at most `limit` writes to the dataplane; true: call again.
   bool turn(std::size_t limit);
@@ -86,12 +95,13 @@ class Engine {
  private:
   Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
          ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
-         Departures departures, SavedVerdicts verdicts);
+         Departures departures, SavedVerdicts verdicts, SavedProblems& problems);
 
   void do_due(SteadyTime now);
   void replan();
   [[nodiscard]] MergeResult merge_all(SysTime now);
   void adopt_leftovers(SysTime now);
+  void dismiss_former();
   void plan_watch(SysTime now);
   void plan_next_deadline(SysTime now);
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
@@ -103,9 +113,11 @@ class Engine {
   EngineSettings settings_;
   Clocks clocks_;
   SourceSlots slots_;
+  FormerSources former_;
   Drains drains_;
   Departures departures_;
   SavedVerdicts verdicts_;
+  SavedProblems& problems_;
   Saver saver_;
   Reconciler reconciler_;
   DrainWatch drain_watch_;

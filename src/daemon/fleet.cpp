@@ -74,16 +74,12 @@ std::vector<RelaySource*> relay_sources(const SourceSlots& slots) {
   return out;
 }
 
-Result<std::unique_ptr<Fleet>> Fleet::open(const std::string& state_dir, std::string node,
-                                           std::function<void()> changed) {
+std::unique_ptr<Fleet> Fleet::open(const std::string& state_dir, std::string node,
+                                   std::function<void()> changed, SavedProblems& problems) {
   const std::string path = state_dir + "/fleet.json";
-  auto orders = FleetOrders::open(path);
-  if (!orders) {
-    spdlog::error("{}", orders.error().message());
-    orders = FleetOrders::open(path);  // the broken one was put aside
-  }
-  if (!orders) return tl::unexpected(orders.error());
-  return std::unique_ptr<Fleet>(new Fleet(*std::move(orders), std::move(node), std::move(changed)));
+  FleetOrders orders =
+      problems.loaded_or(path, FleetOrders::open(path), FleetOrders::without(path));
+  return std::unique_ptr<Fleet>(new Fleet(std::move(orders), std::move(node), std::move(changed)));
 }
 
 Result<> Fleet::serve(asio::io_context& io, relay::ServerConfig config, std::string version) {
@@ -163,8 +159,7 @@ void Fleet::after_turn(Engine& engine) {
 void Fleet::publish(const Engine& engine) {
   if (!server_) return;
   const auto& slots = engine.slots();
-  if (!std::all_of(slots.begin(), slots.end(), [](const auto& s) { return s->delivered(); }))
-    return;
+  if (!std::all_of(slots.begin(), slots.end(), [](const auto& s) { return s->live(); })) return;
   std::vector<ServicePtr> services;
   for (const OwnedService& owned : engine.view().services)
     if (!owned.refused) services.push_back(owned.service);

@@ -15,6 +15,7 @@
 
 #include "api/control.h"
 #include "daemon/engine.h"
+#include "daemon/saved_problems.h"
 #include "relay/fleet.h"
 #include "relay/relay_source.h"
 #include "relay/server.h"
@@ -23,10 +24,11 @@ namespace lb {
 
 class Fleet {
  public:
-  // Loads the orders. `changed` makes the loop take another turn soon.
-  [[nodiscard]] static Result<std::unique_ptr<Fleet>> open(const std::string& state_dir,
-                                                           std::string node,
-                                                           std::function<void()> changed);
+  // Loads the orders; a file that cannot be used is noted in `problems`. `changed` makes the loop take another
+  // turn soon.
+  [[nodiscard]] static std::unique_ptr<Fleet> open(const std::string& state_dir, std::string node,
+                                                   std::function<void()> changed,
+                                                   SavedProblems& problems);
 
   // Becomes an updater. Errors name the address or the file.
   [[nodiscard]] Result<> serve(asio::io_context& io, relay::ServerConfig config,

@@ -134,6 +134,8 @@ Result<std::vector<SourceView>> Operator::sources() {
   for (const auto& slot : engine_.slots())
     views.push_back(
         to_view(*slot, engine_.view().losers, engine_.clocks().steady(), engine_.clocks().wall()));
+  for (const auto& slot : engine_.former().slots)
+    views.push_back(to_former_view(*slot, engine_.former(), engine_.view().losers));
   return views;
 }
 
@@ -271,6 +273,12 @@ Result<Accepted> Operator::accept_now(const std::string& source) {
     engine_.apply_all();
     changed_();
     return accepted;
+  }
+  if (const auto removed = engine_.drop_former(source)) {
+    spdlog::info("resync source={} removed={}", source, *removed);
+    engine_.apply_all();
+    changed_();
+    return Accepted{source, *removed};
   }
   return fail(ENOENT, fmt::format("no source is named {}", source));
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 
 namespace lb {
 namespace {
@@ -16,7 +16,6 @@ using std::chrono::nanoseconds;
 constexpr milliseconds kQuickSave{20};
 constexpr milliseconds kLongestWait{1'000};  // what a crash may make us forget; also after an error
 
-// What fails every second is said when it begins.
 nanoseconds wait_after(nanoseconds took, bool good) {
   if (!good) return kLongestWait;
   return took < kQuickSave ? nanoseconds(0) : std::min<nanoseconds>(20 * took, kLongestWait);
@@ -94,8 +93,15 @@ Result<> Saver::write(Round& round) {
 
 void Saver::end(const Round& round, SteadyTime began, const Result<>& result) {
   not_before_ = began + round.took + wait_after(round.took, result.has_value());
-  log_change(error_, result ? "" : result.error().message());
-  if (!result) take_back(round);
+  problems_.set("saves", result
+                             ? ""
+                             : fmt::format("what is in force is not saved, so that a restart would "
+                                           "know less: {}",
+                                           result.error().message()));
+  if (result)
+    problems_.set("state_dir", "");  // it can be used after all
+  else
+    take_back(round);
 }
 
 void Saver::take_back(const Round& round) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/saved_problems.h"
 #include "daemon/source_slot.h"
 #include "state/departures.h"
 #include "state/saved_verdicts.h"
@@ -26,9 +27,13 @@ class Saver {
   // Runs the job elsewhere and then calls the other one on the loop: Worker::run.
   using Background = std::function<void(std::function<Result<>()>, std::function<void(Result<>)>)>;
 
-  // `departures` and `verdicts` outlive this.
-  Saver(std::string folder, Departures& departures, SavedVerdicts& verdicts)
-      : store_(std::move(folder)), departures_(departures), verdicts_(verdicts) {}
+  // All of them outlive this; a save that fails is one of the problems until one succeeds.
+  Saver(std::string folder, Departures& departures, SavedVerdicts& verdicts,
+        SavedProblems& problems)
+      : store_(std::move(folder)),
+        departures_(departures),
+        verdicts_(verdicts),
+        problems_(problems) {}
 
   // Until this is called, each save happens within save(). It must not call us once we are gone.
   void use(Background background) { background_ = std::move(background); }
@@ -57,10 +62,10 @@ class Saver {
   SnapshotStore store_;
   Departures& departures_;
   SavedVerdicts& verdicts_;
+  SavedProblems& problems_;
   Background background_ = [](const auto& job, const auto& done) { done(job()); };
   std::shared_ptr<Round> running_;
   SteadyTime not_before_{};
-  std::string error_;  // the last, while it lasts
 };
 
 }  // namespace lb

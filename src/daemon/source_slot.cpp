@@ -12,18 +12,34 @@ std::size_t count_backends(const Snapshot& snapshot) {
   return count;
 }
 
-Result<> SourceSlot::load(const SnapshotStore& store) {
-  LB_TRY(auto saved, store.load(name_));
+Result<> SourceSlot::load(const SnapshotStore& store) { return load(store, name_); }
+
+Result<> SourceSlot::load(const SnapshotStore& store, const std::string& formerly) {
+  LB_TRY(auto saved, store.load(formerly));
   if (!saved) return {};
   spdlog::info("source={} loaded services={} backends={} as_of={}", name_, saved->services.size(),
                count_backends(*saved), format_iso8601(saved->as_of));
   guard_.restore(*std::move(saved));
+  if (formerly == name_) return {};
+  formerly_ = formerly;
+  unsaved_ = true;  // under its new name, too
   return {};
+}
+
+void SourceSlot::continue_from(const SourceSlot& former) {
+  if (!former.snapshot()) return;
+  guard_.restore(*former.snapshot());
+  if (former.name_ != name_) formerly_ = former.name_;
+  unsaved_ = former.unsaved_ || !formerly_.empty();
+  continues_live_ = former.live();
 }
 
 void SourceSlot::deliver(const Snapshot& snapshot, SteadyTime now) {
   const std::size_t held_before = guard_.held() ? guard_.held()->backends.size() : 0;
-  (void)guard_.admit(snapshot, now);
+  Snapshot read = snapshot;  // cheap: it shares its services
+  if (options_.files && type_ == "file") read.absence = Absence::Guarded;
+  if (read.absence == Absence::Believed) log_believed_loss(read, now);
+  (void)guard_.admit(read, now);
   spdlog::info("source={} snapshot services={} backends={} warnings={}", name_,
                snapshot.services.size(), count_backends(snapshot), snapshot.warnings.size());
   if (snapshot.warnings != warnings_)
@@ -63,9 +79,8 @@ std::size_t SourceSlot::accept() {
 }
 
 void SourceSlot::set_guard(GuardOptions options) {
-  Guard fresh(options);
-  if (guard_.accepted()) fresh.restore(*guard_.accepted());
-  guard_ = std::move(fresh);
+  options_ = options;
+  guard_.set_options(options);
 }
 
 std::function<Result<>()> SourceSlot::unsaved(const SnapshotStore& store) {
@@ -83,13 +98,31 @@ std::optional<SteadyTime> SourceSlot::next_recheck() const {
 }
 
 SourceInput SourceSlot::input() const {
-  return {.name = name_, .snapshot = guard_.accepted(), .ports = ports_, .gave_up = failed_};
+  return {.name = name_,
+          .snapshot = guard_.accepted(),
+          .ports = ports_,
+          .gave_up = failed_,
+          .formerly = formerly_};
 }
 
 void SourceSlot::log_held(std::size_t before) const {
   const auto held = guard_.held();
   if (held && held->backends.size() != before) spdlog::warn("source={} {}", name_, held->text);
   if (!held && before > 0) spdlog::info("source={} nothing is held back any more", name_);
+}
+
+// By the guard's own measure: what it would hold if it were asked.
+void SourceSlot::log_believed_loss(Snapshot next, SteadyTime now) const {
+  if (!guard_.accepted()) return;
+  next.absence = Absence::Guarded;
+  Guard asked(options_);
+  asked.restore(*guard_.accepted());
+  if (asked.admit(next, now).held == 0) return;
+  spdlog::warn("source={} {} of {} backends leave at once: {}", name_,
+               asked.held()->backends.size(), count_backends(*guard_.accepted()),
+               type_ == "file" ? "what a file says is an order ([guard] files = true would hold "
+                                 "such a loss until it is confirmed)"
+                               : "the source has seen each of them go");
 }
 
 }  // namespace lb

@@ -26,11 +26,19 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 class SourceSlot {
  public:
   SourceSlot(std::string name, std::string type, PortRanges ports, GuardOptions guard)
-      : name_(std::move(name)), type_(std::move(type)), ports_(std::move(ports)), guard_(guard) {}
+      : name_(std::move(name)),
+        type_(std::move(type)),
+        ports_(std::move(ports)),
+        options_(guard),
+        guard_(guard) {}
 
   // The snapshot of an earlier run, if there is one, is in force until the source delivers. A broken
   // one is an error for the log: the start goes on without it.
   [[nodiscard]] Result<> load(const SnapshotStore& store);
+  // The same, saved under the name that it had before.
+  [[nodiscard]] Result<> load(const SnapshotStore& store, const std::string& formerly);
+  // What `former` has in force is in force here until this source delivers.
+  void continue_from(const SourceSlot& former);
 
   void deliver(const Snapshot& snapshot, SteadyTime now);
   void fail(const Error& error);
@@ -50,7 +58,11 @@ class SourceSlot {
   [[nodiscard]] SourceInput input() const;
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::string& type() const { return type_; }
+  // Its name in the configuration before; empty: the same.
+  [[nodiscard]] const std::string& formerly() const { return formerly_; }
   [[nodiscard]] bool delivered() const { return delivered_; }
+  // What is in force was read in this run, be it by the one that this source continues.
+  [[nodiscard]] bool live() const { return delivered_ || continues_live_; }
   [[nodiscard]] const Snapshot* snapshot() const { return guard_.accepted(); }
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
   [[nodiscard]] const std::string& error() const { return error_; }
@@ -61,11 +73,15 @@ class SourceSlot {
 
  private:
   void log_held(std::size_t before) const;
+  void log_believed_loss(Snapshot next, SteadyTime now) const;
 
   std::string name_;
+  std::string formerly_;
   std::string type_;
   PortRanges ports_;
+  GuardOptions options_;
   Guard guard_;
+  bool continues_live_ = false;
   bool delivered_ = false;  // in this run: what is in force is not just loaded
   bool failed_ = false;     // at least once: others need not wait for its claims
   std::string error_;       // the last failure while it lasts

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace lb {
 namespace {
@@ -147,6 +148,21 @@ SourceView to_view(const SourceSlot& slot, const std::vector<Claim>& losers, Ste
   for (const Claim& claim : losers)
     if (claim.source == slot.name())
       view.lost_claims.push_back({claim.key, claim.service, claim.winner});
+  return view;
+}
+
+SourceView to_former_view(const SourceSlot& slot, const FormerSources& former,
+                          const std::vector<Claim>& losers) {
+  SourceView view = to_view(slot, losers, {}, {});
+  std::vector<std::string> waits_for;
+  for (const auto& next : former.until)
+    if (!next->delivered()) waits_for.push_back(next->name());
+  view.state = "former";
+  view.saved = false;
+  view.warnings = {fmt::format(
+      "is configured no more: what it had stays until {} has delivered, or until `lbctl resync "
+      "--accept {}`",
+      fmt::join(waits_for, " and "), slot.name())};
   return view;
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "api/control.h"
-#include "daemon/source_slot.h"
+#include "daemon/engine.h"
 #include "dataplane/dataplane.h"
 #include "reconcile/listeners.h"
 #include "state/drains.h"
@@ -23,6 +23,9 @@ namespace lb {
 [[nodiscard]] DrainOrder to_view(const Drain& drain);
 [[nodiscard]] SourceView to_view(const SourceSlot& slot, const std::vector<Claim>& losers,
                                  SteadyTime now, SysTime wall);
+// One of an earlier configuration that is still in force: state "former", and a warning that says until when.
+[[nodiscard]] SourceView to_former_view(const SourceSlot& slot, const FormerSources& former,
+                                        const std::vector<Claim>& losers);
 [[nodiscard]] std::optional<HeldBack> held_view(const SourceSlot& slot, SteadyTime now,
                                                 SysTime wall);
 

@@ -90,6 +90,12 @@ Result<FleetOrders> FleetOrders::open(std::string path) {
   return out;
 }
 
+FleetOrders FleetOrders::without(std::string path) {
+  FleetOrders out;
+  out.path_ = std::move(path);
+  return out;
+}
+
 Result<> FleetOrders::replace(std::vector<Known> next) {
   if (!path_.empty()) {
     json list = json::array();

@@ -39,9 +39,11 @@ class FleetOrders {
 
   // In memory only, for tests.
   FleetOrders() = default;
-  // A broken file is an error that names it, and is put aside as PATH.broken; open it again to
-  // start without.
+  // A broken file is an error that names it, and is put aside as PATH.broken, if that can
+  // be done.
   [[nodiscard]] static Result<FleetOrders> open(std::string path);
+  // None, for a file that cannot be used.
+  [[nodiscard]] static FleetOrders without(std::string path);
 
   // Each change is saved before it is in force. true: something changed; false: known, or older
   // than what is known of the same target and service.

@@ -78,9 +78,16 @@ FileSet::File& FileSet::file(const std::string& path) {
   const auto [it, fresh] = files_.try_emplace(path);
   if (fresh) {
     it->second.good.path = path;
-    if (const auto saved = saved_.extract(path)) {
-      it->second.good.services = saved.mapped();
+    auto known = saved_.find(path);
+    // After a change of the path of the source: the file of the same name.
+    if (known == saved_.end())
+      known = std::find_if(saved_.begin(), saved_.end(), [&](const auto& entry) {
+        return fs::path(entry.first).filename() == fs::path(path).filename();
+      });
+    if (known != saved_.end()) {
+      it->second.good.services = std::move(known->second);
       it->second.good_known = true;
+      saved_.erase(known);
     }
   }
   return it->second;

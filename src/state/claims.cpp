@@ -91,7 +91,8 @@ void Resolver::decide(const ServiceKey& key) {
   if (!waiting || !sources_[*waiting].ports.contains(key.port)) return settle_on(key, first);
   const auto owner = previous_owner(key);
   const auto keeps = std::find_if(claimants_.begin(), claimants_.end(), [&](const Claimant& c) {
-    return owner && sources_[c.source].name == *owner;
+    const SourceInput& source = sources_[c.source];
+    return owner && (source.name == *owner || source.formerly == *owner);
   });
   if (keeps != claimants_.end()) return settle_on(key, *keeps);
   leave_undecided(key, *waiting);

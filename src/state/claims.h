@@ -20,6 +20,7 @@ struct SourceInput {
   // Without a snapshot: its first attempt has failed. Until then later sources wait with keys that
   // it might claim; after that they need not, else a dead etcd would keep files from working.
   bool gave_up = false;
+  std::string formerly{};  // its name in the configuration before; empty: the same
 };
 
 struct OwnedService {

@@ -37,8 +37,8 @@ class Departures {
 
   explicit Departures(std::chrono::milliseconds timeout, std::string path = {})
       : timeout_(timeout), path_(std::move(path)) {}
-  // A broken file is an error that names it, and is put aside as PATH.broken; open it again to start
-  // without.
+  // A broken file is an error that names it, and is put aside as PATH.broken, if that can
+  // be done.
   [[nodiscard]] static Result<Departures> open(std::string path, std::chrono::milliseconds timeout,
                                                SysTime now);
 

@@ -119,6 +119,12 @@ Result<Drains> Drains::open(std::string path) {
   return out;
 }
 
+Drains Drains::without(std::string path) {
+  Drains out;
+  out.path_ = std::move(path);
+  return out;
+}
+
 Result<> Drains::replace(std::vector<Drain> next) {
   if (!path_.empty()) {
     json list = json::array();
@@ -180,23 +186,37 @@ bool Drains::may_end(const Drain& drain, bool covers) {
   return seen_.contains(drain.fleet);
 }
 
-Result<std::vector<Drain>> Drains::settle(const DesiredState& state, bool complete) {
+Result<std::vector<Drain>> Drains::settle(const DesiredState& state, bool complete, TimePoint now) {
   std::vector<Drain> next;
   std::vector<Drain> ended;
+  std::map<Identity, TimePoint> resting;
   for (const Drain& drain : drains_) {
     const bool settled =
         std::holds_alternative<std::string>(drain.target) || (!drain.ids.empty() && !complete);
     std::vector<std::string> ids = settled ? drain.ids : covered_ids(drain, state);
     const bool may = may_end(drain, !ids.empty());
     if (!settled && ids.empty() && complete && may) {
-      ended.push_back(drain);
-      continue;
+      const auto before = resting_.find(identity(drain));
+      const TimePoint since = before != resting_.end() ? before->second : now;
+      if (now - since >= kRest) {
+        ended.push_back(drain);
+        continue;
+      }
+      resting.emplace(identity(drain), since);
     }
     next.push_back(drain);
     if (drain.ids.empty()) next.back().ids = std::move(ids);
   }
   if (next != drains_) LB_CHECK(replace(std::move(next)));
+  resting_ = std::move(resting);
   return ended;
+}
+
+std::optional<Drains::TimePoint> Drains::next_end() const {
+  std::optional<TimePoint> next;
+  for (const auto& [drain, since] : resting_)
+    if (!next || since + kRest < *next) next = since + kRest;
+  return next;
 }
 
 bool covers_any(const Drain& drain, const DesiredState& state) {

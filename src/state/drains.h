@@ -1,10 +1,13 @@
 // What the operator has taken out of use with lbctl drain. Saved, so that a drain survives a restart.
 #pragma once
 
+#include <chrono>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -39,11 +42,17 @@ struct Drain {
 
 class Drains {
  public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  // A file that is written anew, a task list read at the wrong moment: what is drained is away for less than this.
+  static constexpr std::chrono::minutes kRest{5};
+
   // In memory only, for tests.
   Drains() = default;
-  // A broken file is an error that names it, and is put aside as PATH.broken; open it again to
-  // start without drains.
+  // A broken file is an error that names it, and is put aside as PATH.broken, if that can
+  // be done.
   [[nodiscard]] static Result<Drains> open(std::string path);
+  // None, for a file that cannot be used: it is replaced with the next change.
+  [[nodiscard]] static Drains without(std::string path);
 
   // Each change is saved before it is in force: after an error nothing has changed.
   // Repeating a drain succeeds and keeps `since`; a new terminate_at replaces the old one.
@@ -63,11 +72,15 @@ class Drains {
     return find(backend, service) != nullptr;
   }
 
-  // Learns ids, and ends drains of an ADDR:PORT that is in no service any more (it has left its
-  // source and finished draining). `complete` = every source has delivered or was loaded; before
-  // that nothing ends. Returns what ended. Call it after add() and about once a second: with drains
+  // Learns ids, and looks after drains of an ADDR:PORT that is in no service any more (it has left its
+  // source and finished draining): each rests for kRest, is in force again when the same id is back,
+  // and ends after that. `complete` = every source has delivered or was loaded; before that nothing
+  // rests. Returns what ended. Call it after add(), after each change, and at next_end(): with drains
   // of addresses it looks at every backend.
-  [[nodiscard]] Result<std::vector<Drain>> settle(const DesiredState& state, bool complete);
+  [[nodiscard]] Result<std::vector<Drain>> settle(const DesiredState& state, bool complete,
+                                                  TimePoint now);
+  // When the first of those that rest ends. A restart lets them rest for the whole time again.
+  [[nodiscard]] std::optional<TimePoint> next_end() const;
 
   // Our own and the fleet's, sorted by target.
   [[nodiscard]] const std::vector<Drain>& all() const { return drains_; }
@@ -76,9 +89,12 @@ class Drains {
   [[nodiscard]] Result<> replace(std::vector<Drain> next);
   [[nodiscard]] bool may_end(const Drain& drain, bool covers);
 
+  using Identity = std::tuple<Drain::Target, std::optional<std::string>, std::string>;
+
   std::string path_;
   std::vector<Drain> drains_;
-  std::set<std::string> seen_;  // orders of the fleet that have covered something
+  std::set<std::string> seen_;             // orders of the fleet that have covered something
+  std::map<Identity, TimePoint> resting_;  // and since when
 };
 
 // Does `drain` mean a backend of this state? For "unknown target": exit 1.

@@ -18,6 +18,7 @@ struct GuardOptions {
   unsigned max_loss_percent = 50;
   unsigned min_missing = 3;
   std::chrono::milliseconds confirm{10'000};
+  bool files = false;  // what vanishes from files passes the guard, too
 
   bool operator==(const GuardOptions&) const = default;
 };
@@ -48,6 +49,9 @@ class Guard {
   };
 
   explicit Guard(GuardOptions options = {}) : options_(options) {}
+
+  // What is held goes on being held.
+  void set_options(GuardOptions options) { options_ = options; }
 
   // The saved snapshot, at start: readings are compared to it.
   void restore(Snapshot accepted);

@@ -16,4 +16,8 @@ namespace lb {
 [[nodiscard]] Result<> load_saved(const std::string& path,
                                   const std::function<Result<>(std::string_view)>& read);
 
+// Removes what a crash within write_file_atomically() has left in a folder of ours: NAME.new.PID. The folder
+// is locked, and nothing is being written.
+void remove_unfinished(const std::string& folder);
+
 }  // namespace lb

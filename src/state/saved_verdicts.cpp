@@ -58,6 +58,12 @@ Result<SavedVerdicts> SavedVerdicts::open(std::string path) {
   return out;
 }
 
+SavedVerdicts SavedVerdicts::without(std::string path) {
+  SavedVerdicts out;
+  out.path_ = std::move(path);
+  return out;
+}
+
 bool SavedVerdicts::set(const HealthVerdicts& verdicts) {
   HealthVerdicts down;
   for (const auto& [key, verdict] : verdicts)

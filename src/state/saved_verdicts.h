@@ -15,9 +15,11 @@ class SavedVerdicts {
  public:
   // In memory only, for tests.
   SavedVerdicts() = default;
-  // A broken file is an error that names it, and is put aside as PATH.broken; open it again to start
-  // without.
+  // A broken file is an error that names it, and is put aside as PATH.broken, if that can
+  // be done.
   [[nodiscard]] static Result<SavedVerdicts> open(std::string path);
+  // None, for a file that cannot be used.
+  [[nodiscard]] static SavedVerdicts without(std::string path);
 
   // Takes over those that are down. True: another set is down now, or since another time.
   bool set(const HealthVerdicts& verdicts);

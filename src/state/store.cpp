@@ -1,6 +1,8 @@
 #include "state/store.h"
 
 #include <cstdint>
+#include <filesystem>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -10,6 +12,8 @@
 
 namespace lb {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::string_view kSuffix = ".json";
 // NAME_MAX is 255; ".json", ".new.PID" and ".broken" must fit behind it.
@@ -59,6 +63,30 @@ Result<std::optional<Snapshot>> SnapshotStore::load(const std::string& source) c
 Result<> SnapshotStore::save(const std::string& source, const Snapshot& snapshot) const {
   LB_CHECK(make_folder(folder_));
   return write_file_atomically(path_of(source), encode_snapshot(snapshot));
+}
+
+Result<> SnapshotStore::rename(const std::string& from, const std::string& to) const {
+  std::error_code ec;
+  if (fs::exists(path_of(to), ec) || !fs::exists(path_of(from), ec)) return {};
+  fs::rename(path_of(from), path_of(to), ec);
+  if (ec) return fail(ec, fmt::format("rename {} to {}", path_of(from), path_of(to)));
+  return {};
+}
+
+Result<> SnapshotStore::keep_only(const std::set<std::string>& sources) const {
+  std::set<std::string> wanted;
+  for (const std::string& source : sources) wanted.insert(path_of(source));
+  std::error_code ec;
+  std::vector<fs::path> others;
+  for (fs::directory_iterator it(folder_, ec); !ec && it != fs::directory_iterator();
+       it.increment(ec))
+    if (it->path().extension() == kSuffix && !wanted.contains(it->path().string()))
+      others.push_back(it->path());
+  if (ec && ec != std::errc::no_such_file_or_directory)
+    return fail(ec, fmt::format("read folder {}", folder_));
+  for (const fs::path& other : others)
+    if (!fs::remove(other, ec) && ec) return fail(ec, fmt::format("remove {}", other.string()));
+  return {};
 }
 
 }  // namespace lb

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,11 @@ class SnapshotStore {
   [[nodiscard]] Result<std::optional<Snapshot>> load(const std::string& source) const;
   // Atomic: after a crash there is the old snapshot or the new one. Warnings are not saved.
   [[nodiscard]] Result<> save(const std::string& source, const Snapshot& snapshot) const;
+
+  // What was saved as `from` is from now on saved as `to`, unless there is something already.
+  [[nodiscard]] Result<> rename(const std::string& from, const std::string& to) const;
+  // Removes the snapshots of all other sources. What is *.broken stays.
+  [[nodiscard]] Result<> keep_only(const std::set<std::string>& sources) const;
 
   [[nodiscard]] std::string path_of(const std::string& source) const;
 

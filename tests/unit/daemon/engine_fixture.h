@@ -43,7 +43,8 @@ class EngineFixture : public testing::Test {
       EXPECT_TRUE(slots.back()->load(SnapshotStore(folder_.file("sources"))));
       slots.back()->source = std::make_unique<SilentSource>();
     }
-    auto opened = Engine::open(dataplane_, folder_.path(), settings_, options(), clocks(), slots);
+    auto opened =
+        Engine::open(dataplane_, folder_.path(), settings_, options(), clocks(), slots, problems_);
     EXPECT_TRUE(opened);
     engine_ = *std::move(opened);
     engine_->set_local_addresses({ip("127.0.0.1"), ip("::1")});
@@ -81,6 +82,7 @@ class EngineFixture : public testing::Test {
   FakeDataplane dataplane_;
   std::vector<Listener> listeners_;
   EngineSettings settings_;
+  SavedProblems problems_;
   SysTime wall_{std::chrono::hours(500'000)};
   // Far ahead of the real clock, so that no real timer fires in a test.
   SteadyTime steady_ = std::chrono::steady_clock::now() + std::chrono::hours(1'000'000);

@@ -216,6 +216,29 @@ TEST_F(EngineTest, BackendFoundDownIsOutAlsoAfterARestart) {
                                                       ProgrammedBackend{addr("10.0.0.2:80"), 1}));
 }
 
+TEST_F(EngineTest, ADrainOutlivesAMomentWithoutItsBackend) {
+  const ServicePtr both =
+      offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")}, "web");
+  start();
+  deliver({both});
+  ASSERT_TRUE(engine_->drains().add(
+      {Drain::parse_target("10.0.0.1:80").value(), std::nullopt, wall_, std::nullopt, {}}));
+  engine_->replan_soon();
+  run();
+  const auto drained = ElementsAre(ProgrammedBackend{addr("10.0.0.1:80"), 0},
+                                   ProgrammedBackend{addr("10.0.0.2:80"), 1});
+  EXPECT_THAT(programmed("127.0.0.1:80"), drained);
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")}, "web")});
+  after(milliseconds(600));
+  ASSERT_EQ(programmed("127.0.0.1:80").size(), 1U);
+  deliver({both});
+  EXPECT_THAT(programmed("127.0.0.1:80"), drained);
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")}, "web")});
+  EXPECT_LE(engine_->next_wakeup(), steady_ + Drains::kRest);
+  after(Drains::kRest);
+  EXPECT_THAT(engine_->drains().all(), IsEmpty());
+}
+
 TEST_F(EngineTest, BrokenSavedFilesDoNotKeepItFromStarting) {
   folder_.write("drains.json", "junk");
   folder_.write("departures.json", "{}");

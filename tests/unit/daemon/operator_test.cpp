@@ -26,7 +26,8 @@ class OperatorTest : public EngineFixture {
     deliver({offered("127.0.0.1:80", {listed("127.0.0.1:9000"), listed("10.0.0.2:9000")})});
   }
   Operator make() {
-    fleet_ = Fleet::open(folder_.path(), "node1", [] {}).value();
+    fleet_ = Fleet::open(
+        folder_.path(), "node1", [] {}, problems_);
     return Operator(
         *engine_, *fleet_, {.version = "1", .config = "x.toml", .started = wall_}, [] {},
         [this] { return Result<std::vector<Listener>>(listeners_); });

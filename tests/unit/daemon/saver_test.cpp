@@ -58,7 +58,8 @@ class SaverTest : public testing::Test {
   SourceSlots slots_;
   SteadyTime now_{1'000h};
   SavedVerdicts verdicts_ = SavedVerdicts::open(folder_.file("health.json")).value();
-  Saver saver_{folder_.file("sources"), departures_, verdicts_};
+  SavedProblems problems_;
+  Saver saver_{folder_.file("sources"), departures_, verdicts_, problems_};
   std::deque<std::function<void()>> waiting_, ends_;
 };
 

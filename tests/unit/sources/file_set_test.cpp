@@ -147,6 +147,18 @@ TEST(FileSet, AFileThatIsBrokenAtStartSaysWhatItSaidInAnEarlierRun) {
   EXPECT_EQ(snapshot->warnings.size(), 1U);
 }
 
+TEST(FileSet, AFolderOfAnotherNameIsKnownByTheNamesOfItsFiles) {
+  const ServicesFolder dir;
+  fs::create_directory(dir / "old");
+  dir.write("old/a.toml", service_text("a", 1));
+  const auto saved = FileSet(dir / "old", {}).read({});
+  fs::rename(dir / "old", dir / "new");
+  dir.write("new/a.toml", "broken");
+  const auto snapshot = FileSet(dir / "new", saved->services).read({});
+  EXPECT_EQ(names(snapshot), (Names{"a"}));
+  EXPECT_EQ(snapshot->absence, Absence::Believed);
+}
+
 TEST(FileSet, ABrokenFileOfWhichNothingIsKnownGuardsTheSnapshot) {
   const ServicesFolder dir;
   dir.write("a.toml", "broken");

@@ -158,32 +158,54 @@ class DrainsEnd : public testing::Test {
   }
   std::vector<std::string> settle(const DesiredState& state, bool complete = true) {
     std::vector<std::string> ended;
-    const auto settled = drains_.settle(state, complete);
+    const auto settled = drains_.settle(state, complete, now_);
     for (const Drain& d : *settled) ended.push_back(to_string(d.target));
     return ended;
   }
+  std::vector<std::string> settle_after_the_rest(const DesiredState& state) {
+    now_ += Drains::kRest;
+    return settle(state);
+  }
   Drains drains_;
+  Drains::TimePoint now_{};
   const ServicePtr web_ = offered("127.0.0.1:80", {}, "web");
 };
 
 TEST_F(DrainsEnd, WhenTheBackendIsInNoServiceAnyMoreButHostsStay) {
   EXPECT_THAT(settle(state_of({named("10.0.0.1:80", "task-1")})), IsEmpty());
-  EXPECT_THAT(settle({}), ElementsAre("10.0.0.1:80"));
+  EXPECT_THAT(settle({}), IsEmpty());
+  EXPECT_THAT(settle_after_the_rest({}), ElementsAre("10.0.0.1:80"));
   EXPECT_TRUE(drains_.matches(named("10.0.0.7:80", "task-9", "node1"), *web_));
+}
+
+TEST_F(DrainsEnd, NotWhileTheBackendIsAwayForAMoment) {
+  const DesiredState there = state_of({named("10.0.0.1:80", "task-1", "node2")});
+  settle(there);
+  EXPECT_THAT(settle({}), IsEmpty());
+  EXPECT_EQ(drains_.next_end(), now_ + Drains::kRest);
+  now_ += Drains::kRest - std::chrono::milliseconds(1);
+  EXPECT_THAT(settle({}), IsEmpty());
+  EXPECT_THAT(settle(there), IsEmpty());
+  EXPECT_FALSE(drains_.next_end());
+  EXPECT_TRUE(drains_.matches(named("10.0.0.1:80", "task-1", "node2"), *web_));
+  EXPECT_THAT(settle_after_the_rest({}), IsEmpty()) << "the time begins again";
+  EXPECT_THAT(settle_after_the_rest({}), ElementsAre("10.0.0.1:80"));
 }
 
 TEST_F(DrainsEnd, NotBeforeAllSourcesHaveDelivered) {
   EXPECT_THAT(settle({}, false), IsEmpty());
   EXPECT_THAT(settle(state_of({named("10.0.0.1:80", "task-1")}), false), IsEmpty());
   EXPECT_THAT(settle({}, false), IsEmpty());
+  EXPECT_FALSE(drains_.next_end());
 }
 
 TEST_F(DrainsEnd, WhenANewBackendTookOverTheAddress) {
   settle(state_of({named("10.0.0.1:80", "task-1", "node2")}));
   EXPECT_TRUE(drains_.matches(named("10.0.0.1:80", "task-1", "node2"), *web_));
   EXPECT_FALSE(drains_.matches(named("10.0.0.1:80", "task-2", "node2"), *web_));
-  EXPECT_THAT(settle(state_of({named("10.0.0.1:80", "task-2", "node2")})),
-              ElementsAre("10.0.0.1:80"));
+  const DesiredState other = state_of({named("10.0.0.1:80", "task-2", "node2")});
+  EXPECT_THAT(settle(other), IsEmpty());
+  EXPECT_THAT(settle_after_the_rest(other), ElementsAre("10.0.0.1:80"));
 }
 
 TEST_F(DrainsEnd, DrainingAnewMeansTheNewBackend) {
@@ -196,10 +218,12 @@ TEST_F(DrainsEnd, OnDiskToo) {
   const TempFolder folder;
   Drains drains = Drains::open(folder.file("drains.json")).value();
   ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
-  ASSERT_TRUE(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true));
+  const Drains::TimePoint now{};
+  ASSERT_TRUE(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true, now));
   EXPECT_EQ(Drains::open(folder.file("drains.json")).value().all()[0].ids,
             std::vector<std::string>{"task-1"});
-  ASSERT_TRUE(drains.settle({}, true));
+  ASSERT_TRUE(drains.settle({}, true, now));
+  ASSERT_TRUE(drains.settle({}, true, now + Drains::kRest));
   EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
 }
 
@@ -229,11 +253,17 @@ TEST(FleetDrains, StandBesideOurOwnAndAreNotSavedByUs) {
 
 TEST(FleetDrains, EndWithABackendThatWasSeenHere) {
   Drains drains;
+  Drains::TimePoint now{};
+  const auto ended = [&](const DesiredState& state) {
+    now += Drains::kRest;
+    return drains.settle(state, true, now).value().size();
+  };
   drains.set_fleet({of_fleet("10.0.0.1:80", "f1", {"task-1"})});
-  EXPECT_THAT(drains.settle(state_of({}), true).value(), IsEmpty())
-      << "what is loaded may be older than the order";
-  EXPECT_THAT(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true).value(), IsEmpty());
-  EXPECT_EQ(drains.settle(state_of({named("10.0.0.1:80", "task-2")}), true).value().size(), 1U);
+  EXPECT_EQ(ended({}) + ended({}), 0U) << "what is loaded may be older than the order";
+  EXPECT_EQ(ended(state_of({named("10.0.0.1:80", "task-1")})), 0U);
+  const DesiredState other = state_of({named("10.0.0.1:80", "task-2")});
+  EXPECT_EQ(ended(other), 0U);
+  EXPECT_EQ(ended(other), 1U);
   EXPECT_THAT(drains.all(), IsEmpty());
 }
 

@@ -37,7 +37,8 @@ class World {
     finish_some();
     previous_ = std::move(result_);
     result_ = merged(&previous_);
-    ASSERT_TRUE(drains_.settle(result_.state, view_.complete));
+    ASSERT_TRUE(
+        drains_.settle(result_.state, view_.complete, Drains::TimePoint(now_.time_since_epoch())));
   }
 
   MergeResult merged(const MergeResult* previous) const {

@@ -82,6 +82,31 @@ TEST(SnapshotStore, LeftoverOfACrashIsNotRead) {
   EXPECT_EQ(store.load("x").value()->services[0]->backends[0].id, "10.0.0.1:80");
 }
 
+TEST(SnapshotStore, MovesASnapshotToANewNameButNotOverAnother) {
+  const TempFolder folder;
+  const SnapshotStore store(folder.path());
+  ASSERT_TRUE(store.save("a", snapshot({offered("127.0.0.1:80", {})})));
+  ASSERT_TRUE(store.rename("a", "b"));
+  EXPECT_FALSE(store.load("a").value());
+  ASSERT_TRUE(store.load("b").value());
+  ASSERT_TRUE(store.save("a", snapshot({})));
+  ASSERT_TRUE(store.rename("a", "b"));
+  EXPECT_EQ(store.load("b").value()->services.size(), 1U);
+  EXPECT_TRUE(store.rename("nothing", "c"));
+}
+
+TEST(SnapshotStore, KeepsOnlyWhatIsWanted) {
+  const TempFolder folder;
+  const SnapshotStore store(folder.path());
+  for (const char* name : {"a", "b:1"}) ASSERT_TRUE(store.save(name, snapshot({})));
+  folder.write("c.json.broken", "{");
+  ASSERT_TRUE(store.keep_only({"b:1"}));
+  EXPECT_FALSE(folder.has("a.json"));
+  EXPECT_TRUE(folder.has("b%3A1.json"));
+  EXPECT_TRUE(folder.has("c.json.broken"));
+  EXPECT_TRUE(SnapshotStore(folder.file("none")).keep_only({}));
+}
+
 struct NameCase {
   const char* name;
   const char* file;
