@@ -115,6 +115,9 @@ LB_STATIC_ASSERT(sizeof(struct lb_backend) == 64);
 #define LB_BACKEND_IN_USE   8 /* takes new connections: unconnected UDP sockets may stay with it */
 #define LB_BACKEND_LISTED                                                                          \
 	16 /* for lbd after a restart: part of its service, with or without weight */
+#define LB_BACKEND_DRAINED 32 /* for lbd, should its files be lost: an operator has taken it out */
+#define LB_BACKEND_JUDGED                                                                          \
+	64 /* written by an lbd that knows DRAINED: without it that means nothing */
 
 /* Touched by failures and recounts only, hence apart from the line above. */
 struct lb_backend_cold {

@@ -265,6 +265,15 @@ std::vector<OwnProblem> App::problems() const {
   std::vector<OwnProblem> out;
   for (std::string& problem : upkeep_.problems()) out.push_back({"lbd", std::move(problem)});
   for (std::string& problem : problems_.all()) out.push_back({"state", std::move(problem)});
+  for (const Drain& drain : engine_->drains().all())
+    if (drain.recovered)
+      out.push_back(
+          {"drains",
+           fmt::format("the drain of {0} was lost with drains.json, and is in force because "
+                       "the kernel knows of it: `lbctl undrain {0}{1}` ends it, `lbctl "
+                       "drain {0}{1}` confirms it",
+                       to_string(drain.target),
+                       drain.service ? " --service " + *drain.service : "")});
   if (!addresses_.problem().empty())
     out.push_back({"addresses", "services on wildcard addresses do not follow the host: " +
                                     addresses_.problem()});

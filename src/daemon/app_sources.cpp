@@ -158,8 +158,7 @@ void App::apply_config(Config config) {
 // Behind the saves that are on their way: a snapshot is not thrown away before its successor's is there.
 void App::record_sources_if_changed() {
   SourceIdentities now = identities_of(config_);
-  for (const auto& slot : engine_->former().slots)
-    now.push_back(identity_of(*slot, recorded_));
+  for (const auto& slot : engine_->former().slots) now.push_back(identity_of(*slot, recorded_));
   if (now == recorded_) return;
   recorded_ = now;
   std::map<std::string, std::string> renamed;

@@ -7,6 +7,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "state/lost_drains.h"
+
 namespace lb {
 namespace {
 
@@ -155,6 +157,7 @@ void Engine::replan() {
   departures_.update(view, now);
   view_ = std::move(view);
   adopt_leftovers(now);
+  if (!std::exchange(drains_known_, true) && !drains_.loaded()) recover_drains(now);
 
   MergeResult result = merge_all(now);
   auto ended = drains_.settle(result.state, view_.complete, clocks_.steady());
@@ -211,6 +214,19 @@ void Engine::adopt_leftovers(SysTime now) {
     for (const ObservedBackend& b : service.backends)
       if (b.listed || may_have_connections(service.key.protocol, b))
         departures_.adopt(service.key, b.address, now);
+}
+
+// drains.json is lost, or there never was one: what the kernel knows as drained by an operator stays so.
+// What the fleet drains has its own file. Once only, before the first plan.
+void Engine::recover_drains(SysTime now) {
+  const auto observed = dataplane_.read();
+  if (!observed) return;
+  auto orders = lost_drains(*observed, view_, drains_, drains_.broken(), now);
+  if (orders.empty()) return;
+  std::string targets;
+  for (const Drain& order : orders) targets += " " + to_string(order.target);
+  spdlog::error("drained backends are known from the kernel alone, and stay drained:{}", targets);
+  drains_.recover(std::move(orders));
 }
 
 bool Engine::terminates(const DesiredService& service, const DesiredBackend& backend,

@@ -102,6 +102,7 @@ class Engine {
   [[nodiscard]] MergeResult merge_all(SysTime now);
   void adopt_leftovers(SysTime now);
   void dismiss_former();
+  void recover_drains(SysTime now);
   void plan_watch(SysTime now);
   void plan_next_deadline(SysTime now);
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
@@ -130,6 +131,7 @@ class Engine {
   std::vector<Drain> ended_fleet_;
   bool replan_ = true;
   bool leftovers_adopted_ = false;
+  bool drains_known_ = false;            // those of a lost file were asked of the kernel
   std::optional<SysTime> deadline_;      // something ends then: plan again
   std::vector<WatchedBackend> watched_;  // sorted
   SteadyTime next_look_{};

@@ -57,12 +57,12 @@ SourceIdentity identity_from(const json& value) {
 }  // namespace
 
 SourceIdentity identity_of(const SourceConfig& source, const Config& config) {
-  SourceIdentity out{.name = source.name,
-                     .type = type_of(source),
-                     .derived = source.name == default_source_name(source),
-                     .locators = std::visit([](const auto& s) { return locators_of(s); },
-                                            source.settings),
-                     .ports = ports_for(source, config).to_string()};
+  SourceIdentity out{
+      .name = source.name,
+      .type = type_of(source),
+      .derived = source.name == default_source_name(source),
+      .locators = std::visit([](const auto& s) { return locators_of(s); }, source.settings),
+      .ports = ports_for(source, config).to_string()};
   std::sort(out.locators.begin(), out.locators.end());
   return out;
 }
@@ -109,8 +109,8 @@ Result<> SourceIndex::save(const SourceIdentities& sources) const {
                     {"derived", source.derived},
                     {"locators", source.locators},
                     {"ports", source.ports}});
-  return write_file_atomically(
-      path_, encode_json({{"version", kVersion}, {"sources", std::move(list)}}));
+  return write_file_atomically(path_,
+                               encode_json({{"version", kVersion}, {"sources", std::move(list)}}));
 }
 
 }  // namespace lb

@@ -124,6 +124,10 @@ Result<IpvsEntry> IpvsDataplane::entry_for(const ProgrammedService& service,
   }
   entry.balance = service.balance;
   entry.addresses = service.addresses;
+  entry.explained = true;
+  entry.drained.clear();
+  for (const ProgrammedBackend& b : service.backends)
+    if (b.drained) entry.drained.insert(b.address);
   target = ipvs_target(service, entry, scope_);
   entry.ids = {target.ids.begin(), target.ids.end()};
   entry.laundered = target.laundered;

@@ -28,6 +28,8 @@ struct IpvsEntry {
   std::set<ServiceKey> laundered;
   // Virtual services of these that have no server in use.
   std::set<ipvs::ServiceId> refusing;
+  std::set<Address> drained;  // backends that an operator has taken out
+  bool explained = true;      // false: written by an lbd that did not note them
 
   bool operator==(const IpvsEntry&) const = default;
 };

@@ -41,6 +41,8 @@ json to_json(const IpvsEntry& entry) {
   for (const ServiceId& id : entry.ids) out["ids"].push_back(to_json(id));
   for (const ServiceId& id : entry.refusing) out["refusing"].push_back(to_json(id));
   for (const ServiceKey& at : entry.laundered) out["laundered"].push_back(at.to_string());
+  if (entry.explained) out["drained"] = json::array();
+  for (const Address& backend : entry.drained) out["drained"].push_back(backend.to_string());
   return out;
 }
 
@@ -65,6 +67,11 @@ Result<IpvsEntry> entry_from(const json& value) {
   for (const json& text : list("laundered")) {
     LB_TRY(const ServiceKey at, ServiceKey::parse(text.get_ref<const std::string&>()));
     out.laundered.insert(at);
+  }
+  out.explained = value.contains("drained");
+  for (const json& text : list("drained")) {
+    LB_TRY(const Address backend, Address::parse(text.get_ref<const std::string&>()));
+    out.drained.insert(backend);
   }
   return out;
 }

@@ -56,9 +56,12 @@ ObservedService IpvsDataplane::observe(const IpvsEntry& entry) const {
       b.refused = why;
       b.weight = listed->second.weights.at(address);
     }
-  for (auto& [address, backend] : backends)
+  for (auto& [address, backend] : backends) {
+    backend.drained = backend.listed && entry.drained.contains(address);
+    backend.unexplained = backend.listed && !entry.explained;
     if (backend.listed || backend.active_connections.value_or(0) > 0)
       out.backends.push_back(std::move(backend));
+  }
   return out;
 }
 

@@ -10,6 +10,7 @@ ObservedService observe(const ProgrammedService& service) {
     backend.address = b.address;
     backend.listed = true;
     backend.weight = b.weight;
+    backend.drained = b.drained;
     if (service.key.protocol == Protocol::Tcp) backend.active_connections = 0;
     observed.backends.push_back(backend);
   }

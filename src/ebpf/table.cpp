@@ -175,7 +175,12 @@ Result<> Table::write_lines(const ProgrammedService& service, Entry& entry, cons
       std::atomic_ref(maps_.backends[id].weight)
           .store(static_cast<__u16>(draft.weights[i]), std::memory_order_relaxed);
     // IN_USE goes before the switch only when it is set: see switch_sets for when it is cleared.
-    set_flags(id, LB_BACKEND_LISTED | faces | (draft.weights[i] > 0 ? LB_BACKEND_IN_USE : 0u), 0);
+    const bool drained = service.backends[i].drained;
+    set_flags(id,
+              LB_BACKEND_LISTED | LB_BACKEND_JUDGED | faces |
+                  (draft.weights[i] > 0 ? LB_BACKEND_IN_USE : 0u) |
+                  (drained ? LB_BACKEND_DRAINED : 0u),
+              drained ? 0 : LB_BACKEND_DRAINED);
     if (faces && line.owner != id) set_flags(line.owner, faces, 0);
   }
   return {};
@@ -242,7 +247,7 @@ void Table::retire_line(std::uint32_t id, Clock::time_point now) {
   line.listed = false;
   line.retired = now;
   retired_.insert(id);
-  set_flags(id, 0, LB_BACKEND_LISTED | LB_BACKEND_IN_USE);
+  set_flags(id, 0, LB_BACKEND_LISTED | LB_BACKEND_IN_USE | LB_BACKEND_DRAINED);
 }
 
 Result<> Table::switch_keys(const ServiceKey& key, Entry& entry, std::set<IpAddress> wanted) {

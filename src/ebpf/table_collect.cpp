@@ -42,6 +42,8 @@ ObservedBackend Table::observe_line(std::uint32_t id, Line& line) {
     out.active_connections = static_cast<std::uint64_t>(std::max<std::int64_t>(0, own_share(id)));
   const lb_backend& at = maps_.backends[id];
   if ((at.flags & LB_BACKEND_IN_USE) != 0) out.weight = at.weight;
+  out.drained = (at.flags & LB_BACKEND_DRAINED) != 0;
+  out.unexplained = line.listed && (at.flags & LB_BACKEND_JUDGED) == 0;
   out.total_connections = read_counters(id, line, out.failed);
   return out;
 }
@@ -197,7 +199,8 @@ bool Table::promote_member(std::uint32_t owner_id, Clock::time_point now) {
   owner.timed_out = member.timed_out;
   owner.gave_up = member.gave_up;
   owner.other = member.other;
-  set_flags(owner_id, LB_BACKEND_LISTED | (from.flags & LB_BACKEND_IN_USE), 0);
+  constexpr unsigned kTaken = LB_BACKEND_IN_USE | LB_BACKEND_DRAINED | LB_BACKEND_JUDGED;
+  set_flags(owner_id, LB_BACKEND_LISTED | (from.flags & kTaken), 0);
 
   // Slots name ids: point those of the heir's service to the owner's line, one store each. Both lines
   // are the same backend, so that a half-rewritten region is right at every moment.

@@ -15,6 +15,7 @@ namespace lb {
 struct ProgrammedBackend {
   Address address;
   std::uint32_t weight = 0;  // 0: keeps its connections, gets no new ones
+  bool drained = false;      // by an operator: known by this again, should lbd's own files be lost
 
   auto operator<=>(const ProgrammedBackend&) const = default;
 };
@@ -51,7 +52,9 @@ struct ObservedBackend {
   std::optional<std::uint64_t> active_connections{};  // exact; nullopt for UDP
   std::uint64_t total_connections = 0;  // how often the hook chose it, since first programmed
   FailedConnects failed{};
-  std::string refused{};  // why this dataplane cannot use it; empty: it can
+  std::string refused{};     // why this dataplane cannot use it; empty: it can
+  bool drained = false;      // as programmed
+  bool unexplained = false;  // programmed by an lbd that did not note whether it was drained
 };
 
 struct ObservedService {

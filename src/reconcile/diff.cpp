@@ -46,7 +46,8 @@ ProgrammedService to_programmed(const DesiredService& service, std::vector<IpAdd
   for (const DesiredBackend& b : service.backends)
     // Past its deadline it leaves the service; the dataplane counts what is left of it.
     if (b.reason != Reason::Lingering)
-      programmed.backends.push_back({b.backend.address, b.effective_weight});
+      programmed.backends.push_back(
+          {b.backend.address, b.effective_weight, b.reason == Reason::Operator});
   reduce_weights(programmed.backends);
   programmed.launder = service.launder;
   return programmed;
@@ -55,7 +56,10 @@ ProgrammedService to_programmed(const DesiredService& service, std::vector<IpAdd
 ProgrammedService to_programmed(const ObservedService& observed) {
   ProgrammedService programmed{observed.key, observed.addresses, observed.balance, {}};
   for (const ObservedBackend& b : observed.backends)
-    if (b.listed) programmed.backends.push_back({b.address, b.weight});
+    // What was not explained counts as drained: if it is not, the next upsert says so.
+    if (b.listed)
+      programmed.backends.push_back(
+          {b.address, b.weight, b.drained || (b.unexplained && b.weight == 0)});
   reduce_weights(programmed.backends);
   return programmed;
 }

@@ -69,6 +69,7 @@ json to_json(const Drain& drain) {
            {"since", format_iso8601(drain.since)},
            {"ids", drain.ids}};
   if (drain.service) out["service"] = *drain.service;
+  if (drain.recovered) out["recovered"] = true;
   if (drain.terminate_at) out["terminate_at"] = format_iso8601(*drain.terminate_at);
   return out;
 }
@@ -79,6 +80,7 @@ Result<Drain> drain_from(const json& value) {
   LB_TRY(out.since, parse_iso8601(value.at("since").get<std::string>()));
   value.at("ids").get_to(out.ids);
   std::sort(out.ids.begin(), out.ids.end());
+  out.recovered = value.value("recovered", false);
   if (value.contains("service")) out.service = value.at("service").get<std::string>();
   if (value.contains("terminate_at")) {
     LB_TRY(out.terminate_at, parse_iso8601(value.at("terminate_at").get<std::string>()));
@@ -112,6 +114,7 @@ Result<Drains> Drains::open(std::string path) {
         LB_TRY(Drain drain, drain_from(item));
         out.drains_.push_back(std::move(drain));
       }
+      out.loaded_ = true;
       return {};
     });
   }));
@@ -122,6 +125,7 @@ Result<Drains> Drains::open(std::string path) {
 Drains Drains::without(std::string path) {
   Drains out;
   out.path_ = std::move(path);
+  out.broken_ = true;
   return out;
 }
 
@@ -146,6 +150,7 @@ Result<> Drains::add(Drain drain) {
     if (drain.terminate_at) at->terminate_at = drain.terminate_at;
     // Somebody who drains an address anew means whoever is there now.
     at->ids = std::move(drain.ids);
+    at->recovered = false;
   }
   return replace(std::move(next));
 }
@@ -160,6 +165,16 @@ Result<> Drains::remove(const Drain::Target& target, const std::optional<std::st
                                     service ? " in service " + *service : std::string()));
   next.erase(gone, next.end());
   return replace(std::move(next));
+}
+
+void Drains::recover(std::vector<Drain> orders) {
+  std::vector<Drain> next = drains_;
+  for (Drain& order : orders) {
+    order.recovered = true;
+    const auto at = std::lower_bound(next.begin(), next.end(), order, in_order);
+    if (at == next.end() || identity(*at) != identity(order)) next.insert(at, std::move(order));
+  }
+  if (!replace(next)) drains_ = std::move(next);
 }
 
 void Drains::set_fleet(std::vector<Drain> drains) {

@@ -34,6 +34,9 @@ struct Drain {
   // new backend that takes over the address is not drained. Empty for hosts.
   std::vector<std::string> ids;
   std::string fleet{};  // id of the fleet's order; empty: given to this lbd
+  // The file that had it was lost, and the kernel still knew of it: in force until an operator drains or
+  // undrains the target.
+  bool recovered = false;
 
   bool operator==(const Drain&) const = default;
 };
@@ -60,6 +63,12 @@ class Drains {
   // ENOENT: there is no such drain of our own.
   [[nodiscard]] Result<> remove(const Drain::Target& target,
                                 const std::optional<std::string>& service = std::nullopt);
+
+  // Orders that the kernel still knows of, of a file that was lost: in force though they cannot be saved.
+  void recover(std::vector<Drain> orders);
+  // Whether the file was there, and good.
+  [[nodiscard]] bool loaded() const { return loaded_; }
+  [[nodiscard]] bool broken() const { return broken_; }  // it was there, and could not be used
 
   // The fleet's drains that are in force (relay/fleet.h saves them): beside our own from now on.
   void set_fleet(std::vector<Drain> drains);
@@ -92,6 +101,7 @@ class Drains {
   using Identity = std::tuple<Drain::Target, std::optional<std::string>, std::string>;
 
   std::string path_;
+  bool loaded_ = false, broken_ = false;
   std::vector<Drain> drains_;
   std::set<std::string> seen_;             // orders of the fleet that have covered something
   std::map<Identity, TimePoint> resting_;  // and since when

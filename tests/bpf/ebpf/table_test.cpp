@@ -155,6 +155,22 @@ TEST_F(Tables, RestartReadsBackWhatWasProgrammed) {
   EXPECT_EQ(weights, (std::vector<std::uint32_t>{3, 1, 0}));  // without their common divisor
 }
 
+TEST_F(Tables, WhatAnOperatorDrainsIsKnownAfterARestartWithoutFiles) {
+  ProgrammedService web = service(5000, {1, 2});
+  web.backends[0].weight = 0;
+  web.backends[0].drained = true;
+  ASSERT_EQ(upsert(web), "");
+  restart();
+  const auto look = [&] { return table_->observe(web.key)->backends.at(0); };
+  EXPECT_TRUE(look().drained);
+  EXPECT_FALSE(look().unexplained);
+  web.backends[0].drained = false;  // out, but for another reason
+  ASSERT_EQ(upsert(web), "");
+  EXPECT_FALSE(look().drained);
+  table_->maps().backends[owner_of(1)].flags &= static_cast<__u16>(~LB_BACKEND_JUDGED);
+  EXPECT_TRUE(look().unexplained) << "as an lbd before this one wrote it";
+}
+
 TEST_F(Tables, FullLinesChangeNothing) {
   std::vector<int> many;
   for (int i = 1; i <= 20; ++i) many.push_back(i);

@@ -51,8 +51,8 @@ TEST_F(Absence, AFileRewrittenInPlaceLineByLineLosesNothing) {
   std::filesystem::create_directory(file("services.d"));
   std::vector<std::string> lines;
   for (int port = 5000; port < 5100; ++port)
-    lines.push_back(service_toml("s" + std::to_string(port), "127.0.0.1:" + std::to_string(port),
-                                 {kOne}));
+    lines.push_back(
+        service_toml("s" + std::to_string(port), "127.0.0.1:" + std::to_string(port), {kOne}));
   const auto write_all = [&](std::chrono::milliseconds pause, bool open_for_each) {
     std::ofstream out(file("services.d/a.toml"), std::ios::trunc);
     for (std::size_t i = 0; i < lines.size(); ++i) {

@@ -1,5 +1,7 @@
 #include "daemon/engine.h"
 
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -225,7 +227,7 @@ TEST_F(EngineTest, ADrainOutlivesAMomentWithoutItsBackend) {
       {Drain::parse_target("10.0.0.1:80").value(), std::nullopt, wall_, std::nullopt, {}}));
   engine_->replan_soon();
   run();
-  const auto drained = ElementsAre(ProgrammedBackend{addr("10.0.0.1:80"), 0},
+  const auto drained = ElementsAre(ProgrammedBackend{addr("10.0.0.1:80"), 0, true},
                                    ProgrammedBackend{addr("10.0.0.2:80"), 1});
   EXPECT_THAT(programmed("127.0.0.1:80"), drained);
   deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")}, "web")});
@@ -236,6 +238,63 @@ TEST_F(EngineTest, ADrainOutlivesAMomentWithoutItsBackend) {
   deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")}, "web")});
   EXPECT_LE(engine_->next_wakeup(), steady_ + Drains::kRest);
   after(Drains::kRest);
+  EXPECT_THAT(engine_->drains().all(), IsEmpty());
+}
+
+class LostDrainsFile : public EngineTest {
+ protected:
+  void drain_one() {
+    start();
+    deliver({web_of({"10.0.0.1:80", "10.0.0.2:80"})});
+    ASSERT_TRUE(engine_->drains().add(
+        {Drain::parse_target("10.0.0.1:80").value(), std::nullopt, wall_, std::nullopt, {}}));
+    engine_->replan_soon();
+    run();
+    ASSERT_THAT(programmed("127.0.0.1:80"), drained_);
+  }
+  static ServicePtr web_of(const std::vector<std::string>& addresses) {
+    std::vector<Backend> backends;
+    for (const std::string& address : addresses) backends.push_back(listed(address));
+    return offered("127.0.0.1:80", std::move(backends), "web");
+  }
+  const testing::Matcher<std::vector<ProgrammedBackend>> drained_ = ElementsAre(
+      ProgrammedBackend{addr("10.0.0.1:80"), 0, true}, ProgrammedBackend{addr("10.0.0.2:80"), 1});
+};
+
+TEST_F(LostDrainsFile, StaysInForceAsTheKernelKnowsItUntilItIsAcknowledged) {
+  for (const char* content : {"", "junk", R"({"version":2,"drains":[]})"}) {
+    drain_one();
+    dataplane_.calls.clear();
+    folder_.write("drains.json", content);
+    start();
+    EXPECT_THAT(programmed("127.0.0.1:80"), drained_) << content;
+    EXPECT_THAT(dataplane_.calls, IsEmpty());
+    start();
+    ASSERT_EQ(engine_->drains().all().size(), 1U) << "it is saved again";
+    EXPECT_TRUE(engine_->drains().all()[0].recovered);
+    ASSERT_TRUE(engine_->drains().remove(addr("10.0.0.1:80")));
+    engine_->replan_soon();
+    run();
+    EXPECT_EQ(programmed("127.0.0.1:80")[0], (ProgrammedBackend{addr("10.0.0.1:80"), 1}));
+  }
+}
+
+TEST_F(LostDrainsFile, ThatIsJustGoneIsLostToo) {
+  drain_one();
+  std::filesystem::remove(folder_.file("drains.json"));
+  start();
+  EXPECT_THAT(programmed("127.0.0.1:80"), drained_);
+}
+
+TEST_F(LostDrainsFile, HasNothingToDoWithWhatIsOutForAnotherReason) {
+  drain_one();
+  ASSERT_TRUE(engine_->drains().remove(addr("10.0.0.1:80")));
+  Backend down = listed("10.0.0.1:80");
+  down.weight = 0;
+  deliver({offered("127.0.0.1:80", {down, listed("10.0.0.2:80")}, "web")});
+  ASSERT_EQ(programmed("127.0.0.1:80")[0], (ProgrammedBackend{addr("10.0.0.1:80"), 0}));
+  folder_.write("drains.json", "junk");
+  start();
   EXPECT_THAT(engine_->drains().all(), IsEmpty());
 }
 

@@ -54,7 +54,7 @@ TEST_F(OperatorTest, DrainAnswersOnlyAfterItIsProgrammedAndSettled) {
   EXPECT_EQ(drained->front().reason, Reason::Operator);
   EXPECT_THAT(dataplane_.calls, ElementsAre("upsert tcp://127.0.0.1:80", "settle"));
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 1}));
+              ElementsAre(ProgrammedBackend{two_, 0, true}, ProgrammedBackend{one_, 1}));
 }
 
 TEST_F(OperatorTest, DrainDoesNotAnswerWhileTheDataplaneSettles) {
@@ -98,7 +98,7 @@ TEST_F(OperatorTest, DrainSurvivesARestart) {
   ASSERT_TRUE(run_awaitable(control.drain(request("10.0.0.2"))));
   start();
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 1}));
+              ElementsAre(ProgrammedBackend{two_, 0, true}, ProgrammedBackend{one_, 1}));
 }
 
 TEST_F(OperatorTest, DrainOfSomethingUnknownIsAnError) {

@@ -42,8 +42,7 @@ TEST(FindPredecessors, ByTheOrderOfOneTypeWhereTheConfigurationHasNoNames) {
   const SourceIdentities before{source("file:/a", "file", {"/a"}),
                                 source("etcd:e1", "etcd", {"e1"}),
                                 source("named", "etcd", {"e2"}, false)};
-  const SourceIdentities after{source("etcd:e7", "etcd", {"e7"}),
-                               source("etcd:e8", "etcd", {"e8"}),
+  const SourceIdentities after{source("etcd:e7", "etcd", {"e7"}), source("etcd:e8", "etcd", {"e8"}),
                                source("file:/b", "file", {"/b"}),
                                source("other", "etcd", {"e9"}, false)};
   EXPECT_THAT(find_predecessors(before, after),

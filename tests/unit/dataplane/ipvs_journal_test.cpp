@@ -50,6 +50,20 @@ TEST_F(IpvsJournalTest, EntriesSurviveTheProcess) {
   EXPECT_EQ(again.tables(), "abc");
 }
 
+TEST_F(IpvsJournalTest, WhatAnOperatorDrainsIsNotedAndThatItIsNoted) {
+  auto web = entry("127.0.0.1:80");
+  web.drained = {*Address::parse("10.0.0.1:80")};
+  ASSERT_TRUE(open().put(web));
+  EXPECT_EQ(open().entries().at(web.key), web);
+  std::string text = folder_.read("ipvs.json");
+  const auto at = text.find("\"drained\"");
+  text.replace(at, 9, "\"unknown\"");
+  folder_.write("ipvs.json", text);
+  const IpvsEntry older = open().entries().at(web.key);
+  EXPECT_FALSE(older.explained);
+  EXPECT_TRUE(older.drained.empty());
+}
+
 TEST_F(IpvsJournalTest, ALineThatACrashCutOffIsIgnored) {
   ASSERT_TRUE(open().put(entry("127.0.0.1:80")));
   std::string text = folder_.read("ipvs.json");
