@@ -118,7 +118,7 @@ struct Status {
   DataplaneView dataplane;
   std::uint64_t services = 0, backends = 0;
   std::uint64_t active_connections = 0;
-  std::vector<ServiceProblem> problems;  // conflicts, refused ports, fail-open, no backends
+  std::vector<ServiceProblem> problems;  // conflicts, refused ports, fail-open, unclaimed
   std::vector<OwnProblem> own_problems;
   std::vector<std::string> warnings;  // "outside clients are not served: web listens on 0.0.0.0:80"
   std::vector<ReconcileFailure> failures;

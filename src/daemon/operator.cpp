@@ -64,6 +64,14 @@ std::vector<ServiceView> Operator::list(const Observed& observed) const {
     auto counts = counts_of(*service, seen);
     views.push_back({std::move(service), std::move(counts)});
   }
+  for (const ServiceKey& key : reconciler.unclaimed()) {
+    DesiredServicePtr service = reconciler.effective(key);
+    if (!service) continue;  // it has just been removed from the kernel
+    auto counts = counts_of(*service, find_observed(observed, key));
+    views.push_back({std::move(service), std::move(counts)});
+  }
+  std::sort(views.begin(), views.end(),
+            [](const auto& a, const auto& b) { return a.service->key < b.service->key; });
   return views;
 }
 

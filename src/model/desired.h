@@ -23,7 +23,8 @@ enum class Condition : std::uint8_t {
   Conflict,
   Refused,
   LocalOnly,
-  Partial
+  Partial,
+  Unclaimed,  // programmed by an lbd before this one, and named by no source since
 };
 
 struct DesiredBackend {

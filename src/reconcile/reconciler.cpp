@@ -74,7 +74,7 @@ void Reconciler::prepare(std::size_t limit) {
 
 DesiredServicePtr Reconciler::effective(const ServiceKey& key) const {
   const auto it = desired_.find(key);
-  if (it == desired_.end()) return nullptr;
+  if (it == desired_.end()) return describe_unclaimed(key);
   const auto note = notes_.find(key);
   if (note == notes_.end() || !note->second.conflict) return it->second;
   auto copy = std::make_shared<DesiredService>(*it->second);
@@ -82,6 +82,30 @@ DesiredServicePtr Reconciler::effective(const ServiceKey& key) const {
   copy->text = note->second.text;
   for (DesiredBackend& b : copy->backends) b.effective_weight = 0;  // not programmed: not in use
   return copy;
+}
+
+DesiredServicePtr Reconciler::describe_unclaimed(const ServiceKey& key) const {
+  const auto applied = applied_.find(key);
+  if (applied == applied_.end() || !unclaimed_.contains(key)) return nullptr;
+  auto out = std::make_shared<DesiredService>();
+  out->key = key;
+  out->name = key.to_string();
+  out->balance = applied->second.balance;
+  out->condition = Condition::Unclaimed;
+  out->text =
+      "an lbd before this one programmed it, and no source has named it since: it stays until all "
+      "sources have delivered";
+  for (const ProgrammedBackend& b : applied->second.backends) {
+    DesiredBackend& backend = out->backends.emplace_back();
+    backend.backend.id = b.address.to_string();
+    backend.backend.host = b.address.ip.to_string();
+    backend.backend.address = b.address;
+    backend.backend.weight = backend.effective_weight = b.weight;
+    if (b.weight > 0) continue;
+    backend.state = BackendState::Draining;
+    backend.reason = b.drained ? Reason::Operator : Reason::Weight;
+  }
+  return out;
 }
 
 std::optional<ServiceKey> Reconciler::owner(const Frontend& frontend) const {

@@ -84,7 +84,11 @@ class Reconciler {
   [[nodiscard]] const std::map<ServiceKey, Failure>& failures() const { return failures_; }
   [[nodiscard]] const std::map<ServiceKey, ListenerNote>& notes() const { return notes_; }
   [[nodiscard]] const std::vector<IpAddress>& local_addresses() const { return local_; }
-  // The desired service, with the condition that only the host can tell (Conflict). Null: none.
+  // What an lbd before this one programmed and no source has named so far: in force until all have
+  // delivered.
+  [[nodiscard]] const std::set<ServiceKey>& unclaimed() const { return unclaimed_; }
+  // The desired service, with the condition that only the host can tell (Conflict); an unclaimed one as it
+  // is programmed. Null: none.
   [[nodiscard]] DesiredServicePtr effective(const ServiceKey& key) const;
   // Which service takes what is sent there; nullopt: nothing of ours.
   [[nodiscard]] std::optional<ServiceKey> owner(const Frontend& frontend) const;
@@ -108,6 +112,7 @@ class Reconciler {
   void sort_out_dirty(SteadyTime now);
   void prepare(std::size_t limit);
   [[nodiscard]] bool takes_new_frontend(const ServiceKey& key) const;
+  [[nodiscard]] DesiredServicePtr describe_unclaimed(const ServiceKey& key) const;
   [[nodiscard]] std::optional<ProgrammedService> target(const ServiceKey& key);
   [[nodiscard]] std::optional<ProgrammedService> target_of(const DesiredService& service);
   // The addresses that must be left to others, and why.

@@ -64,6 +64,25 @@ TEST_F(ReconcilerTest, ServiceClaimedOnceAndThenLeftIsRemovedAtOnce) {
   EXPECT_EQ(run({}).removed, 1U);
 }
 
+TEST_F(ReconcilerTest, UnclaimedServiceIsShownAsItIsProgrammed) {
+  const ServiceKey web = key("127.0.0.1:80");
+  dataplane_.plant({web,
+                    {ip("127.0.0.1")},
+                    Balance::LeastConn,
+                    {{addr("10.0.0.1:9000"), 0, true}, {addr("10.0.0.2:9000"), 1}}});
+  start();
+  EXPECT_THAT(reconciler_->unclaimed(), ElementsAre(web));
+  const DesiredServicePtr shown = reconciler_->effective(web);
+  ASSERT_NE(shown, nullptr);
+  EXPECT_EQ(shown->condition, Condition::Unclaimed);
+  ASSERT_EQ(shown->backends.size(), 2U);
+  EXPECT_EQ(shown->backends[0].reason, Reason::Operator);
+  EXPECT_EQ(shown->backends[1].effective_weight, 1U);
+  run({service("127.0.0.1:80", {backend("10.0.0.2:9000")})});
+  EXPECT_THAT(reconciler_->unclaimed(), IsEmpty());
+  EXPECT_EQ(reconciler_->effective(web)->condition, Condition::Ok);
+}
+
 TEST_F(ReconcilerTest, UnclaimedServiceKeepsItsAddressFromAnAlias) {
   start();
   run({service("[::1]:80")});
