@@ -120,9 +120,15 @@ struct Snapshot {
   std::string
       revision;   // the source's own (etcd: sources/etcd_position.h); empty where there is none
   SysTime as_of;  // when it was read
-  // Ids of backends that are known to have ended (Marathon said so in an event), sorted: believed
-  // even where absence is Guarded. Not saved.
+  // Ids of backends that are known to have gone (an event told of their end, or their app was asked
+  // for by name), sorted: believed even where absence is Guarded. Not saved.
   std::vector<std::string> gone{};
+  // Of a source that polls: when this reading began. Two snapshots of one reading are one reading, and
+  // silence between readings confirms nothing. nullopt: the source stands by what it said last.
+  std::optional<std::chrono::steady_clock::time_point> polled_at{};
+  // What is missing are single leases that ran out, not a listing that lacks it: one alone is its own
+  // silence, even where it is all of a source.
+  bool lapses = false;
 };
 
 [[nodiscard]] std::string_view to_string(Protocol protocol);

@@ -68,9 +68,12 @@ void expect_applied(const Snapshot& reading, const Snapshot& admitted) {
 
 class GuardProperty : public testing::TestWithParam<unsigned> {};
 
+// As long as confirm, so that one bound holds for every loss.
+const GuardOptions kOptions{.total = 10s};
+
 TEST_P(GuardProperty, AdmittedIsTheReadingPlusWhatIsHeld) {
   Readings readings(GetParam());
-  Guard guard;
+  Guard guard(kOptions);
   Guard::TimePoint now{1h};
   std::set<Id> before;
   std::map<Id, Guard::TimePoint> missing_since, left;

@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(
                     LossCase{"four_of_six", 6, 2, 6}, LossCase{"all_of_six", 6, 0, 6},
                     LossCase{"two_of_three_are_too_few", 3, 1, 1},
                     LossCase{"all_of_three", 3, 0, 3}, LossCase{"all_of_two", 2, 0, 2},
-                    LossCase{"one_of_two", 2, 1, 1}, LossCase{"the_only_one", 1, 0, 0},
+                    LossCase{"one_of_two", 2, 1, 1}, LossCase{"the_only_one", 1, 0, 1},
                     LossCase{"growth", 2, 5, 5}),
     [](const auto& c) { return std::string(c.param.name); });
 
@@ -236,6 +236,135 @@ TEST_F(GuardTest, StatusTellsWhatIsHeldAndWhatToDo) {
   EXPECT_EQ(held->text,
             "5 of 6 backends are missing in the last reading: kept until a reading 10s later lacks "
             "them too, or until `lbctl resync --accept`");
+}
+
+// --- nothing at all is left
+
+TEST_F(GuardTest, LosingEverythingIsHeldForMinutes) {
+  EXPECT_EQ(admit(guarded({}), 0s), 6U);
+  EXPECT_TRUE(guard_.held()->total);
+  EXPECT_EQ(guard_.held()->text,
+            "6 of 6 backends are missing in the last reading, all of the source were, and nothing "
+            "tells of their end: kept until a reading 10m later lacks them too, or until `lbctl "
+            "resync --accept`");
+  EXPECT_EQ(guard_.next_deadline(), kStart + 10min);
+  EXPECT_EQ(recheck(10min - 1ms), 6U);
+  EXPECT_EQ(recheck(10min), 0U);
+}
+
+TEST_F(GuardTest, AServiceWithoutBackendsIsNothingToo) {
+  EXPECT_EQ(admit(guarded({web(0)}), 0s), 6U);
+  EXPECT_TRUE(guard_.held()->total);
+}
+
+TEST_F(GuardTest, LosingEverythingByEvidenceIsBelievedAtOnce) {
+  Snapshot ended = guarded({});
+  for (int i = 1; i <= 6; ++i) ended.gone.push_back("10.0.0." + std::to_string(i) + ":80");
+  EXPECT_EQ(admit(ended, 0s), 0U);
+  EXPECT_FALSE(guard_.held());
+}
+
+TEST_F(GuardTest, ALossThatGrowsToEverythingIsHeldAsThat) {
+  admit(guarded({web(1)}), 0s);
+  EXPECT_FALSE(guard_.held()->total);
+  EXPECT_EQ(admit(guarded({}), 5s), 6U);
+  EXPECT_EQ(recheck(20s), 6U);
+  EXPECT_TRUE(guard_.held()->total);
+}
+
+TEST_F(GuardTest, AStoreThatFillsUpAgainLosesNoneOfTheLast) {
+  admit(guarded({}), 0s);
+  for (int back = 1; back < 6; ++back)
+    EXPECT_EQ(admit(guarded({web(back)}), back * 1min), 6U) << back;
+  EXPECT_EQ(recheck(10min), 5U);
+}
+
+TEST_F(GuardTest, ASingleLeaseThatRunsOutIsItsOwnSilence) {
+  guard_.restore(snapshot({web(1)}));
+  Snapshot lapsed = guarded({});
+  lapsed.lapses = true;
+  EXPECT_EQ(admit(lapsed, 0s), 1U);
+  EXPECT_EQ(recheck(1s), 0U);
+  guard_.restore(snapshot({web(2)}));
+  EXPECT_EQ(admit(lapsed, 5s), 2U);
+  EXPECT_TRUE(guard_.held()->total) << "two at once are a loss";
+}
+
+TEST_F(GuardTest, WhatItsSourceWasTakingAwayIsNoLoss) {
+  Service leaving = *web(1);
+  leaving.backends[0].state = BackendState::Draining;
+  leaving.backends[0].reason = Reason::Source;
+  guard_.restore(snapshot({std::make_shared<const Service>(leaving)}));
+  EXPECT_EQ(admit(guarded({}), 0s), 0U);
+}
+
+// --- of one service
+
+TEST_F(GuardTest, TheLastUsableBackendOfAServiceWaitsForASecondReading) {
+  guard_.restore(snapshot({web(6), web(1, "127.0.0.1:81")}));
+  EXPECT_EQ(admit(guarded({web(6)}), 0s), 7U);
+  EXPECT_EQ(guard_.next_deadline(), kStart + 1s);
+  EXPECT_EQ(admit(guarded({web(6)}), 999ms), 7U);
+  EXPECT_EQ(admit(guarded({web(6)}), 1s), 6U);
+}
+
+TEST_F(GuardTest, ABackendThatIsDownIsNoReplacementForTheLastUsableOne) {
+  Service two = *web(2);
+  two.backends[1].state = BackendState::Down;
+  Service one = two;
+  one.backends.erase(one.backends.begin());
+  guard_.restore(snapshot({std::make_shared<const Service>(two), web(6, "127.0.0.1:81")}));
+  const Snapshot next = guarded({std::make_shared<const Service>(one), web(6, "127.0.0.1:81")});
+  EXPECT_EQ(admit(next, 0s), 8U);
+  EXPECT_EQ(recheck(1s), 7U);
+}
+
+TEST_F(GuardTest, AShareIsJudgedWithinEachServiceToo) {
+  guard_.restore(snapshot({web(6), web(50, "127.0.0.1:81")}));
+  EXPECT_EQ(admit(guarded({web(2), web(50, "127.0.0.1:81")}), 0s), 56U) << "4 of 6, of 56 in all";
+  EXPECT_EQ(recheck(9s), 56U);
+  EXPECT_EQ(recheck(10s), 52U);
+}
+
+TEST_F(GuardTest, TasksThatWereReplacedAreNoLossOfTheirService) {
+  std::vector<Backend> fresh;
+  for (int i = 1; i <= 3; ++i) fresh.push_back(listed("10.7.0." + std::to_string(i) + ":80"));
+  guard_.restore(snapshot({web(3), web(50, "127.0.0.1:81")}));
+  EXPECT_EQ(admit(guarded({offered("127.0.0.1:80", fresh), web(50, "127.0.0.1:81")}), 0s), 53U);
+  EXPECT_FALSE(guard_.held());
+}
+
+TEST_F(GuardTest, LossesOfAServiceOneByOneAreOneLoss) {
+  guard_.restore(snapshot({web(6), web(50, "127.0.0.1:81")}));
+  for (int left = 5; left > 2; --left)
+    EXPECT_EQ(admit(guarded({web(left), web(50, "127.0.0.1:81")}), std::chrono::seconds(5 - left)),
+              50U + std::size_t(left));
+  EXPECT_EQ(admit(guarded({web(2), web(50, "127.0.0.1:81")}), 3s), 56U);
+}
+
+// --- readings of a source that polls
+
+Snapshot polled(std::vector<ServicePtr> services, std::chrono::milliseconds at) {
+  Snapshot out = guarded(std::move(services));
+  out.polled_at = kStart + at;
+  return out;
+}
+
+TEST_F(GuardTest, OneReadingConfirmsNothingHoweverOftenItIsDelivered) {
+  EXPECT_EQ(admit(polled({web(1)}, 0s), 0s), 6U);
+  EXPECT_EQ(admit(polled({web(1)}, 0s), 60s), 6U) << "a name was resolved, and nothing was read";
+  EXPECT_EQ(guard_.next_deadline(), std::nullopt);
+  EXPECT_EQ(recheck(60s), 6U);
+  EXPECT_EQ(admit(polled({web(1)}, 9s), 61s), 6U) << "it began too early";
+  EXPECT_EQ(admit(polled({web(1)}, 61s), 62s), 1U);
+}
+
+TEST_F(GuardTest, OtherOptionsKeepWhatIsHeld) {
+  admit(guarded({web(1)}), 0s);
+  guard_.set_options({.confirm = 20s});
+  EXPECT_EQ(guard_.next_deadline(), kStart + 20s);
+  EXPECT_EQ(recheck(19s), 6U);
+  EXPECT_EQ(recheck(20s), 1U);
 }
 
 TEST_F(GuardTest, LimitsAreThoseOfTheConfiguration) {
