@@ -61,6 +61,7 @@ void read_guard(Section section, GuardOptions& out) {
   section.percent("max_loss", out.max_loss_percent);
   section.count("min_missing", out.min_missing, 1, 1'000'000'000);
   section.duration("confirm", out.confirm);
+  section.duration("total", out.total);
   section.boolean("files", out.files);
   section.close();
 }

@@ -109,6 +109,9 @@ Result<Status> Operator::status() {
 void Operator::add_problems(Status& status, const std::vector<ServiceView>& services) const {
   for (const std::string& text : engine_.problems())
     status.own_problems.push_back({"dataplane", text});
+  for (const auto& slot : engine_.slots())
+    if (const auto held = slot->held(); held && held->total)
+      status.own_problems.push_back({slot->name(), held->text});
   for (OwnProblem& problem : facts_.problems()) status.own_problems.push_back(std::move(problem));
   for (const ServiceView& view : services) {
     const DesiredService& service = *view.service;

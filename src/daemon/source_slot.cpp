@@ -46,6 +46,7 @@ void SourceSlot::deliver(const Snapshot& snapshot, SteadyTime now) {
     for (const std::string& warning : snapshot.warnings)
       spdlog::warn("source={} {}", name_, warning);
   log_held(held_before);
+  tell_source();
   warnings_ = snapshot.warnings;
   error_.clear();
   delivered_ = true;
@@ -67,6 +68,7 @@ bool SourceSlot::recheck(SteadyTime now) {
   const std::size_t before = guard_.held()->backends.size();
   const Guard::Verdict verdict = guard_.recheck(now);
   log_held(before);
+  tell_source();
   unsaved_ = unsaved_ || verdict.released > 0;
   return verdict.released > 0;
 }
@@ -74,6 +76,7 @@ bool SourceSlot::recheck(SteadyTime now) {
 std::size_t SourceSlot::accept() {
   const std::size_t removed = guard_.held() ? guard_.held()->backends.size() : 0;
   (void)guard_.accept();
+  tell_source();
   unsaved_ = unsaved_ || removed > 0;
   return removed;
 }
@@ -105,6 +108,10 @@ SourceInput SourceSlot::input() const {
           .formerly = formerly_};
 }
 
+void SourceSlot::tell_source() {
+  if (source && guard_.accepted()) source->admitted(*guard_.accepted());
+}
+
 void SourceSlot::log_held(std::size_t before) const {
   const auto held = guard_.held();
   if (held && held->backends.size() != before) spdlog::warn("source={} {}", name_, held->text);
@@ -117,7 +124,7 @@ void SourceSlot::log_believed_loss(Snapshot next, SteadyTime now) const {
   next.absence = Absence::Guarded;
   Guard asked(options_);
   asked.restore(*guard_.accepted());
-  if (asked.admit(next, now).held == 0) return;
+  if (asked.admit(next, now).held < 2) return;  // the last one of a service is no loss to speak of
   spdlog::warn("source={} {} of {} backends leave at once: {}", name_,
                asked.held()->backends.size(), count_backends(*guard_.accepted()),
                type_ == "file" ? "what a file says is an order ([guard] files = true would hold "

@@ -74,6 +74,7 @@ class SourceSlot {
  private:
   void log_held(std::size_t before) const;
   void log_believed_loss(Snapshot next, SteadyTime now) const;
+  void tell_source();
 
   std::string name_;
   std::string formerly_;

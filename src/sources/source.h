@@ -47,6 +47,8 @@ class Source {
   virtual void connect_failed(const ConnectFailure& failure) { (void)failure; }
   [[nodiscard]] virtual bool wants_reports() const { return false; }
   virtual void report(const std::vector<ServiceReport>& services) { (void)services; }
+  // What is used of its services since its last snapshot, or since the wipe guard let go of something.
+  virtual void admitted(const Snapshot& in_force) { (void)in_force; }
   // All that it delivered so far has gone to the kernel, as far as that took it.
   virtual void applied() {}
 

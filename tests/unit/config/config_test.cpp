@@ -22,7 +22,7 @@ TEST(Config, HasTheDefaultsOfTheDesign) {
       OnLocalListener::Refuse, false};
   expected.publish_address = IpAddress::parse("127.0.0.1").value();
   expected.drain = {60s, OnTimeout::Keep};
-  expected.guard = {50, 3, 10s};
+  expected.guard = {50, 3, 10s, 10min};
   expected.sources = {{"file:/etc/lbd/services.d", PortRanges::parse("1-65535").value(),
                        FileSourceConfig{"/etc/lbd/services.d"}}};
   EXPECT_EQ(config, expected);
@@ -54,6 +54,7 @@ on_timeout = "terminate"
 max_loss = "10%"
 min_missing = 1
 confirm = "250ms"
+total = "1h"
 [[source]]
 type = "etcd"
 name = "merlion"
@@ -82,7 +83,7 @@ password_file = "/p"
                         true};
   expected.publish_address = IpAddress::parse("::1").value();
   expected.drain = {5min, OnTimeout::Terminate};
-  expected.guard = {10, 1, 250ms};
+  expected.guard = {10, 1, 250ms, 1h};
   EtcdSourceConfig etcd;
   etcd.access.endpoints = {"https://etcd1:2379", "http://etcd2:2379"};
   etcd.access.mode = lb::etcd::Mode::V3;

@@ -27,6 +27,8 @@ class SilentSource final : public Source {
   [[nodiscard]] SourceStatus status() const override {
     return {.connected = true, .error = {}, .position = {}};
   }
+  void admitted(const Snapshot& in_force) override { in_force_ = in_force; }
+  Snapshot in_force_;
 };
 
 class EngineFixture : public testing::Test {

@@ -168,6 +168,44 @@ TEST_F(EngineTest, GuardedLossIsHeldAndAcceptedAfterConfirm) {
   EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(ProgrammedBackend{one_, 1}));
 }
 
+TEST_F(EngineTest, ASourceHearsWhatIsInForce) {
+  start();
+  SourceSlot& slot = *engine_->slots()[0];
+  const auto heard = [&] {
+    std::size_t count = 0;
+    for (const auto& service : static_cast<SilentSource&>(*slot.source).in_force_.services)
+      count += service->backends.size();
+    return count;
+  };
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:9000"), listed("10.0.0.2:9000"),
+                                    listed("10.0.0.3:9000"), listed("10.0.0.4:9000")})});
+  EXPECT_EQ(heard(), 4U);
+  const Snapshot less =
+      snapshot({offered("127.0.0.1:80", {listed("10.0.0.1:9000")})}, Absence::Guarded);
+  engine_->deliver(slot, less);
+  EXPECT_EQ(heard(), 4U) << "the guard holds three";
+  after(milliseconds(10'000));
+  EXPECT_EQ(heard(), 1U) << "and lets go of them";
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:9000"), listed("10.0.0.2:9000")})});
+  engine_->deliver(slot, snapshot({}, Absence::Guarded));
+  EXPECT_EQ(heard(), 2U);
+  EXPECT_EQ(slot.accept(), 2U);
+  EXPECT_EQ(heard(), 0U);
+}
+
+TEST_F(EngineTest, OtherOptionsOfTheGuardLetGoOfNothing) {
+  start();
+  SourceSlot& slot = *engine_->slots()[0];
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:9000"), listed("10.0.0.2:9000")})});
+  engine_->deliver(slot, snapshot({}, Absence::Guarded));
+  slot.set_guard({.total = milliseconds(20'000)});
+  EXPECT_TRUE(slot.held());
+  after(milliseconds(19'000));
+  EXPECT_EQ(programmed("127.0.0.1:80").size(), 2U);
+  after(milliseconds(1'000));
+  EXPECT_FALSE(slot.held());
+}
+
 TEST_F(EngineTest, ConflictAndThenTakeOver) {
   start();
   listeners_ = {{Protocol::Tcp, 80, ip("127.0.0.1"), false, 7}};

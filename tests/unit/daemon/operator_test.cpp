@@ -294,7 +294,9 @@ TEST_F(OperatorTest, AcceptBelievesWhatTheGuardHolds) {
   engine_->deliver(*engine_->slots()[0], snapshot({}, Absence::Guarded));
   run();
   Operator control = make();
-  EXPECT_EQ(control.status()->held.size(), 1U);
+  ASSERT_EQ(control.status()->held.size(), 1U);
+  ASSERT_EQ(control.status()->own_problems.size(), 1U) << "nothing at all is left";
+  EXPECT_EQ(control.status()->own_problems.front().what, "files");
   EXPECT_EQ(run_awaitable(control.accept("files"))->removed, 4U);
   EXPECT_THAT(control.status()->held, IsEmpty());
   EXPECT_FALSE(run_awaitable(control.accept("nobody")));
