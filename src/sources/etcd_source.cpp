@@ -181,6 +181,7 @@ Snapshot EtcdSource::Impl::assemble() {
   };
   Snapshot out;
   out.as_of = now.wall;
+  out.lapses = true;
   EtcdPositions positions;
   std::map<ServiceKey, ServicePtr> by_key;
   for (const auto& part : parts) {
@@ -191,6 +192,7 @@ Snapshot EtcdSource::Impl::assemble() {
     }
     const auto& built = part->built;
     if (built.absence == Absence::Guarded || view.suspicious(now)) out.absence = Absence::Guarded;
+    if (built.absence == Absence::Guarded || view.suspicious_listing(now)) out.lapses = false;
     positions.emplace(view.prefix(), part->follower.position());
     out.warnings.insert(out.warnings.end(), built.warnings.begin(), built.warnings.end());
     if (!built.service) continue;

@@ -60,6 +60,11 @@ void MerlionView::connect_failed(const Address& address, int error, Moment now) 
 
 void MerlionView::suspect(Moment now) { suspect_until_ = now.steady + kSuspicion; }
 
+void MerlionView::suspect_listing(Moment now) {
+  suspect(now);
+  listing_suspect_until_ = suspect_until_;
+}
+
 void MerlionView::reread_config() {
   dirty_ = true;
   auto parsed = parse_merlion_config(config_values_, prefix_);
@@ -74,7 +79,7 @@ void MerlionView::replace_config(const std::vector<etcd::KeyValue>& kvs, bool tr
   for (const auto& kv : kvs)
     if (kv.key.starts_with(config_range()))
       values.emplace(kv.key.substr(config_range().size()), kv.value.substr(0, kMerlionMaxValue));
-  if (!trusted || values.empty()) suspect(now);
+  if (!trusted || values.empty()) suspect_listing(now);
   if (values == config_values_ && config_) return;
   config_values_ = std::move(values);
   reread_config();
@@ -101,7 +106,7 @@ void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool 
   }
   for (auto& [name, backend] : backends_) backend.end_listing();
   const bool had_some = !before.empty() || (built_ && !built_->backends.empty());
-  if (!trusted || (backends_.empty() && had_some)) suspect(now);
+  if (!trusted || (backends_.empty() && had_some)) suspect_listing(now);
   saved_states_.clear();
   loaded_range_ = range;
   in_sync_ = true;

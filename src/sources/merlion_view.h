@@ -75,6 +75,10 @@ class MerlionView {
   [[nodiscard]] bool suspicious(Moment now) const {
     return suspect_until_ && now.steady < *suspect_until_;
   }
+  // A listing lacked it, and not just a lease ran out.
+  [[nodiscard]] bool suspicious_listing(Moment now) const {
+    return listing_suspect_until_ && now.steady < *listing_suspect_until_;
+  }
 
  private:
   using Backends = std::map<std::string, MerlionBackend>;  // by name
@@ -85,6 +89,7 @@ class MerlionView {
   void apply_backend(const etcd::Event& event, std::string_view rest, Moment now);
   bool judge(MerlionBackend& backend, Moment now);  // true when something shown has changed
   void suspect(Moment now);
+  void suspect_listing(Moment now);
   [[nodiscard]] std::string key_name(std::string_view name, std::string_view key) const;
   [[nodiscard]] std::optional<Backend> make_backend(const std::string& name,
                                                     const MerlionBackend& known,
@@ -100,6 +105,7 @@ class MerlionView {
   SysTime saved_as_of_;
   ServicePtr built_;          // last built, or saved
   std::string loaded_range_;  // whose backends_ they are
+  std::optional<SteadyTime> listing_suspect_until_;
   bool in_sync_ = false;
   bool dirty_ = false;
   SteadyTime next_look_ = SteadyTime::max();

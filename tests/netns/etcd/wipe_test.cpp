@@ -109,7 +109,7 @@ TEST_P(EtcdLoss, WhatIsHeldStaysHeldOverARestartOfLbd) {
 }
 
 TEST_P(EtcdLoss, AWipeThatLastsIsBelievedAfterConfirmationOnly) {
-  ASSERT_NO_FATAL_FAILURE(serve_three_with("[guard]\nconfirm = \"3s\"\n"));
+  ASSERT_NO_FATAL_FAILURE(serve_three_with("[guard]\ntotal = \"3s\"\nconfirm = \"1s\"\n"));
   wipe();
   ASSERT_TRUE(holds(3));
   const auto begin = Clock::now();

@@ -120,6 +120,7 @@ TEST_F(MerlionViewTest, ALeaseThatRanOutIsNoEvidenceOfAbsence) {
   del("/up/a/listen-address", 77);
   EXPECT_EQ(seen(), Lines{});
   EXPECT_TRUE(view_.suspicious(now_));
+  EXPECT_FALSE(view_.suspicious_listing(now_)) << "it is its own silence";
   pass(1h);
   EXPECT_FALSE(view_.suspicious(now_));
 }
@@ -138,7 +139,9 @@ TEST_F(MerlionViewTest, AnUntrustedRangeAndAnEmptyRootAreSuspicious) {
   EXPECT_FALSE(view_.suspicious(now_));
   sync(false);
   EXPECT_TRUE(view_.suspicious(now_));
+  EXPECT_TRUE(view_.suspicious_listing(now_));
   pass(1h);
+  EXPECT_FALSE(view_.suspicious_listing(now_));
   backends_.clear();
   sync();
   EXPECT_EQ(seen(), Lines{});
