@@ -86,6 +86,19 @@ std::optional<std::string> follow(std::string_view location, std::string_view fr
   return std::nullopt;
 }
 
+bool denies_app(std::string_view body, std::string_view id) {
+  const std::string message = text_member(body.substr(0, kReadable), "message");
+  return message.find(fmt::format("'{}'", id)) != std::string::npos &&
+         message.find("not exist") != std::string::npos;
+}
+
+bool is_plain_id(std::string_view id) {
+  return id.size() > 1 && id.front() == '/' && std::all_of(id.begin(), id.end(), [](char c) {
+           return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' ||
+                  c == '_' || c == '/';
+         });
+}
+
 std::string leader_in(std::string_view body) {
   std::string out = text_member(body.substr(0, kReadable), "leader");
   if (!origin_of("http://" + out)) out.clear();

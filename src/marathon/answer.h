@@ -23,6 +23,12 @@ namespace lb::marathon {
                                                 const std::vector<std::string>& endpoints,
                                                 std::string_view leader);
 
+// The body of a 404: does Marathon itself say that it has no app of this id? A page of a proxy does not.
+[[nodiscard]] bool denies_app(std::string_view body, std::string_view id);
+
+// Whether a path can be made of this id as it is.
+[[nodiscard]] bool is_plain_id(std::string_view id);
+
 // The value of GET /v2/leader; "" when there is none.
 [[nodiscard]] std::string leader_in(std::string_view body);
 

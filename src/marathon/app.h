@@ -57,4 +57,7 @@ struct App {
 // what is kept.
 [[nodiscard]] Result<std::vector<App>> parse_apps(std::string_view body);
 
+// The body of GET /v2/apps/ID: an object with an object `app`.
+[[nodiscard]] Result<App> parse_app(std::string_view body);
+
 }  // namespace lb::marathon

@@ -257,4 +257,15 @@ Result<std::vector<App>> parse_apps(std::string_view body) {
   return apps;
 }
 
+Result<App> parse_app(std::string_view body) {
+  JsonReader in(body);
+  App app;
+  in.object([&](std::string_view key) {
+    if (key == "app" && in.peek() == Kind::Object) app = finish(read_raw_app(in));
+  });
+  if (in.failed() || !in.at_end() || app.id.empty())
+    return fail(fmt::format("'{}' is no app", printable(body.substr(0, 60), 60)));
+  return app;
+}
+
 }  // namespace lb::marathon

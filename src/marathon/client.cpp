@@ -125,6 +125,44 @@ asio::awaitable<Result<Client::Answer>> Client::apps(std::string endpoint, std::
   co_return std::move(out);
 }
 
+asio::awaitable<Result<std::optional<App>>> Client::app(std::string endpoint, std::string id,
+                                                        std::chrono::milliseconds patience) {
+  const std::string what = "GET " + endpoint + "/v2/apps" + id;
+  if (!is_plain_id(id)) co_return fail(EINVAL, what);
+  HttpRequest request =
+      request_to(endpoint, "/v2/apps" + id + "?embed=app.tasks&embed=app.readiness");
+  request.headers = {"Accept: application/json"};
+  request.timeout = patience;
+  request.gzip = true;
+  request.max_body = kLargestAnswer;
+  auto response = co_await get(std::move(request));
+  if (!response) co_return tl::unexpected(without_query(std::move(response.error())));
+  if (response->status == 404 && denies_app(response->body, id)) {
+    bool led = !header(response->headers, "x-marathon-leader").empty();
+    if (!led) {
+      const bool leaderless = co_await knows_no_leader(endpoint, patience);
+      led = !leaderless;
+    }
+    if (led) co_return std::optional<App>();
+  }
+  if (response->status != 200) co_return refusal(what, response->status, response->body);
+  auto app = parse_app(response->body);
+  if (!app) co_return tl::unexpected(std::move(app.error()));
+  if (app->id != id) co_return fail(what + ": answers with another app");
+  co_return std::optional<App>(*std::move(app));
+}
+
+asio::awaitable<bool> Client::knows_no_leader(std::string endpoint,
+                                              std::chrono::milliseconds patience) {
+  HttpRequest request = request_to(endpoint, "/v2/leader");
+  request.headers = {"Accept: application/json"};
+  request.timeout = patience;
+  auto response = co_await get(std::move(request));
+  if (!response || response->status >= 500) co_return true;
+  if (response->status == 200) co_return leader_in(response->body).empty();
+  co_return reason_in(response->body).find("leader") != std::string::npos;
+}
+
 asio::awaitable<std::string> Client::ask_leader(std::string endpoint) {
   HttpRequest request = request_to(endpoint, "/v2/leader");
   request.headers = {"Accept: application/json"};

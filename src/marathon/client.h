@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 
 #include "http/client.h"
 #include "marathon/access.h"
+#include "marathon/app.h"
 #include "marathon/auth.h"
 #include "marathon/events.h"
 
@@ -55,7 +57,11 @@ class Client {
   asio::awaitable<Result<Answer>> apps(std::string endpoint, std::string label,
                                        std::chrono::milliseconds patience = kPatience);
 
-  // ENOTSUP: this version has no event stream.
+  // One app by its id, with its tasks; nullopt: the leader says that there is none.
+  asio::awaitable<Result<std::optional<App>>> app(std::string endpoint, std::string id,
+                                                  std::chrono::milliseconds patience);
+
+  // ENOTSUP: this version has no event stream, or what is before this endpoint hides it.
   asio::awaitable<Result<EventFeed>> events(std::string endpoint);
 
  private:
@@ -63,6 +69,8 @@ class Client {
   asio::awaitable<Result<HttpResponse>> get(HttpRequest request);
   asio::awaitable<Result<HttpStream>> open(HttpRequest request);
   asio::awaitable<std::string> ask_leader(std::string endpoint);
+  // It says that nobody leads, or does not say: what it denies then may be there (0.8).
+  asio::awaitable<bool> knows_no_leader(std::string endpoint, std::chrono::milliseconds patience);
   [[nodiscard]] tl::unexpected<Error> refusal(const std::string& what, int status,
                                               std::string_view body) const;
 

@@ -42,10 +42,15 @@ class Endpoints {
   // The rest is between half and all of the full one, so that a fleet does not come back at once.
   void failed(std::size_t index, TimePoint now, double random) {
     One& one = all_.at(index);
-    const int n = std::min(one.failures++, 10);
+    const int n = std::min(one.failures++, kMostDoublings);
     const auto full = std::min<std::chrono::milliseconds>(longest_, kShortest * (1 << n));
     one.rests_until = now + std::chrono::milliseconds(static_cast<long long>(
                                 static_cast<double>(full.count()) * (0.5 + random / 2)));
+  }
+  // What will fail again in a moment, too.
+  void rest_longest(std::size_t index, TimePoint now, double random) {
+    all_.at(index).failures = kMostDoublings;
+    failed(index, now, random);
   }
   void succeeded(std::size_t index) { all_.at(index) = {}; }
 
@@ -65,6 +70,7 @@ class Endpoints {
     int failures = 0;  // in a row
     TimePoint rests_until{};
   };
+  static constexpr int kMostDoublings = 10;
   std::vector<One> all_;
   std::chrono::milliseconds longest_;
 };

@@ -61,6 +61,41 @@ int rank(const Backend& b) {
   return b.state == BackendState::Draining ? 1 : 2;
 }
 
+// One port of an app that is to be published.
+struct Claim {
+  ServiceKey key;
+  std::size_t index = 0;                 // of the port
+  std::optional<std::size_t> host_port;  // the task's port that belongs to it
+  PortSettings settings;
+};
+
+std::vector<Claim> read_claims(const App& app, const Rules& rules,
+                               std::vector<std::string>& problems) {
+  std::vector<Claim> out;
+  std::size_t next_host_port = 0;
+  for (std::size_t index = 0; index < app.ports.size(); ++index) {
+    const AppPort& port = app.ports[index];
+    std::optional<std::size_t> host_port;
+    if (port.has_host_port) host_port = next_host_port++;
+    const PortSettings settings = read_labels(app.labels, index, problems);
+    const auto number = settings.port ? settings.port : port.service_port;
+    if (!settings.enabled || !passes_groups(settings, rules) || !number) continue;
+    ServiceKey key{Protocol::Tcp, settings.bind.value_or(rules.publish), *number};
+    if (port.tcp) out.push_back({key, index, host_port, settings});
+    key.protocol = Protocol::Udp;
+    if (port.udp && rules.udp) out.push_back({key, index, host_port, settings});
+  }
+  return out;
+}
+
+bool is_leaving(const Backend& b) {
+  return b.state == BackendState::Draining && b.reason == Reason::Source;
+}
+
+bool is_alive(const Service& service) {
+  return !std::all_of(service.backends.begin(), service.backends.end(), is_leaving);
+}
+
 class Publisher {
  public:
   Publisher(const Rules& rules, const TaskJudge& judge, Locator& locator, Warnings& warnings)
@@ -70,44 +105,73 @@ class Publisher {
     for (const std::string& problem : app.problems) warnings_.add(app.id, problem);
     std::vector<std::string> problems;
     check_label_names(app.labels, app.ports.size(), problems);
-    std::size_t next_host_port = 0;
-    for (std::size_t index = 0; index < app.ports.size(); ++index) {
-      const AppPort& port = app.ports[index];
-      std::optional<std::size_t> host_port;
-      if (port.has_host_port) host_port = next_host_port++;
-      const PortSettings settings = read_labels(app.labels, index, problems);
-      if (!settings.enabled || !passes_groups(settings, rules_)) continue;
-      if (port.tcp) publish(app, index, host_port, settings, Protocol::Tcp);
-      if (port.udp && rules_.udp) publish(app, index, host_port, settings, Protocol::Udp);
-    }
+    for (const Claim& claim : read_claims(app, rules_, problems)) publish(app, claim);
     for (const std::string& problem : problems) warnings_.add(app.id, problem);
   }
 
-  [[nodiscard]] std::map<ServiceKey, Service> take() { return std::move(services_); }
+  // One service of each key; `leaving` as in Outcome.
+  [[nodiscard]] std::map<ServiceKey, Service> take(const std::map<ServiceKey, std::string>& owners,
+                                                   std::vector<std::string>& leaving) {
+    std::map<ServiceKey, Service> out;
+    for (auto& [key, all] : candidates_) {
+      const auto owner = owners.find(key);
+      const std::size_t winner = choose(all, owner == owners.end() ? "" : owner->second);
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        if (i == winner) continue;
+        warn_loser(all[i], all[winner].service);
+        for (const Backend& b : all[i].service.backends)
+          if (is_leaving(b)) leaving.push_back(b.id);
+      }
+      out.emplace(key, std::move(all[winner].service));
+    }
+    std::sort(leaving.begin(), leaving.end());
+    return out;
+  }
 
  private:
-  void publish(const App& app, std::size_t index, std::optional<std::size_t> host_port,
-               const PortSettings& settings, Protocol protocol) {
-    const auto number = settings.port ? settings.port : app.ports[index].service_port;
-    if (!number) return;
-    const ServiceKey key{protocol, settings.bind.value_or(rules_.publish), *number};
-    const auto [it, fresh] = services_.try_emplace(key);
-    Service& service = it->second;
-    if (!fresh) {
-      warnings_.add(app.id, fmt::format("port {} belongs to {} ('{}'): port index {} is not "
-                                        "published, give it another service port",
-                                        *number, printable(service.origin, 120),
-                                        printable(service.name, 120), index));
+  struct Candidate {
+    Service service;
+    std::size_t index = 0;  // of the app's port
+  };
+
+  void publish(const App& app, const Claim& claim) {
+    std::vector<Candidate>& all = candidates_[claim.key];
+    if (!all.empty() && all.back().service.origin == app.id) {
+      Candidate again;
+      again.service.origin = app.id;
+      again.index = claim.index;
+      warn_loser(again, all.back().service);
       return;
     }
-    service.key = key;
-    service.name = service_name(app.id, index);
-    service.balance = settings.balance.value_or(Balance::LeastConn);
+    Service service;
+    service.key = claim.key;
+    service.name = service_name(app.id, claim.index);
+    service.balance = claim.settings.balance.value_or(Balance::LeastConn);
     service.origin = app.id;
-    service.default_address = !settings.bind;
-    if (protocol == Protocol::Tcp) service.check = settings.check;
-    service.drain_timeout = settings.drain_timeout;
-    service.backends = backends(app, index, host_port, settings.weight);
+    service.default_address = !claim.settings.bind;
+    if (claim.key.protocol == Protocol::Tcp) service.check = claim.settings.check;
+    service.drain_timeout = claim.settings.drain_timeout;
+    service.backends = backends(app, claim.index, claim.host_port, claim.settings.weight);
+    all.push_back({std::move(service), claim.index});
+  }
+
+  // By id they are sorted already.
+  static std::size_t choose(const std::vector<Candidate>& all, std::string_view owner) {
+    std::optional<std::size_t> mine, first_alive;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i].service.origin == owner) mine = i;
+      if (!first_alive && is_alive(all[i].service)) first_alive = i;
+    }
+    if (mine && is_alive(all[*mine].service)) return *mine;
+    return first_alive ? *first_alive : mine.value_or(0);
+  }
+
+  void warn_loser(const Candidate& loser, const Service& winner) {
+    warnings_.add(loser.service.origin,
+                  fmt::format("port {} belongs to {} ('{}'): port index {} is not "
+                              "published, give it another service port",
+                              winner.key.port, printable(winner.origin, 120),
+                              printable(winner.name, 120), loser.index));
   }
 
   // No app id has an underscore, so that this is no other app's name.
@@ -161,7 +225,7 @@ class Publisher {
   const TaskJudge& judge_;
   Locator& locator_;
   Warnings& warnings_;
-  std::map<ServiceKey, Service> services_;
+  std::map<ServiceKey, std::vector<Candidate>> candidates_;
 };
 
 // By id, so that whose port it is does not depend on the order of the answer.
@@ -198,6 +262,15 @@ std::vector<ServicePtr> share(std::map<ServiceKey, Service> fresh,
 
 }  // namespace
 
+std::vector<ServiceKey> claims_of(const App& app, const Rules& rules) {
+  std::vector<ServiceKey> out;
+  std::vector<std::string> problems;
+  if (passes_label(app, rules))
+    for (const Claim& claim : read_claims(app, rules, problems)) out.push_back(claim.key);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 Outcome apply_rules(const std::vector<App>& apps, const Rules& rules, Memory& memory,
                     const Resolve& resolve, const std::vector<ServicePtr>& previous) {
   const Earlier earlier(previous);
@@ -208,7 +281,7 @@ Outcome apply_rules(const std::vector<App>& apps, const Rules& rules, Memory& me
   Publisher publisher(rules, judge, locator, warnings);
   for (const App* app : published_apps(apps, rules, warnings)) publisher.publish(*app);
   Outcome out;
-  out.services = share(publisher.take(), previous);
+  out.services = share(publisher.take(memory.owners, out.leaving), previous);
   out.warnings = warnings.take();
   out.names = locator.take_names();
   return out;

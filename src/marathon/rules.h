@@ -42,6 +42,8 @@ struct Memory {
   // Tasks whose end an event has told, until a reading lacks them or has them starting again. They
   // drain like KILLING ones.
   std::set<std::string> ended;
+  // Which app has which service, in force: it keeps it from others while it lives.
+  std::map<ServiceKey, std::string> owners;
 };
 
 // nullopt: the name is not known (yet, or any more).
@@ -51,7 +53,14 @@ struct Outcome {
   std::vector<ServicePtr> services;   // sorted by key, no key twice
   std::vector<std::string> warnings;  // "/app task: what is wrong and what was done", no two equal
   std::set<std::string> names;        // hosts of all tasks that are not addresses
+  // Tasks that are being taken away, of apps whose port has passed to another one for that: ids, sorted.
+  std::vector<std::string> leaving;
 };
+
+// The services that an app claims by its labels and ports, sorted. Several apps may claim one: the app
+// that has it keeps it as long as it has a task that is not being taken away, else the first one by id
+// with such a task gets it. The others are warned about, and never share it.
+[[nodiscard]] std::vector<ServiceKey> claims_of(const App& app, const Rules& rules);
 
 // `previous`: the services of the last outcome, or the saved ones of an earlier run. They lend their
 // pointers where nothing has changed, the verdict of a task that was in use, and the last address of

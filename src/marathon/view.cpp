@@ -33,6 +33,7 @@ const Service* find(const std::vector<ServicePtr>& all, const ServiceKey& key) {
 
 View::View(Rules rules, const std::vector<ServicePtr>& saved) : rules_(std::move(rules)) {
   outcome_.services = saved;
+  in_force_ = saved;
   for (const ServicePtr& service : saved)
     for (const Backend& backend : service->backends)
       if (backend.state == BackendState::Active) memory_.verdicts.emplace(backend.id, true);
@@ -122,22 +123,31 @@ const Outcome& View::build(const Resolve& resolve, TimePoint now) {
   forget_old(now);
   dirty_ = false;
   const std::vector<ServicePtr> before = std::move(outcome_.services);
+  memory_.owners.clear();
+  for (const ServicePtr& service : in_force_)
+    memory_.owners.emplace_hint(memory_.owners.end(), service->key, service->origin);
   outcome_ = apply_rules(apps_, rules_, memory_, resolve, before);
   compare(before, now);
   return outcome_;
 }
 
 void View::compare(const std::vector<ServicePtr>& before, TimePoint now) {
+  std::erase_if(given_up_, [&](const Holding& one) {
+    const Service* service = find(outcome_.services, one.first);
+    const Service* used = find(in_force_, one.first);
+    return (service != nullptr && service->origin == one.second) ||  // it is back
+           used == nullptr || used->origin != one.second;            // it has gone
+  });
   std::erase_if(missing_, [&](const auto& one) {
     const Service* service = find(outcome_.services, one.first.first);
     return service != nullptr && has(service->backends, one.first.second);
   });
   for (const ServicePtr& old : before) {
     const Service* service = find(outcome_.services, old->key);
-    if (service == old.get()) continue;
+    if (service == old.get() || given_up(*old)) continue;
     for (const Backend& backend : old->backends) {
       if (service != nullptr && has(service->backends, backend.address)) continue;
-      if (gone_.contains(backend.id)) continue;
+      if (gone_.contains(backend.id) || is_leaving(backend.id)) continue;
       const auto [it, fresh] =
           missing_.try_emplace(Id{old->key, backend.address}, Missing{backend.id, now});
       new_loss_ = new_loss_ || fresh;
@@ -145,10 +155,68 @@ void View::compare(const std::vector<ServicePtr>& before, TimePoint now) {
   }
 }
 
+bool View::claims_nothing() const {
+  return std::all_of(apps_.begin(), apps_.end(),
+                     [&](const App& app) { return claims_of(app, rules_).empty(); });
+}
+
+std::vector<std::string> View::doubtful_apps() const {
+  std::map<std::string_view, const App*> listed;
+  for (const App& app : apps_) listed.emplace(app.id, &app);
+  std::map<std::string, std::vector<ServiceKey>> claims;
+  std::set<std::string> out;
+  for (const ServicePtr& service : in_force_) {
+    if (service->backends.empty() || given_up(*service) || out.contains(service->origin)) continue;
+    const auto app = listed.find(service->origin);
+    if (app == listed.end()) {
+      out.insert(service->origin);
+      continue;
+    }
+    const auto [it, fresh] = claims.try_emplace(service->origin);
+    if (fresh) it->second = claims_of(*app->second, rules_);
+    if (!std::binary_search(it->second.begin(), it->second.end(), service->key))
+      out.insert(service->origin);
+  }
+  return {out.begin(), out.end()};
+}
+
+bool View::is_only_app(const std::string& id) const {
+  return std::all_of(in_force_.begin(), in_force_.end(),
+                     [&](const ServicePtr& service) { return service->origin == id; });
+}
+
+void View::named(const std::string& id, std::optional<App> app) {
+  if (!app && claims_nothing() && !is_only_app(id)) return;
+  std::vector<ServiceKey> claimed;
+  if (app) claimed = claims_of(*app, rules_);
+  for (const ServicePtr& service : in_force_) {
+    if (service->origin != id) continue;
+    if (std::binary_search(claimed.begin(), claimed.end(), service->key)) continue;
+    given_up_.emplace(service->key, id);
+    std::erase_if(missing_, [&](const auto& one) { return one.first.first == service->key; });
+    dirty_ = explained_ = true;
+  }
+  if (claimed.empty()) return;
+  // The reading was short.
+  const auto at =
+      std::find_if(apps_.begin(), apps_.end(), [&](const App& one) { return one.id == id; });
+  if (at != apps_.end())
+    *at = *std::move(app);
+  else
+    apps_.push_back(*std::move(app));
+  index();
+  dirty_ = true;
+}
+
 std::vector<std::string> View::gone() const {
-  std::vector<std::string> out;
+  std::vector<std::string> out = outcome_.leaving;
   for (const auto& [id, at] : gone_)
     if (!tasks_.contains(id)) out.push_back(id);
+  for (const ServicePtr& service : in_force_)
+    if (given_up(*service))
+      for (const Backend& backend : service->backends) out.push_back(backend.id);
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

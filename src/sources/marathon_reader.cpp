@@ -20,6 +20,9 @@ constexpr auto kStreamFirst = 2s;
 constexpr std::chrono::milliseconds kLongestRest{30'000};
 // One that hangs must not keep us from those that work.
 constexpr std::chrono::milliseconds kWithOthers{5'000};
+// Apps that a reading lacks: what it has waits for the answers to their names no longer than this.
+constexpr std::chrono::milliseconds kNames{1'000};
+constexpr std::size_t kNamesAtMost = 16;
 
 // What stays the same when the same thing fails again: times and sizes do not.
 std::string without_digits(std::string text) {
@@ -110,7 +113,9 @@ asio::awaitable<void> MarathonReader::read(std::size_t index) {
     error_.clear();
     endpoint_ = endpoint;
     read_at_ = began.wall;
+    began_at_ = began.steady;
     plan_.succeeded(now, random());
+    co_await ask_by_name(index);
   } else {
     endpoints_.failed(index, now, random());
     error_ = taken.error().message();
@@ -118,6 +123,27 @@ asio::awaitable<void> MarathonReader::read(std::size_t index) {
     plan_.failed(endpoints_.choose(now, random()).not_before);
   }
   hooks_.ended();
+}
+
+// Elsewhere, if that is possible. No answer is no evidence; the next reading asks again.
+asio::awaitable<void> MarathonReader::ask_by_name(std::size_t index) {
+  const auto end = steady_clock::now() + kNames;
+  std::vector<std::string> ids = hooks_.doubtful();
+  if (ids.size() > kNamesAtMost) ids.resize(kNamesAtMost);
+  for (const std::string& id : ids) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
+    if (left.count() <= 0) co_return;
+    const auto now = clocks_.steady();
+    const auto other = endpoints_.choose(now, random(), index);
+    const std::string& endpoint =
+        client_.access().endpoints.at(other.not_before > now ? index : other.index);
+    auto app = co_await client_.app(endpoint, id, left);
+    if (app)
+      hooks_.named(id, *std::move(app));
+    else if (app.error().code.value() == ECANCELED)
+      co_return;
+  }
 }
 
 asio::awaitable<Result<std::vector<marathon::App>>> MarathonReader::ask(

@@ -27,6 +27,9 @@ class MarathonReader {
   struct Hooks {
     // A good answer, or one that is refused after all.
     std::function<Result<>(std::vector<marathon::App>)> take;
+    // Apps that it lacks, to be asked for by name, and what came of that: there is none, or this.
+    std::function<std::vector<std::string>()> doubtful;
+    std::function<void(const std::string& id, std::optional<marathon::App>)> named;
     std::function<void()> ended;  // a reading, well or badly
   };
 
@@ -51,9 +54,14 @@ class MarathonReader {
   // Who leads, as that one said; "" where versions do not say.
   [[nodiscard]] const std::string& leader() const { return leader_; }
   [[nodiscard]] std::optional<SysTime> read_at() const { return read_at_; }
+  // When the last good one began.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> began_at() const {
+    return began_at_;
+  }
 
  private:
   asio::awaitable<void> read(std::size_t index);
+  asio::awaitable<void> ask_by_name(std::size_t index);
   asio::awaitable<Result<std::vector<marathon::App>>> ask(std::string endpoint,
                                                           std::chrono::milliseconds patience);
   asio::awaitable<Result<std::vector<marathon::App>>> parse(std::string body);
@@ -74,6 +82,7 @@ class MarathonReader {
   std::string error_, endpoint_, leader_;
   std::map<std::string, std::string> failures_;
   std::optional<SysTime> read_at_;
+  std::optional<std::chrono::steady_clock::time_point> began_at_;
 };
 
 }  // namespace lb

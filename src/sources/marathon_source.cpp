@@ -37,11 +37,13 @@ class MarathonSource::Impl : public std::enable_shared_from_this<MarathonSource:
   void stop();
   asio::awaitable<Result<Snapshot>> next();
   [[nodiscard]] SourceStatus status() const;
+  void admitted(const Snapshot& in_force);
 
  private:
   void start();
+  Result<> take(std::vector<marathon::App> apps);
   void take_events(const std::vector<marathon::SseEvent>& events);
-  void stream_closed();
+  void stream_closed(bool was_open);
   void build();
   std::optional<Error> take_error();
   std::optional<Snapshot> take_snapshot();
@@ -62,7 +64,9 @@ class MarathonSource::Impl : public std::enable_shared_from_this<MarathonSource:
   std::optional<steady_clock::time_point> unnamed_since_;
   steady_clock::time_point next_build_{};
   std::map<std::string, std::string> told_failures_;  // empty: none is told, or it is over
-  bool must_deliver_ = false;  // after a failure, or because an event explained an absence
+  // After a failure, because an event explained an absence, or as a reading that the guard waits for.
+  bool must_deliver_ = false;
+  bool held_ = false;  // the guard keeps what the last snapshot lacked
   std::optional<Snapshot> delivered_;
 };
 
@@ -85,13 +89,12 @@ MarathonSource::Impl::Impl(asio::io_context& io, MarathonSourceConfig config,
                      reader_.at_once();
                      reader_.start();
                    },
-               .closed = [this] { stream_closed(); },
+               .closed = [this](bool was_open) { stream_closed(was_open); },
                .events = [this](const auto& events) { take_events(events); }}),
       reader_(io, client_, clocks_, config_.rules.label, config_.interval,
-              {.take =
-                   [this](std::vector<marathon::App> apps) {
-                     return view_.replace(std::move(apps), clocks_.steady());
-                   },
+              {.take = [this](auto apps) { return take(std::move(apps)); },
+               .doubtful = [this] { return view_.doubtful_apps(); },
+               .named = [this](const auto& id, auto app) { view_.named(id, std::move(app)); },
                .ended = [this] { changed_.notify(); }}) {
   if (!saved) return;
   for (const ServicePtr& service : saved->services)
@@ -109,10 +112,21 @@ void MarathonSource::Impl::stop() {
   cancel_reader_.emit(asio::cancellation_type::terminal);
 }
 
-void MarathonSource::Impl::stream_closed() {
+Result<> MarathonSource::Impl::take(std::vector<marathon::App> apps) {
+  LB_CHECK(view_.replace(std::move(apps), clocks_.steady()));
+  must_deliver_ = must_deliver_ || held_;
+  return {};
+}
+
+void MarathonSource::Impl::admitted(const Snapshot& in_force) {
+  held_ = delivered_ && in_force.services != delivered_->services;
+  view_.set_in_force(in_force.services);
+}
+
+void MarathonSource::Impl::stream_closed(bool was_open) {
   view_.forget_mesos();
   // A stream ends when its Marathon leads no more: the next one may know more.
-  reader_.hint();
+  if (was_open) reader_.hint();
   reader_.start();
 }
 
@@ -176,6 +190,7 @@ std::optional<Snapshot> MarathonSource::Impl::take_snapshot() {
   out.absence = Absence::Guarded;
   out.gone = view_.gone();
   out.as_of = reader_.read_at().value_or(clocks_.wall());
+  out.polled_at = reader_.began_at();
   delivered_ = out;
   return out;
 }
@@ -241,5 +256,6 @@ asio::awaitable<Result<Snapshot>> MarathonSource::next() {
 }
 
 SourceStatus MarathonSource::status() const { return impl_->status(); }
+void MarathonSource::admitted(const Snapshot& in_force) { impl_->admitted(in_force); }
 
 }  // namespace lb

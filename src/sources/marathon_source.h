@@ -31,6 +31,7 @@ class MarathonSource final : public Source {
 
   asio::awaitable<Result<Snapshot>> next() override;
   [[nodiscard]] SourceStatus status() const override;
+  void admitted(const Snapshot& in_force) override;
 
  private:
   class Impl;

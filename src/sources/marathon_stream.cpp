@@ -15,8 +15,6 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// A version without a stream stays without one until it is upgraded.
-constexpr auto kWithoutStream = 600s;
 // A stream that lived shorter was no success.
 constexpr auto kStableStream = 5s;
 constexpr auto kLongestStreamRest = 30'000ms;
@@ -41,10 +39,10 @@ asio::awaitable<void> MarathonStream::run() {
       const auto began = clocks_.steady();
       auto ended = co_await follow(choice.index);
       if (ended.error().code.value() == ECANCELED) co_return;
-      open_ = false;
+      const bool was_open = std::exchange(open_, false);
       error_ = ended.error().message();
       pause = after(ended.error(), choice.index, clocks_.steady() - began);
-      hooks_.closed();
+      hooks_.closed(was_open);
     }
     timer.expires_after(pause);
     const auto [ec] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
@@ -55,9 +53,12 @@ asio::awaitable<void> MarathonStream::run() {
 steady_clock::duration MarathonStream::after(const Error& error, std::size_t index,
                                              steady_clock::duration lived) {
   const auto now = clocks_.steady();
-  if (error.code.value() == ENOTSUP) return kWithoutStream;
   if (lived >= kStableStream) endpoints_.succeeded(index);
-  endpoints_.failed(index, now, random());
+  // A version without a stream stays without one until it is upgraded; the others may have one.
+  if (error.code.value() == ENOTSUP)
+    endpoints_.rest_longest(index, now, random());
+  else
+    endpoints_.failed(index, now, random());
   // Another endpoint is asked a moment later, and not by the whole fleet at once.
   const auto next = endpoints_.choose(now, random()).not_before - now;
   const auto spread = std::chrono::milliseconds(static_cast<int>(100 * random()));

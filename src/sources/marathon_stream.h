@@ -20,7 +20,7 @@ class MarathonStream {
  public:
   struct Hooks {
     std::function<void()> opened;
-    std::function<void()> closed;  // or could not be opened for the first time
+    std::function<void(bool was_open)> closed;
     std::function<void(std::vector<marathon::SseEvent>)> events;
   };
 

@@ -44,7 +44,10 @@
 // Faults, of answers to `path` (and what is below it), for `times` requests or until "none":
 //   none  slow (ms, 3000)  drip (bytes trickle for ms)  500  503  json_error_200  json_error_502
 //   bad_gateway (502, HTML)  unauthorized (401)  truncated  truncated_chunked  hang  reset  garbage  html
-//   empty (no apps)  empty_body  redirect_loop  redirect (to `location`)  big (bytes, 50 MiB)
+//   empty (no apps)  empty_body  redirect_loop  redirect (to `location`)  big (bytes, 50 MiB)  404
+// Of lists of apps alone, while each app is there by its name:
+//   short (without `app`, or without any)  taskless (apps without tasks)
+//   wiped   as one that has never heard of an app, neither in lists nor by name
 #pragma once
 
 #include <chrono>

@@ -18,6 +18,7 @@ constexpr auto kHttpTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kRemembered = 500;
 constexpr const char* kHtml = "text/html;charset=iso-8859-1";
 constexpr const char* kEvents = "/v2/events";
+constexpr const char* kApps = "/v2/apps";
 
 std::string html(int status, const std::string& why) {
   return fmt::format(
@@ -28,6 +29,17 @@ std::string html(int status, const std::string& why) {
 
 MarathonReply message(int status, const std::string& text) {
   return {status, "application/json", Json{{"message", text}}.dump(), {}};
+}
+
+// "/web" of /v2/apps/web and of /v2/apps//web; "" of others.
+std::string named_app(const std::string& path) {
+  if (!path.starts_with(std::string(kApps) + "/")) return {};
+  const auto begin = path.find_first_not_of('/', std::string_view(kApps).size());
+  return begin == std::string::npos ? std::string() : "/" + path.substr(begin);
+}
+
+bool is_incomplete(const std::string& kind) {
+  return kind == "short" || kind == "taskless" || kind == "wiped";
 }
 
 AppsQuery apps_query(const MarathonRequest& request) {
@@ -86,6 +98,8 @@ bool MarathonNode::zips(const MarathonRequest& request) const {
 std::optional<MarathonNode::Fault> MarathonNode::take_fault(const std::string& path) {
   for (auto it = faults_.begin(); it != faults_.end(); ++it) {
     if (!path.starts_with(it->path) || it->times == 0) continue;
+    const bool of_lists = it->kind == "short" || it->kind == "taskless";
+    if (of_lists && path != it->path) continue;
     const Fault fault = *it;
     if (it->times > 0) --it->times;
     return fault;
@@ -136,8 +150,12 @@ MarathonReply MarathonNode::answer(const MarathonRequest& request, std::size_t f
   if (request.path == "/v2/leader")
     return {200, "application/json", Json{{"leader", address_}}.dump(), {}};
   if (request.path == kEvents) return message(404, "HTTP 404 Not Found");
-  if (request.path != "/v2/apps" && request.path != "/v2/apps/")
-    return message(404, fmt::format("App '{}' does not exist", request.path));
+  if (const std::string id = named_app(request.path); !id.empty()) {
+    if (!model_.apps.contains(id)) return message(404, fmt::format("App '{}' does not exist", id));
+    return {200, "application/json", render_named(model_, id), {}};
+  }
+  if (request.path != kApps && request.path != "/v2/apps/")
+    return message(404, "HTTP 404 Not Found");
   if (request.method != "GET") return {405, kHtml, html(405, "Method Not Allowed"), {}};
   if (filler > 0)
     return {200, "application/json", render_apps(model_, apps_query(request), filler), {}};
@@ -256,6 +274,7 @@ namespace {
 // Faults that are a complete answer.
 std::optional<MarathonReply> wrong_answer(const std::string& kind, const std::string& target) {
   if (kind == "500") return MarathonReply{500, kHtml, html(500, "Internal Server Error"), {}};
+  if (kind == "404") return message(404, "HTTP 404 Not Found");
   if (kind == "503") return MarathonReply{503, kHtml, html(503, "Service Unavailable"), {}};
   if (kind == "json_error_200") return message(200, "Futures timed out after [10 seconds]");
   if (kind == "json_error_502") return message(502, "Could not determine the current leader");
@@ -276,6 +295,10 @@ asio::awaitable<bool> MarathonNode::fail(LinkPtr link, MarathonRequest request, 
   if (auto wrong =
           wrong_answer(fault.kind, fmt::format("{}://{}{}", scheme(), address_, request.target))) {
     const bool goes_on = co_await reply(link, *std::move(wrong), false);
+    co_return goes_on;
+  }
+  if (is_incomplete(fault.kind)) {
+    const bool goes_on = co_await reply(link, incomplete(request, fault), false);
     co_return goes_on;
   }
   if (fault.kind == "reset") {
@@ -302,10 +325,29 @@ asio::awaitable<bool> MarathonNode::fail(LinkPtr link, MarathonRequest request, 
   co_return goes_on;
 }
 
+void MarathonNode::load_if_standby() {
+  if (const std::string state = zk_.load(); !leads_ && !state.empty()) model_.load(state);
+}
+
+// A valid answer that is not the whole truth.
+MarathonReply MarathonNode::incomplete(const MarathonRequest& request, const Fault& fault) {
+  load_if_standby();
+  MarathonModel model = model_;
+  if (fault.kind == "taskless")
+    for (auto& [id, app] : model.apps.items()) app["tasks"] = Json::object();
+  else if (fault.kind == "short" && !fault.app.empty())
+    model.apps.erase(fault.app);
+  else
+    model.apps = Json::object();
+  if (const std::string id = named_app(request.path); !id.empty())
+    return message(404, fmt::format("App '{}' does not exist", id));
+  return {200, "application/json", render_apps(model, apps_query(request)), {}};
+}
+
 // The right answer in a wrong way.
 asio::awaitable<bool> MarathonNode::answer_oddly(LinkPtr link, MarathonRequest request,
                                                  Fault fault) {
-  if (const std::string state = zk_.load(); !leads_ && !state.empty()) model_.load(state);
+  load_if_standby();
   MarathonReply said = answer(request, fault.kind == "big" ? fault.bytes : 0);
   if (fault.kind == "big") {
     const bool goes_on = co_await reply(link, std::move(said), zips(request));

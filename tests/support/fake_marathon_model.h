@@ -67,5 +67,7 @@ struct AppsQuery {
 
 // The body of GET /v2/apps. `filler`: apps that nobody wants, until the body has so many bytes.
 std::string render_apps(const MarathonModel& model, const AppsQuery& query, std::size_t filler = 0);
+// The body of GET /v2/apps/ID, of an app that is there.
+std::string render_named(const MarathonModel& model, const std::string& id);
 
 }  // namespace lb::test

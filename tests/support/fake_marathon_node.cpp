@@ -25,7 +25,8 @@ const std::set<std::string> kFaults{
     "none",      "slow",           "drip",           "500",         "503",
     "reset",     "json_error_200", "json_error_502", "bad_gateway", "unauthorized",
     "truncated", "hang",           "garbage",        "html",        "truncated_chunked",
-    "empty",     "empty_body",     "redirect_loop",  "redirect",    "big"};
+    "empty",     "empty_body",     "redirect_loop",  "redirect",    "big",
+    "404",       "short",          "taskless",       "wiped"};
 constexpr auto kTurn = milliseconds(20);  // how soon a free lock is noticed
 
 tcp::endpoint parse_endpoint(const std::string& text) {
@@ -214,6 +215,7 @@ void MarathonNode::set_fault(const Json& command) {
   fault.ms = command.value("ms", fault.ms);
   fault.bytes = command.value("bytes", fault.bytes);
   fault.location = command.value("location", "");
+  fault.app = command.value("app", "");
   std::erase_if(faults_, [&](const Fault& one) { return one.path == fault.path; });
   if (fault.kind != "none") faults_.push_back(std::move(fault));
 }

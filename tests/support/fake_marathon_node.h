@@ -39,6 +39,7 @@ class MarathonNode {
     int ms = 3000;
     std::size_t bytes = std::size_t{50} << 20;
     std::string location;
+    std::string app;
   };
   using Local = asio::local::stream_protocol;
 
@@ -74,6 +75,8 @@ class MarathonNode {
   asio::awaitable<bool> stream(LinkPtr link, MarathonRequest request);
   asio::awaitable<void> watch_for_end(StreamPtr stream);
   [[nodiscard]] MarathonReply answer(const MarathonRequest& request, std::size_t filler);
+  [[nodiscard]] MarathonReply incomplete(const MarathonRequest& request, const Fault& fault);
+  void load_if_standby();
   [[nodiscard]] std::optional<Fault> take_fault(const std::string& path);
   void note(const MarathonRequest& request);
   [[nodiscard]] bool zips(const MarathonRequest& request) const;

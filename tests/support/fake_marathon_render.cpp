@@ -231,4 +231,9 @@ std::string render_apps(const MarathonModel& model, const AppsQuery& query, std:
   return out + "]}";
 }
 
+std::string render_named(const MarathonModel& model, const std::string& id) {
+  const AppsQuery all{.tasks = true, .readiness = true, .labels = {}};
+  return Json{{"app", render_app(model, id, model.apps.at(id), all)}}.dump();
+}
+
 }  // namespace lb::test

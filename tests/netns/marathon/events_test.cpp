@@ -122,10 +122,11 @@ TEST_F(Events, OfASilentStreamBringANewOne) {
   marathon::Client client(io_, access);
   const Clocks clocks;
   int opened = 0, closed = 0;
-  MarathonStream stream(
-      client, clocks,
-      {.opened = [&] { ++opened; }, .closed = [&] { ++closed; }, .events = [](const auto&) {}},
-      500ms);
+  MarathonStream stream(client, clocks,
+                        {.opened = [&] { ++opened; },
+                         .closed = [&](bool) { ++closed; },
+                         .events = [](const auto&) {}},
+                        500ms);
   asio::cancellation_signal cancel;
   spawn(io_, "test", cancel, [&] { return stream.run(); });
   source_.reset();

@@ -24,7 +24,7 @@ void MarathonTest::start(std::optional<Snapshot> saved) {
   stop();
   if (config_.access.endpoints.empty())
     for (const auto& node : nodes_) config_.access.endpoints.push_back(node->url());
-  guard_ = Guard();
+  guard_ = Guard(guard_options_);
   if (saved) guard_.restore(*saved);
   source_ = std::make_unique<MarathonSource>(io_, config_, std::move(saved), Clocks{});
   cancel_ = std::make_unique<asio::cancellation_signal>();
@@ -57,7 +57,18 @@ void MarathonTest::admit(const Snapshot& snapshot) {
   ++snapshots_;
   last_ = snapshot;
   (void)guard_.admit(snapshot, steady_clock::now());
+  follow_guard();
+}
+
+void MarathonTest::follow_guard() {
   lowest_ = std::min(lowest_.value_or(active()), active());
+  source_->admitted(*guard_.accepted());
+  for (const ServicePtr& service : guard_.accepted()->services) {
+    for (const Backend& b : service->backends)
+      if (b.origin != service->origin) mixed_ = true;
+    auto& history = origins_[service->key.port];
+    if (history.empty() || history.back() != service->origin) history.push_back(service->origin);
+  }
 }
 
 bool MarathonTest::until(const std::function<bool()>& done, std::chrono::milliseconds patience) {
@@ -71,7 +82,7 @@ bool MarathonTest::until(const std::function<bool()>& done, std::chrono::millise
     const auto deadline = guard_.next_deadline();
     if (deadline && *deadline <= steady_clock::now() && source_->status().connected) {
       (void)guard_.recheck(steady_clock::now());
-      lowest_ = std::min(lowest_.value_or(active()), active());
+      follow_guard();
     }
   }
   return true;

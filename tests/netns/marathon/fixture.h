@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,14 +64,18 @@ class MarathonTest : public testing::Test {
   std::vector<std::unique_ptr<FakeMarathon>> nodes_;
   MarathonSourceConfig config_;
   std::unique_ptr<MarathonSource> source_;
+  GuardOptions guard_options_;  // of the next start()
   Guard guard_;
   int snapshots_ = 0;
   std::vector<std::string> errors_;
   std::optional<Snapshot> last_;
+  bool mixed_ = false;                                // a service had backends of two apps
+  std::map<Port, std::vector<std::string>> origins_;  // the apps that had it, one after the other
 
  private:
   asio::awaitable<void> follow();
   void admit(const Snapshot& snapshot);
+  void follow_guard();
   std::optional<std::size_t> lowest_;
   std::unique_ptr<asio::cancellation_signal> cancel_;
 };

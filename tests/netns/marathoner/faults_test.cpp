@@ -65,6 +65,33 @@ TEST_F(Faults, OfAnswersCostNothing) {
   EXPECT_EQ(client_->stop().failed, 0);
 }
 
+// Every Marathon has forgotten everything, and nobody asked for that: for longer than `confirm`. When
+// the operator says at the updater that it is true, the listeners do not hold it again.
+TEST_F(Faults, OfAStoreThatIsEmptyCostNothingUntilTheOperatorBelievesIt) {
+  marathon().add_app({.id = "/api", .ports = {10002}});
+  launch("/api", 31002);
+  ASSERT_TRUE(all_have("api", 1));
+  for (const char* kind : {"wiped", "empty"}) {
+    for (auto& node : marathons_) node.control->fault(kind);
+    for (int i = 0; i < 8; ++i) for_some_readings(kind);
+    const std::string status = updater(0).json({"status"});
+    EXPECT_EQ(json_at(status, "/problems/0/condition"), "held") << status;
+    EXPECT_EQ(json_at(status, "/held/0/missing"), "5") << status;
+    EXPECT_EQ(json_size(listener(0).json({"status"}), "/held"), 0) << "it has been told of nothing";
+    for (auto& node : marathons_) node.control->fault("none");
+    follows_again(kind);
+    EXPECT_EQ(json_size(updater(0).json({"status"}), "/problems"), 0);
+  }
+  EXPECT_EQ(client_->stop().failed, 0);
+  for (auto& node : marathons_) node.control->fault("wiped");
+  ASSERT_TRUE(
+      eventually([&] { return json_size(updater(0).json({"status"}), "/held") == 1; }, 20s));
+  const std::string source = json_at(updater(0).json({"status"}), "/held/0/source");
+  EXPECT_EQ(updater(0).ctl({"resync", "--accept", source}).code, 0);
+  EXPECT_TRUE(all_have("web", 0, 3s));
+  EXPECT_TRUE(all_have("api", 0, 3s));
+}
+
 TEST_F(Faults, OfTheEventStreamCostNothing) {
   for (const char* how : {"stall", "half_close", "close", "reset"}) {
     for (auto& node : marathons_) node.control->streams(how);

@@ -251,5 +251,16 @@ TEST(Answer, IsHeldToTheGrammar) {
     EXPECT_TRUE(parse_apps(good)) << good;
 }
 
+TEST(ParseApp, ReadsTheOneThatWasAskedFor) {
+  const auto app = parse_app(
+      R"({"app":{"id":"/web","labels":{"a":"b"},"ports":[10000],"tasks":[{"id":"t1","host":"h","ports":[1]}]}})");
+  ASSERT_TRUE(app) << app.error().message();
+  EXPECT_EQ(app->id, "/web");
+  EXPECT_EQ(app->tasks.size(), 1U);
+  for (const char* bad : {R"({"apps":[]})", R"({"message":"App '/web' does not exist"})", "{}", "",
+                          R"({"app":{"id":"/web"})", R"({"app":[]})", "<html>"})
+    EXPECT_FALSE(parse_app(bad)) << bad;
+}
+
 }  // namespace
 }  // namespace lb::marathon

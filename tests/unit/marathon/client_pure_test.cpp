@@ -59,6 +59,32 @@ TEST(Answer, EscapesSelectors) {
   EXPECT_EQ(label_query("\xc3\xa4"), "label=%C3%A4");
 }
 
+TEST(Answer, TellsMarathonsDenialOfAnAppFromEveryOther404) {
+  EXPECT_TRUE(denies_app(R"({"message":"App '/web' does not exist"})", "/web"));
+  EXPECT_FALSE(denies_app(R"({"message":"App '/web/api' does not exist"})", "/web"));
+  EXPECT_FALSE(denies_app(R"({"message":"App '/v2/apps/web' does not exist"})", "/web"));
+  EXPECT_FALSE(denies_app(R"({"message":"HTTP 404 Not Found"})", "/web"));
+  EXPECT_FALSE(denies_app("<html><title>404: '/web' does not exist</title></html>", "/web"));
+  EXPECT_FALSE(denies_app("", "/web"));
+}
+
+TEST(Answer, MakesPathsOfPlainIdsOnly) {
+  for (const char* id : {"/web", "/a/b-c.d", "/x_1"}) EXPECT_TRUE(is_plain_id(id)) << id;
+  for (const char* id : {"", "/", "web", "/a?b", "/a b", "/*", "/a%2f", "/a#b"})
+    EXPECT_FALSE(is_plain_id(id)) << id;
+}
+
+TEST(Endpoints, RestsLongestAtOnceWhereItIsOfNoUseToAskAgainSoon) {
+  Endpoints endpoints(2, 30s);
+  endpoints.rest_longest(0, kStart, 0.0);
+  for (const double random : {0.0, 0.99}) EXPECT_EQ(endpoints.choose(kStart, random).index, 1U);
+  EXPECT_EQ(endpoints.choose(kStart, 0.0).not_before, kStart) << "the other one may be asked";
+  endpoints.rest_longest(1, kStart, 1.0);
+  EXPECT_EQ(endpoints.choose(kStart, 0.0).not_before, kStart + 15s);
+  endpoints.rest_longest(0, kStart, 1.0);
+  EXPECT_EQ(endpoints.choose(kStart, 0.0).not_before, kStart + 30s);
+}
+
 TEST(Endpoints, AsksARandomOneOfThoseThatWork) {
   Endpoints endpoints(3, 30s);
   EXPECT_EQ(endpoints.choose(kStart, 0.0).index, 0U);
