@@ -75,8 +75,8 @@ TEST_F(Faults, OfAStoreThatIsEmptyCostNothingUntilTheOperatorBelievesIt) {
     for (auto& node : marathons_) node.control->fault(kind);
     for (int i = 0; i < 8; ++i) for_some_readings(kind);
     const std::string status = updater(0).json({"status"});
-    EXPECT_EQ(json_at(status, "/problems/0/condition"), "held") << status;
     EXPECT_EQ(json_at(status, "/held/0/missing"), "5") << status;
+    EXPECT_EQ(json_at(status, "/problems/0/name"), json_at(status, "/held/0/source")) << status;
     EXPECT_EQ(json_size(listener(0).json({"status"}), "/held"), 0) << "it has been told of nothing";
     for (auto& node : marathons_) node.control->fault("none");
     follows_again(kind);
