@@ -3,9 +3,11 @@
 #include <iostream>
 
 #include "daemon/commands.h"
+#include "daemon/logging.h"
 
 int main(int argc, char** argv) {
   try {
+    const lb::LogFlushed before_anything_else_is_said;
     return lb::run_command(argc, argv);
   } catch (const lb::StartError& error) {
     std::cerr << "lbd: " << error.what() << '\n';
