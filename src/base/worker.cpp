@@ -2,60 +2,90 @@
 
 #include <pthread.h>
 
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
 #include <utility>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
 namespace lb {
+namespace {
+
+constexpr std::chrono::seconds kLeave{2};  // what a stop may wait for a disk
+
+using Guard = asio::executor_work_guard<asio::io_context::executor_type>;
+
+struct Task {
+  Worker::Job job;
+  Worker::Done done;
+  Guard guard;  // the loop does not end while an answer is awaited
+};
+
+}  // namespace
+
+struct Worker::State {
+  explicit State(asio::io_context& context) : io(&context) {}
+
+  asio::io_context* io;  // null: the worker is gone, and `io` may be
+  std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // used on the loop only
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<Task> tasks;  // the first is running
+  bool ending = false;
+};
 
 Worker::Worker(asio::io_context& io, const std::string& name)
-    : io_(io), thread_([this] { work(); }) {
-  (void)::pthread_setname_np(thread_.native_handle(), name.c_str());
+    : state_(std::make_shared<State>(io)) {
+  std::thread thread([state = state_] { work(state); });
+  (void)::pthread_setname_np(thread.native_handle(), name.c_str());
+  thread.detach();
 }
 
 Worker::~Worker() {
-  {
-    const std::lock_guard lock(mutex_);
-    ending_ = true;
-  }
-  changed_.notify_all();
-  thread_.join();
+  (void)wait(kLeave);
+  state_->alive.reset();
+  std::deque<Task> untold;  // what their ends hold belongs to the loop
+  const std::lock_guard lock(state_->mutex);
+  state_->io = nullptr;
+  state_->ending = true;
+  untold.swap(state_->tasks);
+  state_->changed.notify_all();
 }
 
 void Worker::run(Job job, Done done) {
-  // The loop does not end while somebody waits for the answer. `done` is destroyed on the loop, too.
-  Done tell = [alive = std::weak_ptr(alive_), done = std::move(done),
-               guard = asio::make_work_guard(io_)](Result<> result) {
-    if (alive.lock()) done(std::move(result));
-  };
   {
-    const std::lock_guard lock(mutex_);
-    tasks_.push_back({std::move(job), std::move(tell)});
+    const std::lock_guard lock(state_->mutex);
+    state_->tasks.push_back({std::move(job), std::move(done), asio::make_work_guard(*state_->io)});
   }
-  changed_.notify_all();
+  state_->changed.notify_all();
 }
 
-void Worker::wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return tasks_.empty(); });
+bool Worker::wait(std::chrono::milliseconds within) {
+  std::unique_lock lock(state_->mutex);
+  return state_->changed.wait_for(lock, within, [this] { return state_->tasks.empty(); });
 }
 
-void Worker::work() {
-  std::unique_lock lock(mutex_);
+void Worker::work(const std::shared_ptr<State>& state) {
+  State& s = *state;
+  std::unique_lock lock(s.mutex);
   for (;;) {
-    changed_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
-    if (tasks_.empty()) return;
-    Task task = std::move(tasks_.front());  // its place stays, for wait()
+    s.changed.wait(lock, [&] { return s.ending || !s.tasks.empty(); });
+    if (s.ending) return;
+    Job job = std::move(s.tasks.front().job);  // the task's place stays, for wait()
     lock.unlock();
-    Result<> result = task.job();
-    task.job = nullptr;  // what it held may be large: not under the lock
-    asio::post(io_, [done = std::move(task.done), result = std::move(result)]() mutable {
-      done(std::move(result));
-    });
+    Result<> result = job();
+    job = nullptr;  // what it held may be large: not under the lock
     lock.lock();
-    tasks_.pop_front();
-    changed_.notify_all();
+    if (s.ending) return;
+    asio::post(*s.io, [alive = std::weak_ptr(s.alive), task = std::move(s.tasks.front()),
+                       result = std::move(result)]() mutable {
+      if (alive.lock()) task.done(std::move(result));
+    });
+    s.tasks.pop_front();
+    s.changed.notify_all();
   }
 }
 

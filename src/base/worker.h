@@ -1,13 +1,10 @@
 // A thread beside the loop, for calls that block and have no other form: fsync, RCU grace periods.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
+#include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 
 #include <boost/asio/io_context.hpp>
 
@@ -18,8 +15,8 @@ namespace lb {
 namespace asio = boost::asio;
 
 // Runs one job after the other, in the order in which they were given. A job owns what it works on:
-// nothing of the loop's may be used in it. Everything but the jobs happens on the thread of `io`,
-// which outlives this.
+// nothing of the loop's may be used in it, since one that hangs outlives this. Everything but the jobs
+// happens on the thread of `io`, which outlives this.
 class Worker {
  public:
   using Job = std::function<Result<>()>;
@@ -27,29 +24,22 @@ class Worker {
 
   // The name is for `top -H`, at most 15 characters.
   Worker(asio::io_context& io, const std::string& name);
-  // Finishes the jobs that were given; whose end was not told by then is told no more.
+  // Finishes the jobs that were given, and tells their ends no more. One that hangs, as a disk can for
+  // ever, is left alone with its thread after two seconds, and those behind it do not run.
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   void run(Job job, Done done);
-  // Returns when all jobs that were given have run. Their ends are told later, as always.
-  void wait();
+  // Waits until all jobs that were given have run; false when that takes longer. Their ends are told
+  // later, as always.
+  [[nodiscard]] bool wait(std::chrono::milliseconds within);
 
  private:
-  struct Task {
-    Job job;
-    Done done;
-  };
-  void work();
+  struct State;
+  static void work(const std::shared_ptr<State>& state);
 
-  asio::io_context& io_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // used on the loop only
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Task> tasks_;  // the first is running
-  bool ending_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  std::shared_ptr<State> state_;  // shared with the thread
 };
 
 }  // namespace lb

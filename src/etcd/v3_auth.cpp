@@ -10,6 +10,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/beside.h"
 #include "etcd/v3_codec.h"
 
 namespace lb::etcd {
@@ -17,6 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr auto kFileAnswers = 2s;
 constexpr auto kTimeout = 5s;  // bcrypt at etcd's default cost takes some 100 ms
 
 bool says(const Error& error, std::string_view words) {
@@ -81,7 +83,10 @@ asio::awaitable<Result<std::string>> V3Auth::token(std::string endpoint, std::st
 
 asio::awaitable<Result<std::string>> V3Auth::authenticate(std::string endpoint, std::string path) {
   const std::string what = fmt::format("{}: authenticate as user '{}'", endpoint, access_.username);
-  auto password = read_password(access_);
+  const std::function<Result<std::string>()> read = [access = access_] {
+    return read_password(access);
+  };
+  auto password = co_await beside(read, kFileAnswers);
   if (!password)
     co_return fail(EACCES, fmt::format("{}: password_file: {}", what, password.error().message()));
   // Without `Authorization`: etcd would look at a stale token first, and refuse for that.

@@ -12,6 +12,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/beside.h"
 #include "base/file.h"
 #include "marathon/login.h"
 
@@ -22,6 +23,7 @@ using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr std::size_t kLongestSecret = 64 * 1024;
+constexpr auto kFileAnswers = 2s;
 constexpr auto kLoginTimeout = 10s;
 constexpr auto kLoginPause = 10s;
 // Of a token that does not say when it ends.
@@ -35,6 +37,17 @@ Result<std::string> read_secret(const char* setting, const std::string& path) {
   while (text->ends_with('\n') || text->ends_with('\r')) text->pop_back();
   if (text->empty()) return fail(fmt::format("{}: {} is empty", setting, path));
   return *std::move(text);
+}
+
+// The same, off the loop: the file may lie on a disk or a server that hangs.
+asio::awaitable<Result<std::string>> secret_of(const char* setting, std::string path) {
+  const std::function<Result<std::string>()> read = [setting, path] {
+    return read_secret(setting, path);
+  };
+  auto secret = co_await beside(read, kFileAnswers);
+  if (!secret && secret.error().code == std::errc::timed_out)
+    co_return fail(fmt::format("{}: {}: {}", setting, path, secret.error().context));
+  co_return secret;
 }
 
 }  // namespace
@@ -57,10 +70,12 @@ Auth::Auth(HttpClient& http, const Access& access)
 asio::awaitable<Result<HttpRequest>> Auth::authorize(HttpRequest request) {
   request.tls = access_.tls;
   if (!access_.username.empty()) {
-    LB_CO_TRY(request.password, read_secret("password_file", access_.password_file));
+    const std::string file = access_.password_file;
+    LB_CO_TRY(request.password, co_await secret_of("password_file", file));
     request.username = access_.username;
   } else if (!access_.token_file.empty()) {
-    LB_CO_TRY(const std::string token, read_secret("token_file", access_.token_file));
+    const std::string file = access_.token_file;
+    LB_CO_TRY(const std::string token, co_await secret_of("token_file", file));
     if (!is_token(token))
       co_return fail(
           fmt::format("token_file: {} holds blanks or control characters, "
@@ -125,7 +140,8 @@ asio::awaitable<Result<std::string>> Auth::dcos_token() {
 asio::awaitable<Result<std::string>> Auth::login() {
   const std::string what =
       fmt::format("DC/OS login as '{}' at {}", access_.dcos_uid, access_.dcos_login);
-  LB_CO_TRY(const std::string key, read_secret("dcos_key_file", access_.dcos_key_file));
+  const std::string file = access_.dcos_key_file;
+  LB_CO_TRY(const std::string key, co_await secret_of("dcos_key_file", file));
   auto body = login_request(access_.dcos_uid, key, std::chrono::system_clock::now());
   if (!body)
     co_return fail(

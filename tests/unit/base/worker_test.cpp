@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <future>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -62,7 +64,7 @@ TEST(Worker, WaitReturnsWhenAllJobsHaveRunAndLeavesTheTellingToTheLoop) {
           return {};
         },
         [&](const Result<>&) { ++told; });
-  worker.wait();
+  EXPECT_TRUE(worker.wait(std::chrono::minutes(1)));
   EXPECT_EQ(ran, 10);
   EXPECT_EQ(told, 0);
   io.run();
@@ -84,6 +86,31 @@ TEST(Worker, FinishesItsJobsAtTheEndAndTellsNobody) {
   }
   EXPECT_EQ(ran, 10);
   io.run();
+  EXPECT_EQ(told, 0);
+}
+
+// As of a disk that does not answer. The thread ends when the job does, on its own.
+TEST(Worker, LeavesAJobThatHangsBehind) {
+  std::promise<void> disk, over;
+  std::shared_future<void> answers = disk.get_future().share();
+  int told = 0;
+  {
+    asio::io_context io{1};
+    {
+      Worker worker(io, "test");
+      worker.run(
+          [answers, &over]() -> Result<> {
+            answers.wait();
+            over.set_value();
+            return {};
+          },
+          [&](const Result<>&) { ++told; });
+      EXPECT_FALSE(worker.wait(std::chrono::milliseconds(1)));
+    }
+    io.run();  // nothing keeps it
+  }
+  disk.set_value();
+  over.get_future().wait();
   EXPECT_EQ(told, 0);
 }
 
