@@ -4,8 +4,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <list>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -30,7 +32,7 @@ using std::chrono::seconds;
 
 constexpr std::uint32_t kHeaderLimit = 8 * 1024;
 constexpr std::uint64_t kBodyLimit = 64 * 1024;
-constexpr std::size_t kMaxConnections = 64;  // lbctl and a few pages; the rest waits in the backlog
+constexpr std::size_t kMaxConnections = 64;  // lbctl and a few pages; then idle ones give way
 constexpr auto kIdle = seconds(30);          // from one request to the end of the next
 constexpr auto kWrite = seconds(30);         // a reader that stopped reading holds up to 50 MB
 // After accept() failed for want of file descriptors it would fail again at once, forever.
@@ -122,22 +124,26 @@ class ApiServer::Impl {
     acceptor_.close(ignored);
     room_.cancel();
     for (Connection& connection : connections_)
-      if (connection.idle) connection.stream.cancel();
+      if (connection.doing == Doing::Wait) connection.stream.cancel();
   }
 
  private:
+  // In the order in which they give way to others. Wait: for a request, or for the rest of one.
+  enum class Doing { Wait, Write, Work };
+
   struct Connection {
     explicit Connection(asio::local::stream_protocol::socket socket) : stream(std::move(socket)) {}
     Stream stream;
-    bool idle = true;  // waits for a request; stop() may close it
+    void begin(Doing what) {
+      doing = what;
+      since = std::chrono::steady_clock::now();
+    }
+    Doing doing = Doing::Wait;
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
   };
 
   asio::awaitable<void> accept_loop() {
     while (!stopping_) {
-      if (connections_.size() >= kMaxConnections) {
-        co_await pause(asio::steady_timer::duration::max());  // until serve() ends one
-        continue;
-      }
       auto [ec, socket] = co_await acceptor_.async_accept(kTuple);
       if (stopping_) co_return;
       if (ec) {
@@ -145,9 +151,24 @@ class ApiServer::Impl {
         co_await pause(kAcceptPause);
         continue;
       }
+      // Who has asked is served first; those behind in the backlog wait until serve() ends one.
+      while (connections_.size() >= kMaxConnections && !stopping_) {
+        close_longest_waiting();
+        co_await pause(asio::steady_timer::duration::max());
+      }
+      if (stopping_) co_return;
       const auto connection = connections_.emplace(connections_.end(), std::move(socket));
       spawn(io_, "api connection", [this, connection] { return serve(connection); });
     }
+  }
+
+  // Idle ones first; then those whose client does not read its answer. None: all are in work.
+  void close_longest_waiting() {
+    const auto longest = std::min_element(
+        connections_.begin(), connections_.end(), [](const Connection& a, const Connection& b) {
+          return std::tie(a.doing, a.since) < std::tie(b.doing, b.since);
+        });
+    if (longest->doing != Doing::Work) longest->stream.cancel();
   }
 
   asio::awaitable<void> pause(asio::steady_timer::duration time) {
@@ -168,10 +189,11 @@ class ApiServer::Impl {
     http::request_parser<http::string_body> parser;
     parser.header_limit(kHeaderLimit);
     parser.body_limit(kBodyLimit);
-    connection.idle = true;
+    connection.begin(Doing::Wait);
+    if (connections_.size() >= kMaxConnections) room_.cancel();  // it may give way from now on
     connection.stream.expires_after(kIdle);
     auto [read_error, size] = co_await http::async_read(connection.stream, buffer, parser, kTuple);
-    connection.idle = false;
+    connection.begin(Doing::Work);
     ApiReply answer;
     if (read_error) {
       auto refused = refusal(read_error);
@@ -187,6 +209,7 @@ class ApiServer::Impl {
     const bool keep_alive = !read_error && parser.get().keep_alive() && !stopping_;
     const unsigned version = read_error ? 11 : parser.get().version();
     const Reply reply = to_http(std::move(answer), version, keep_alive);
+    connection.begin(Doing::Write);
     connection.stream.expires_after(kWrite);
     auto [write_error, written] = co_await http::async_write(connection.stream, reply, kTuple);
     co_return keep_alive && !write_error;

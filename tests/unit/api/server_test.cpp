@@ -171,20 +171,48 @@ TEST_F(Server, MethodNotAllowedNamesTheRightOnes) {
   EXPECT_NE(answer.find("Allow: GET, POST, DELETE"), std::string::npos) << answer;
 }
 
-TEST_F(Server, TheConnectionAboveTheLimitIsServedWhenAnotherEnds) {
-  start();
+// Each is served once: all 64 are accepted, none only queued.
+std::vector<UniqueFd> sixty_four_idle(const std::string& path) {
   std::vector<UniqueFd> idle;
-  for (int i = 0; i < 64; ++i) idle.push_back(connect_to(path));
-  // Each is served once: all 64 are accepted, none only queued.
-  for (const UniqueFd& fd : idle) {
-    write_all(fd, "GET /v1/services?filter=none HTTP/1.1\r\nHost: lbd\r\n\r\n");
-    ASSERT_NE(read_until(fd, "[]}\n").find("200 OK"), std::string::npos);
+  for (int i = 0; i < 64; ++i) {
+    idle.push_back(connect_to(path));
+    write_all(idle.back(), "GET /v1/services?filter=none HTTP/1.1\r\nHost: lbd\r\n\r\n");
+    EXPECT_NE(read_until(idle.back(), "[]}\n").find("200 OK"), std::string::npos);
   }
-  const UniqueFd late = connect_to(path);
-  ASSERT_TRUE(late);
-  write_all(late, kStatus);
-  idle.pop_back();
-  EXPECT_NE(read_until(late, "\n}").find("200 OK"), std::string::npos);
+  return idle;
+}
+
+TEST_F(Server, TheLongestIdleConnectionGivesWayToAnother) {
+  start();
+  const std::vector<UniqueFd> idle = sixty_four_idle(path);
+  EXPECT_NE(ask(kStatus).find("200 OK"), std::string::npos);
+  EXPECT_EQ(read_until(idle.front(), "\n"), "") << "closed";
+  write_all(idle.back(), kStatus);
+  EXPECT_NE(read_until(idle.back(), "\n}").find("200 OK"), std::string::npos) << "not this one";
+}
+
+TEST_F(Server, ConnectionsWithHalfARequestGiveWayToo) {
+  start();
+  std::vector<UniqueFd> half;
+  for (int i = 0; i < 200; ++i) {
+    half.push_back(connect_to(path));
+    write_all(half.back(), "GET /v1/services HTTP/1.1\r\nHo");
+  }
+  EXPECT_NE(ask(kStatus).find("200 OK"), std::string::npos);
+}
+
+TEST_F(Server, ClientsThatDoNotReadTheirAnswersGiveWayToo) {
+  control.state.config = std::string(2'000'000, 'x');  // more than a socket holds
+  start();
+  std::vector<UniqueFd> deaf;
+  for (int i = 0; i < 64; ++i) {
+    deaf.push_back(connect_to(path));
+    write_all(deaf.back(), kStatus);
+    EXPECT_NE(read_until(deaf.back(), "HTTP/1.1 200 OK"), "") << "it has begun";
+  }
+  EXPECT_NE(
+      ask("GET /v1/services?filter=none HTTP/1.1\r\nHost: lbd\r\n\r\n", "[]}\n").find("200 OK"),
+      std::string::npos);
 }
 
 }  // namespace
