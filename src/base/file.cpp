@@ -22,11 +22,22 @@ Result<> write_all(int fd, std::string_view content, const std::string& path) {
   return {};
 }
 
+// What else there is may never come to an end, or deliver nothing for ever.
+Result<> check_regular(int fd, const std::string& path) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return fail(errno, fmt::format("stat {}", path));
+  if (S_ISDIR(info.st_mode)) return fail(EISDIR, fmt::format("read {}", path));
+  if (!S_ISREG(info.st_mode)) return fail(fmt::format("read {}: it is no regular file", path));
+  return {};
+}
+
 }  // namespace
 
 Result<std::string> read_file(const std::string& path, std::size_t limit) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without O_NONBLOCK the opening of a FIFO waits for its writer, and that of a terminal for a line.
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return fail(errno, fmt::format("open {}", path));
+  LB_CHECK(check_regular(fd.get(), path));
   std::string out;
   char buffer[16384];
   for (;;) {

@@ -10,6 +10,8 @@
 
 namespace lb {
 
+// Regular files only, so that a FIFO or a terminal in the place of one does not hold us. A file on a
+// disk or server that hangs still does: what is not in /proc is read beside the loop.
 // Reads at most `limit` bytes; a larger file is EFBIG, so that nobody can make us eat memory.
 [[nodiscard]] Result<std::string> read_file(const std::string& path,
                                             std::size_t limit = std::size_t{64} << 20);

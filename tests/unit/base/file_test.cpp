@@ -54,6 +54,18 @@ TEST(ReadFile, FailsOnAFolder) {
   EXPECT_EQ(read_file(folder.path()).error().code, std::errc::is_a_directory);
 }
 
+// Reading one would wait for a writer.
+TEST(ReadFile, RefusesAFifoWithoutWaitingForItsWriter) {
+  const TempFolder folder;
+  ASSERT_EQ(::mkfifo(folder.file("f").c_str(), 0600), 0);
+  EXPECT_THAT(read_file(folder.file("f")).error().message(), HasSubstr("it is no regular file"));
+  EXPECT_FALSE(read_file("/dev/zero"));
+}
+
+TEST(ReadFile, ReadsWhatTheKernelShowsAsAFile) {
+  EXPECT_THAT(read_file("/proc/self/status").value(), HasSubstr("Name:"));
+}
+
 TEST(WriteFile, ReplacesTheContentAndLeavesNothingElse) {
   const TempFolder folder;
   const std::string path = folder.write("f", "old and longer");
