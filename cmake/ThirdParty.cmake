@@ -1,6 +1,6 @@
 # Every third-party library, found once. Link the targets named here and nothing else:
 #   lb::asio  Boost::headers  spdlog::spdlog  fmt::fmt  nlohmann_json::nlohmann_json  tl::expected  tomlplusplus::tomlplusplus
-#   CLI11::CLI11  CURL::libcurl  OpenSSL::SSL  PkgConfig::LIBBPF  PkgConfig::LIBNL  PkgConfig::LIBNFTABLES  PkgConfig::LIBURING  Threads::Threads
+#   CLI11::CLI11  CURL::libcurl  OpenSSL::SSL  PkgConfig::LIBBPF  PkgConfig::LIBCARES  PkgConfig::LIBNL  PkgConfig::LIBNFTABLES  PkgConfig::LIBURING  Threads::Threads
 #   GTest::gtest  GTest::gmock  benchmark::benchmark
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
@@ -19,6 +19,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf)
 pkg_check_modules(LIBNL REQUIRED IMPORTED_TARGET libnl-3.0 libnl-genl-3.0 libnl-route-3.0)
 pkg_check_modules(LIBNFTABLES REQUIRED IMPORTED_TARGET libnftables)
+pkg_check_modules(LIBCARES REQUIRED IMPORTED_TARGET libcares)
 pkg_check_modules(LIBURING IMPORTED_TARGET liburing)
 
 find_package(tomlplusplus QUIET)

@@ -11,7 +11,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/beside.h"
 #include "base/event.h"
+#include "base/resolver.h"
 #include "relay/peer_bytes.h"
 #include "relay/tls.h"
 
@@ -36,33 +38,31 @@ std::string text_of(const tcp::endpoint& endpoint) {
   return Address{ip, endpoint.port()}.to_string();
 }
 
-// Not all the names' addresses may be looked up in time, and getaddrinfo() cannot be interrupted:
-// whoever waits gives up, and the answer finds nobody.
+// A name whose servers are silent takes longer than `deadline`: then the question is given up.
 asio::awaitable<Result<std::vector<tcp::endpoint>>> resolve(asio::io_context& io, HostPort to,
                                                             steady_clock::time_point deadline) {
   struct Look {
-    explicit Look(asio::io_context& context) : resolver(context), done(context.get_executor()) {}
-    tcp::resolver resolver;
+    explicit Look(asio::io_context& context) : done(context.get_executor()) {}
     Event done;
-    ErrorCode error = asio::error::timed_out;
-    std::vector<tcp::endpoint> found;
+    Resolver::Answer answer = fail("no DNS server has answered in time");
   };
   if (const auto ip = IpAddress::parse(to.host)) {
     const auto literal = asio::ip::make_address(ip->to_string());
     co_return std::vector{tcp::endpoint(literal, to.port)};
   }
   const auto look = std::make_shared<Look>(io);
-  look->resolver.async_resolve(to.host, std::to_string(to.port),
-                               [look](ErrorCode error, const tcp::resolver::results_type& found) {
-                                 look->error = error;
-                                 for (const auto& entry : found) look->found.push_back(entry);
-                                 look->done.notify();
-                               });
+  const auto question =
+      asio::use_service<Resolver>(io).ask(to.host, [look](Resolver::Answer answer) {
+        look->answer = std::move(answer);
+        look->done.notify();
+      });
   (void)co_await look->done.wait(deadline);
-  if (look->found.empty())
-    co_return fail(look->error == asio::error::timed_out ? ETIMEDOUT : EHOSTUNREACH,
-                   fmt::format("cannot resolve {}: {}", to.host, look->error.message()));
-  co_return look->found;
+  if (!look->answer)
+    co_return fail(EHOSTUNREACH,
+                   fmt::format("cannot resolve {}: {}", to.host, look->answer.error().message()));
+  std::vector<tcp::endpoint> found;
+  for (const auto& address : *look->answer) found.emplace_back(address, to.port);
+  co_return found;
 }
 
 }  // namespace
@@ -268,7 +268,10 @@ asio::awaitable<Result<std::unique_ptr<Connection>>> Connection::dial(asio::io_c
   const auto deadline = steady_clock::now() + timeout;
   std::shared_ptr<asio::ssl::context> context;
   if (tls.used()) {
-    LB_CO_TRY(context, client_context(tls));
+    const std::function<Result<std::shared_ptr<asio::ssl::context>>()> read = [tls] {
+      return client_context(tls);
+    };
+    LB_CO_TRY(context, co_await beside(read, timeout));
   }
   LB_CO_TRY(auto endpoints, co_await resolve(io, to, deadline));
   const auto impl = std::make_shared<Impl>(tcp::socket(io), context);

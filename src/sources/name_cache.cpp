@@ -4,23 +4,23 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+
+#include "base/resolver.h"
 
 namespace lb {
 namespace {
 
-using asio::ip::tcp;
 using boost::system::error_code;
 
 // Long enough not to burden DNS with 10,000 names, short enough to follow a move.
 constexpr std::chrono::seconds kRefresh{30};
 
 // IPv4 first: every client can reach such a backend, an AF_INET socket no other.
-std::optional<IpAddress> choose(const tcp::resolver::results_type& results) {
+std::optional<IpAddress> choose(const Resolver::Answer& answer) {
+  if (!answer) return std::nullopt;
   std::optional<IpAddress> six;
-  for (const auto& entry : results) {
-    const auto address = entry.endpoint().address();
+  for (const auto& address : *answer) {
     if (address.is_v4()) return IpAddress::v4(address.to_v4().to_uint());
     if (!six) six = IpAddress::v6(address.to_v6().to_bytes());
   }
@@ -31,28 +31,29 @@ std::optional<IpAddress> choose(const tcp::resolver::results_type& results) {
 
 struct NameCache::State : std::enable_shared_from_this<State> {
   State(asio::io_context& io, std::function<void()> change)
-      : resolver(io), timer(io), on_change(std::move(change)) {}
+      : resolver(asio::use_service<Resolver>(io)), timer(io), on_change(std::move(change)) {}
 
+  // One question for each name at a time: DNS may be silent for longer than a refresh.
   void ask(const std::string& name) {
-    resolver.async_resolve(
-        name, "", [weak = weak_from_this(), name](const error_code& ec, const auto& results) {
-          if (const auto state = weak.lock()) state->answered(name, ec, results);
-        });
+    auto& question = questions[name];
+    if (question) return;
+    question = resolver.ask(name, [weak = weak_from_this(), name](const Resolver::Answer& answer) {
+      if (const auto state = weak.lock()) state->answered(name, answer);
+    });
   }
 
-  void answered(const std::string& name, const error_code& ec,
-                const tcp::resolver::results_type& results) {
+  void answered(const std::string& name, const Resolver::Answer& answer) {
+    questions.erase(name);
     const auto it = answers.find(name);
     if (it == answers.end() || !on_change) return;  // nobody wants it any more
     Answer next = it->second;
     next.pending = false;
     next.error.clear();
-    const auto ip = ec ? std::nullopt : choose(results);
-    if (ip)
+    if (const auto ip = choose(answer))
       next.ip = ip;
     else
       next.error = fmt::format("host name '{}' has no address: {}", name,
-                               ec ? ec.message() : std::string("empty answer"));
+                               answer ? std::string("empty answer") : answer.error().message());
     const bool changed = next.ip != it->second.ip || next.error != it->second.error ||
                          next.pending != it->second.pending;
     it->second = std::move(next);
@@ -69,7 +70,8 @@ struct NameCache::State : std::enable_shared_from_this<State> {
     });
   }
 
-  tcp::resolver resolver;
+  Resolver& resolver;
+  std::map<std::string, std::shared_ptr<Resolver::Question>> questions;  // without an answer yet
   asio::steady_timer timer;
   std::function<void()> on_change;  // empty: the cache is gone
   std::map<std::string, Answer> answers;
@@ -83,13 +85,15 @@ NameCache::NameCache(asio::io_context& io, std::function<void()> on_change)
 NameCache::~NameCache() {
   state_->on_change = nullptr;
   state_->timer.cancel();
-  state_->resolver.cancel();
+  state_->questions.clear();
 }
 
 void NameCache::seed(const std::string& name, IpAddress ip) { state_->seeds.emplace(name, ip); }
 
 void NameCache::want(const std::set<std::string>& names) {
-  std::erase_if(state_->answers, [&](const auto& entry) { return !names.contains(entry.first); });
+  const auto unwanted = [&](const auto& entry) { return !names.contains(entry.first); };
+  std::erase_if(state_->answers, unwanted);
+  std::erase_if(state_->questions, unwanted);
   for (const std::string& name : names) {
     const auto [it, fresh] = state_->answers.try_emplace(name);
     if (!fresh) continue;
