@@ -119,7 +119,7 @@ void Resolver::State::answer(const std::weak_ptr<Question>& question, Answer fou
   const std::lock_guard lock(mutex);
   if (io == nullptr) return;
   asio::post(*io, [question, found = std::move(found)]() mutable {
-    if (const auto asked = question.lock()) asked->done(std::move(found));
+    if (const auto waiting = question.lock()) waiting->done(std::move(found));
   });
 }
 
