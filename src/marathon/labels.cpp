@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "model/check_limits.h"
 
 namespace lb::marathon {
 namespace {
@@ -23,9 +24,6 @@ constexpr std::array<std::string_view, 11> kNames{
 
 // Longer deadlines would overflow the steady clock's nanoseconds, and nobody means them.
 constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
-// A probe more often than this measures the prober.
-constexpr std::chrono::milliseconds kShortestProbe{10};
-constexpr std::uint32_t kMaxProbes = 1000;  // rise and fall
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -64,7 +62,7 @@ class Reader {
     read_haproxy(out);
     if (const auto label = own("BALANCE")) out.balance = balance(*label, out.balance);
     out.weight = number("WEIGHT", 0, kMaxWeight).value_or(kDefaultWeight);
-    out.drain_timeout = duration("DRAIN_TIMEOUT", std::chrono::milliseconds{0});
+    out.drain_timeout = duration("DRAIN_TIMEOUT", std::chrono::milliseconds{0}, kLongest);
     if (const auto label = own("BIND")) {
       if (const auto address = IpAddress::parse(label->value))
         out.bind = *address;
@@ -105,12 +103,14 @@ class Reader {
   }
 
   std::optional<std::chrono::milliseconds> duration(std::string_view name,
-                                                    std::chrono::milliseconds least) {
+                                                    std::chrono::milliseconds least,
+                                                    std::chrono::milliseconds most) {
     const auto label = own(name);
     if (!label) return std::nullopt;
     const auto value = parse_duration(label->value);
-    if (value && *value >= least && *value <= kLongest) return *value;
-    complain(*label, fmt::format("a duration from {} to 365d, such as 5s", format_duration(least)));
+    if (value && *value >= least && *value <= most) return *value;
+    complain(*label, fmt::format("a duration from {} to {}, such as 5s", format_duration(least),
+                                 format_duration(most)));
     return std::nullopt;
   }
 
@@ -182,23 +182,24 @@ class Reader {
     out.type = *type;
     if (const auto label = own("HEALTH_PATH")) read_path(*label, out);
     out.port = static_cast<Port>(number("HEALTH_PORT", 1, 65535).value_or(0));
-    out.interval = duration("HEALTH_INTERVAL", kShortestProbe).value_or(out.interval);
-    out.timeout = duration("HEALTH_TIMEOUT", kShortestProbe).value_or(out.timeout);
-    out.rise = number("HEALTH_RISE", 1, kMaxProbes).value_or(out.rise);
-    out.fall = number("HEALTH_FALL", 1, kMaxProbes).value_or(out.fall);
+    out.interval =
+        duration("HEALTH_INTERVAL", check_limits::kShortestInterval, check_limits::kLongestInterval)
+            .value_or(out.interval);
+    out.timeout =
+        duration("HEALTH_TIMEOUT", check_limits::kShortestTimeout, check_limits::kLongestTimeout)
+            .value_or(out.timeout);
+    out.rise = number("HEALTH_RISE", 1, check_limits::kMostInARow).value_or(out.rise);
+    out.fall = number("HEALTH_FALL", 1, check_limits::kMostInARow).value_or(out.fall);
     return out;
   }
 
-  // It becomes a line of a request: no spaces, nothing that is not ASCII.
   void read_path(const Found& label, HealthCheck& out) {
     if (out.type != HealthCheck::Type::Http)
       return complain(label, fmt::format("LBD_HEALTH_CHECK = http beside it, or remove it"));
-    const bool plain = std::all_of(label.value.begin(), label.value.end(),
-                                   [](char c) { return c > 0x20 && c < 0x7f; });
-    if (label.value.starts_with('/') && plain && label.value.size() <= 1024)
+    if (check_limits::is_path(label.value))
       out.path = std::string(label.value);
     else
-      complain(label, "a path like /health, without spaces");
+      complain(label, "a path like /health, without spaces and #");
   }
 
   const Labels& labels_;

@@ -9,16 +9,15 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include "model/check_limits.h"
+
 namespace lb {
 namespace {
 
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
-constexpr milliseconds kShortestInterval = 100ms, kLongestInterval = 1h;
-constexpr milliseconds kShortestTimeout = 10ms, kLongestTimeout = 1min;
 constexpr milliseconds kLongestDrain = std::chrono::days(365);
-constexpr std::int64_t kMostInARow = 100;  // rise and fall
 
 // Walks one parsed document. Every error is made by at(), so that each names file, line, column and
 // key in the same form.
@@ -137,12 +136,13 @@ class Reader {
     LB_TRY(check.path, read_path(*from, check));
     LB_TRY(const auto port, number(*from, kPrefix, "port", check.port, 0, 65535));
     check.port = static_cast<Port>(port);
-    LB_TRY(check.interval, duration(*from, kPrefix, "interval", check.interval, kShortestInterval,
-                                    kLongestInterval));
-    LB_TRY(check.timeout,
-           duration(*from, kPrefix, "timeout", check.timeout, kShortestTimeout, kLongestTimeout));
-    LB_TRY(check.rise, number(*from, kPrefix, "rise", check.rise, 1, kMostInARow));
-    LB_TRY(check.fall, number(*from, kPrefix, "fall", check.fall, 1, kMostInARow));
+    LB_TRY(check.interval,
+           duration(*from, kPrefix, "interval", check.interval, check_limits::kShortestInterval,
+                    check_limits::kLongestInterval));
+    LB_TRY(check.timeout, duration(*from, kPrefix, "timeout", check.timeout,
+                                   check_limits::kShortestTimeout, check_limits::kLongestTimeout));
+    LB_TRY(check.rise, number(*from, kPrefix, "rise", check.rise, 1, check_limits::kMostInARow));
+    LB_TRY(check.fall, number(*from, kPrefix, "fall", check.fall, 1, check_limits::kMostInARow));
     service.check = std::move(check);
     return {};
   }
@@ -153,9 +153,11 @@ class Reader {
     if (node == nullptr) return path;
     if (check.type != HealthCheck::Type::Http)
       return at(*node, "service.health.path", "needs type = \"http\"");
-    if (!path.starts_with('/') || path.find_first_of(" #") != std::string::npos)
+    if (!check_limits::is_path(path))
       return at(*node, "service.health.path",
-                fmt::format("'{}' must start with / and contain neither blanks nor #", path));
+                fmt::format("'{}' must start with / and be printable ASCII, with neither blanks "
+                            "nor #, of at most 1024 bytes",
+                            path));
     return path;
   }
 

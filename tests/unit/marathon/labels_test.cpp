@@ -103,7 +103,7 @@ TEST_F(Settings, ThatAreNonsenseLeaveWhatIsBelowThemInForce) {
           "label LBD_DRAIN_TIMEOUT = '60' is ignored: write a duration from 0s to 365d, such as 5s",
           "label LBD_BIND = 'localhost' is ignored: write an address like 127.0.0.1 or ::1",
           "label LBD_HEALTH_CHECK = 'HTTPS' is ignored: write tcp, http or none",
-          "label LBD_HEALTH_RISE = '0' is ignored: write a whole number from 1 to 1000"));
+          "label LBD_HEALTH_RISE = '0' is ignored: write a whole number from 1 to 100"));
 }
 
 TEST_F(Settings, RefuseWhatHaproxyDoesWithRequests) {
@@ -140,7 +140,7 @@ TEST_F(Settings, OfAHealthCheckMayStandAlone) {
 }
 
 TEST_F(Settings, OfAHealthCheckAreLookedAt) {
-  for (const char* path : {"up", "/a b", "/\r\nX: y", "", "/\xc3\xa9"}) {
+  for (const char* path : {"up", "/a b", "/\r\nX: y", "", "/\xc3\xa9", "/a#b"}) {
     EXPECT_EQ(read({{"LBD_HEALTH_PATH", path}}).check->path, "/") << path;
     EXPECT_THAT(problems, SizeIs(1)) << path;
   }
@@ -150,6 +150,27 @@ TEST_F(Settings, OfAHealthCheckAreLookedAt) {
             HealthCheck::Type::Tcp);
   EXPECT_THAT(problems, ElementsAre("label LBD_HEALTH_PATH = '/x' is ignored: write "
                                     "LBD_HEALTH_CHECK = http beside it, or remove it"));
+}
+
+// A label may say what a services file may, and no more: tests/unit/sources/services_file_test.cpp.
+TEST_F(Settings, OfAHealthCheckHaveTheLimitsOfServicesFiles) {
+  const HealthCheck check = *read({{"LBD_HEALTH_INTERVAL", "100ms"},
+                                   {"LBD_HEALTH_TIMEOUT", "10ms"},
+                                   {"LBD_HEALTH_RISE", "100"},
+                                   {"LBD_HEALTH_FALL", "100"}})
+                                 .check;
+  EXPECT_EQ(check, (HealthCheck{HealthCheck::Type::Tcp, "/", 0, 100ms, 10ms, 100, 100}));
+  EXPECT_THAT(problems, IsEmpty());
+  for (const auto& [name, value] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"LBD_HEALTH_INTERVAL", "99ms"},
+                                                                  {"LBD_HEALTH_INTERVAL", "61m"},
+                                                                  {"LBD_HEALTH_TIMEOUT", "9ms"},
+                                                                  {"LBD_HEALTH_TIMEOUT", "61s"},
+                                                                  {"LBD_HEALTH_RISE", "101"},
+                                                                  {"LBD_HEALTH_FALL", "101"}}) {
+    EXPECT_EQ(read({{name, value}}).check, HealthCheck{}) << name << " " << value;
+    EXPECT_THAT(problems, SizeIs(1)) << name << " " << value;
+  }
 }
 
 TEST_F(Settings, NamesAreChecked) {
