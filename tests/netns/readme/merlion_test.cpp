@@ -1,5 +1,5 @@
 // README's section "Coming from Merlion": its commands are run as they stand there, against a real etcd,
-// once with etcd's v2 API and once with v3's form of the same commands.
+// with its v3 API as Debian has it, and with Merlion's own form of them where v2 is switched on.
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -30,6 +30,8 @@ std::string replaced(std::string text, std::string_view what, std::string_view b
 // What the shell leaves in the background ends with the shell.
 const std::string kWithUs = "exec setpriv --pdeathsig KILL ";
 
+constexpr auto kReadme = "the file that Merlion's quick start fetches";
+
 class ReadmeNetns : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -38,16 +40,15 @@ class ReadmeNetns : public testing::TestWithParam<std::string> {
     sandbox_.emplace();
     bring_up_loopback();
     lbd_.emplace(*sandbox_);
-    replace_file(file("README.md"), "the file that Merlion's quick start fetches\n");
+    replace_file(file("README.md"), std::string(kReadme) + "\n");
     // `lbd` as the reader types it, kept in the sandbox.
     write_program("lbd", kWithUs + program("lbd") + " \"$@\" --runtime-dir " + lbd_->runtime_dir +
                              " --state-dir " + lbd_->state_dir + " --cgroup " + lbd_->cgroup +
                              " --bpffs " + lbd_->bpffs);
     write_program("python3", kWithUs + std::string("/usr/bin/python3 \"$@\""));
-    etcd_ = std::make_unique<Process>(
-        Command{"/usr/bin/etcd", "--enable-v2", "--data-dir", file("etcd"), "--listen-peer-urls",
-                "http://127.0.0.1:2380"},
-        file("etcd.log"));
+    Command etcd{"/usr/bin/etcd", "--data-dir", file("etcd")};
+    if (GetParam() == "v2") etcd.emplace_back("--enable-v2");
+    etcd_ = std::make_unique<Process>(etcd, file("etcd.log"));
     ASSERT_TRUE(eventually(
         [] {
           return run({"etcdctl", "endpoint", "health"}).code == 0;
@@ -81,26 +82,21 @@ class ReadmeNetns : public testing::TestWithParam<std::string> {
 TEST_P(ReadmeNetns, MerlionsQuickStartWorksAsWritten) {
   std::vector<std::string> lines = commands_of_readme("## Coming from Merlion");
   ASSERT_GE(lines.size(), 8U);
-  ASSERT_EQ(lines.front(), "export ETCDCTL_API=2");
-  if (GetParam() == "v3") {
-    lines.front() = "export ETCDCTL_API=3";
-    for (std::string& line : lines) line = replaced(line, "etcdctl set ", "etcdctl put ");
+  ASSERT_EQ(lines.front(), "export ETCDCTL_API=3");
+  if (GetParam() == "v2") {
+    lines.front() = "export ETCDCTL_API=2";
+    for (std::string& line : lines) line = replaced(line, "etcdctl put ", "etcdctl set ");
   }
-  const std::string last = lines.back();
-  ASSERT_THAT(last, HasSubstr("curl "));
-  lines.pop_back();
+  ASSERT_THAT(lines.back(), HasSubstr("curl "));
   std::string script = "trap 'kill $(jobs -p); wait; exit 0' TERM\nset -e\ncd " +
                        sandbox_->folder() + "\nPATH=$PWD:$PATH\n";
   for (const std::string& line : lines) script += line + "\n";
   replace_file(file("commands.sh"), script + "wait\n");
   shell_ = std::make_unique<Process>(Command{"bash", file("commands.sh")}, file("shell.log"));
 
-  ASSERT_TRUE(eventually(
-      [&] { return lbd_->backend("mysite.example.com", "127.0.0.1:8023").state == "active"; },
-      std::chrono::seconds(20)))
+  ASSERT_TRUE(eventually([&] { return shell_->log().find(kReadme) != std::string::npos; },
+                         std::chrono::seconds(30)))
       << shell_->log();
-  EXPECT_THAT(run({"sh", "-c", last}).out,
-              HasSubstr("the file that Merlion's quick start fetches"));
   // Through lbd and nothing else.
   EXPECT_GE(lbd_->backend("mysite.example.com", "127.0.0.1:8023").total, 1);
 }
