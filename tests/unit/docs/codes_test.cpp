@@ -56,8 +56,8 @@ TEST(Codes, OfBackendsAreExplained) {
 TEST(Codes, OfServicesAreExplained) {
   ASSERT_GE(names<Condition>().size(), 6U);
   expect_each(names<Condition>(), first_cells(kOperations, kAtThree), kOperations);
-  expect_each(names<Balance>(), first_cells(kOperations, "### Labels") +
-                                    text_of(section(kOperations, "### Labels")),
+  expect_each(names<Balance>(),
+              first_cells(kOperations, "### Labels") + text_of(section(kOperations, "### Labels")),
               kOperations);
 }
 

@@ -25,7 +25,8 @@ std::string anchor(std::string_view heading) {
   std::string out;
   for (const char c : heading) {
     const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || c == '-' || c == '_') out += static_cast<char>(std::tolower(byte));
+    if (std::isalnum(byte) != 0 || c == '-' || c == '_')
+      out += static_cast<char>(std::tolower(byte));
     if (c == ' ') out += '-';
   }
   return out;

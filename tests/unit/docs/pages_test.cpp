@@ -39,9 +39,10 @@ TEST(Pages, LinksLeadToFilesAndHeadings) {
       for (const std::string& link : links(line.text)) {
         if (link.find("://") != std::string::npos) continue;
         const auto hash = std::min(link.find('#'), link.size());
-        const auto file = hash == 0 ? std::filesystem::path(page)
-                                    : (std::filesystem::path(page).parent_path() /
-                                       link.substr(0, hash)).lexically_normal();
+        const auto file = hash == 0
+                              ? std::filesystem::path(page)
+                              : (std::filesystem::path(page).parent_path() / link.substr(0, hash))
+                                    .lexically_normal();
         ++looked_at;
         const std::string where = fmt::format("{}:{}: {}", page, line.number, link);
         ASSERT_TRUE(std::filesystem::exists(repository() / file)) << where;
