@@ -1,5 +1,6 @@
 // The IPVS dataplane: what is done about once a second. Servers and services that have run out go; what
 // somebody else changed is put back.
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -52,11 +53,11 @@ Result<> IpvsDataplane::retire_some(Clock::time_point now) {
     }
     const auto listed = listed_.find(key);
     const std::vector<ServiceId> ids(entry->second.ids.begin(), entry->second.ids.end());
-    LB_TRY(const bool left, retirement_.look(mirror_, ids,
-                                             listed == listed_.end() ? std::set<Address>{}
-                                                                     : listed->second.backends));
-    if (!left && removed_.contains(key)) empty.push_back(key);
-    it = left ? std::next(it) : leaving_.erase(it);
+    LB_TRY(const bool left, retire_servers(ids, listed == listed_.end() ? std::set<Address>{}
+                                                                        : listed->second.backends));
+    const bool removed = !left && removed_.contains(key);
+    if (removed) empty.push_back(key);
+    it = left || removed ? std::next(it) : leaving_.erase(it);
   }
   for (const ServiceKey& key : empty) {
     const IpvsEntry entry = journal_.entries().at(key);
@@ -65,8 +66,29 @@ Result<> IpvsDataplane::retire_some(Clock::time_point now) {
     if (!failures.errors.empty()) return tl::unexpected(failures.errors.front());
     LB_CHECK(journal_.erase(key));
     removed_.erase(key);
+    leaving_.erase(key);  // not before: a failure must not make it forgotten
   }
   return empty.empty() ? Result<>{} : apply_rules();
+}
+
+// Deletes the servers of one service that are not listed and that nothing runs over. True while some are left.
+Result<bool> IpvsDataplane::retire_servers(std::span<const ServiceId> ids,
+                                           const std::set<Address>& listed) {
+  std::vector<ServiceId> with_leavers;
+  for (const ServiceId& id : ids)
+    if (const auto* service = mirror_.find(id))
+      if (std::any_of(service->servers.begin(), service->servers.end(),
+                      [&](const auto& entry) { return !listed.contains(entry.first); }))
+        with_leavers.push_back(id);
+  if (with_leavers.empty()) return false;
+  LB_CHECK(mirror_.refresh_servers(with_leavers));
+  std::vector<IpvsServer> servers;
+  for (const ServiceId& id : with_leavers)
+    for (const auto& [address, server] : mirror_.find(id)->servers) servers.push_back({id, server});
+  LB_TRY(const auto choice, retirement_.choose(servers, listed));
+  LB_TRY(const auto failures, mirror_.remove_servers(choice.unused));
+  if (!failures.errors.empty()) return tl::unexpected(failures.errors.front());
+  return choice.left;
 }
 
 Result<> IpvsDataplane::drop_leftovers(Clock::time_point now) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -90,6 +91,8 @@ class IpvsDataplane final : public Dataplane {
   void observe_server(const IpvsEntry& entry, const ipvs::ObservedServer& server,
                       std::map<Address, ObservedBackend>& out) const;
   Result<> retire_some(Clock::time_point now);
+  Result<bool> retire_servers(std::span<const ipvs::ServiceId> ids,
+                              const std::set<Address>& listed);
   Result<> drop_leftovers(Clock::time_point now);
   Result<> look_around();
   Result<> note_tables();

@@ -3,6 +3,17 @@
 #include <algorithm>
 
 namespace lb {
+namespace {
+
+// Of a marked service the address is whatever its clients used: any connection to the server counts.
+bool runs_over(const IpvsConnection& connection, const IpvsRetirement::Id& id) {
+  const ipvs::ServiceId& service = id.first;
+  return connection.server == id.second &&
+         (service.fwmark != 0 || (connection.protocol == service.protocol &&
+                                  connection.service == Address{service.address, service.port}));
+}
+
+}  // namespace
 
 void IpvsRetirement::begin(Clock::time_point now) {
   now_ = now;
@@ -12,35 +23,24 @@ void IpvsRetirement::begin(Clock::time_point now) {
   budget_ = kAtOnce;
 }
 
-Result<bool> IpvsRetirement::look(IpvsMirror& mirror, std::span<const ipvs::ServiceId> ids,
-                                  const std::set<Address>& listed) {
-  std::vector<ipvs::ServiceId> with_leavers;
-  for (const ipvs::ServiceId& id : ids)
-    if (const auto* service = mirror.find(id))
-      if (std::any_of(service->servers.begin(), service->servers.end(),
-                      [&](const auto& entry) { return !listed.contains(entry.first); }))
-        with_leavers.push_back(id);
-  if (with_leavers.empty()) return false;
-  LB_CHECK(mirror.refresh_servers(with_leavers));
-  std::vector<Id> unused;
-  bool left = false;
-  for (const ipvs::ServiceId& id : with_leavers)
-    for (const auto& [address, server] : mirror.find(id)->servers) {
-      if (listed.contains(address)) {
-        idle_since_.erase({id, address});
-        continue;
-      }
-      LB_TRY(const bool goes, is_unused({id, address}, server));
-      if (goes && unused.size() < budget_)
-        unused.emplace_back(id, address);
-      else
-        left = true;
+Result<IpvsRetirement::Choice> IpvsRetirement::choose(std::span<const IpvsServer> servers,
+                                                      const std::set<Address>& listed) {
+  Choice out;
+  for (const IpvsServer& server : servers) {
+    const Id id{server.service, server.observed.server.address};
+    if (listed.contains(id.second)) {
+      idle_since_.erase(id);
+      continue;
     }
-  budget_ -= unused.size();
-  LB_TRY(const auto failures, mirror.remove_servers(unused));
-  for (const Id& id : unused) idle_since_.erase(id);
-  if (!failures.errors.empty()) return tl::unexpected(failures.errors.front());
-  return left;
+    LB_TRY(const bool goes, is_unused(id, server.observed));
+    if (goes && out.unused.size() < budget_)
+      out.unused.push_back(id);
+    else
+      out.left = true;
+  }
+  budget_ -= out.unused.size();
+  for (const Id& id : out.unused) idle_since_.erase(id);
+  return out;
 }
 
 Result<bool> IpvsRetirement::is_unused(const Id& id, const ipvs::ObservedServer& server) {
@@ -50,22 +50,18 @@ Result<bool> IpvsRetirement::is_unused(const Id& id, const ipvs::ObservedServer&
   }
   if (server.inactive == 0) return true;
   const auto since = idle_since_.try_emplace(id, now_).first->second;
-  if (now_ - since < (listing_is_dear_ ? kTimeWait : kFarewell)) return false;
-  LB_TRY(const bool alive, is_alive(id));
-  return !alive;
+  if (now_ - since < (list_is_long_ ? kTimeWait : kFarewell)) return false;
+  LB_TRY(const bool open, has_open_connections(id));
+  return !open;
 }
 
-Result<bool> IpvsRetirement::is_alive(const Id& id) {
+Result<bool> IpvsRetirement::has_open_connections(const Id& id) {
   if (!connections_) {
-    LB_TRY(connections_, read_ipvs_connections());
-    listing_is_dear_ = connections_->size() > kFew;
+    LB_TRY(connections_, read_connections_());
+    list_is_long_ = connections_->size() > kFew;
   }
-  // Of a marked service the address is whatever its clients used: any connection to the server counts.
-  return std::any_of(connections_->begin(), connections_->end(), [&](const IpvsConnection& c) {
-    return c.server == id.second && !c.is_over() &&
-           (id.first.fwmark != 0 || (c.protocol == id.first.protocol &&
-                                     c.service == Address{id.first.address, id.first.port}));
-  });
+  return std::any_of(connections_->begin(), connections_->end(),
+                     [&](const IpvsConnection& c) { return runs_over(c, id) && !c.is_over(); });
 }
 
 }  // namespace lb
