@@ -141,6 +141,14 @@ TEST_F(Select, TwoChoicesPreferTheLessLoaded) {
   EXPECT_NEAR(got[1], 1000, 150);  // only when both draws fall on it
 }
 
+TEST_F(Select, TwoChoicesCompareLoadsPerWeight) {
+  const auto set = make_set(Balance::P2c, {3, 1});
+  set_active(1, 5);
+  set_active(2, 2);
+  auto got = select_many(set, 4000);
+  EXPECT_NEAR(got[2], 250, 100);  // only when both draws fall on it: 1/4 each
+}
+
 TEST_F(Select, RoundRobinFollowsTheSequence) {
   const auto set = make_set(Balance::RoundRobin, {3, 1});
   std::string sequence;

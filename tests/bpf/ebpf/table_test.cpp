@@ -1,7 +1,9 @@
 // The bookkeeping on real maps, without programs: order of writes, reuse, full maps, restart.
 #include <bpf/bpf.h>
 
+#include <map>
 #include <random>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -89,6 +91,19 @@ class Tables : public testing::Test {
       out.push_back(std::to_string(b.address.port) + (b.listed ? "" : " left") + ":" +
                     std::to_string(*b.active_connections));
     return out;
+  }
+
+  // Which service's backend each line is of, by line and generation: what the counts of a socket go by.
+  using Users = std::map<std::pair<std::uint32_t, std::uint32_t>, std::string>;
+  void expect_each_generation_of_one_user(Users& users) {
+    for (std::uint32_t id = 1; id < kSizes.lines(); ++id) {
+      const lb_backend& at = table_->maps().backends[id];
+      if (!is_set(at.address)) continue;
+      const std::string user =
+          key_from_abi(at.service).to_string() + " " + address_from_abi(at.address).to_string();
+      EXPECT_EQ(users.emplace(std::pair(id, at.generation), user).first->second, user)
+          << "line " << id << ", generation " << at.generation;
+    }
   }
 
   std::map<std::string, UniqueFd> fds_;
@@ -218,6 +233,23 @@ TEST_F(Tables, CrashBetweenLineAndAddressIsRepaired) {
   EXPECT_EQ(owner_of(99), 0u);
 }
 
+// A socket may end long after its line was freed: by the generation its end does not count for the line's next user.
+TEST_F(Tables, EachUserOfALineHasAnotherGenerationOverRestartsToo) {
+  Users users;
+  std::set<std::uint32_t> lines;
+  for (int round = 1; round <= 100; ++round) {
+    ASSERT_EQ(upsert(service(5000, {round})), "");
+    lines.insert(owner_of(round));
+    expect_each_generation_of_one_user(users);
+    ASSERT_TRUE(table_->remove(service(5000, {}).key, now_));
+    pass(Table::kGrace);
+    ASSERT_EQ(owner_of(round), 0u);
+    if (round % 7 == 0) restart();
+  }
+  EXPECT_EQ(users.size(), 100u);
+  EXPECT_LT(lines.size(), 100u) << "lines are used again";
+}
+
 // Random changes with restarts in between: what was asked for is what is seen, no line, slot or index
 // is lost, and each generation of an id is used once.
 TEST_F(Tables, KeysThatAStrayToolRemovedOrChangedArePutBack) {
@@ -268,6 +300,7 @@ TEST_F(Tables, WhatIsLeftOfARemovedServiceIsSeenAsThat) {
 TEST_F(Tables, RandomChangesAndRestartsKeepTheBooks) {
   std::mt19937 random(7);
   std::map<int, std::vector<int>> wanted;
+  Users users;
   const std::vector<Balance> methods{Balance::LeastConn, Balance::Random, Balance::RoundRobin};
   for (int step = 0; step < 600; ++step) {
     const int port = 5000 + static_cast<int>(random() % 4);
@@ -283,6 +316,7 @@ TEST_F(Tables, RandomChangesAndRestartsKeepTheBooks) {
     }
     if (random() % 3 == 0) pass(std::chrono::seconds(random() % 3));
     if (random() % 10 == 0) restart();
+    expect_each_generation_of_one_user(users);
     for (const auto& [p, list] : wanted) {
       Seen listed;
       for (const auto& text : seen(p))

@@ -94,6 +94,16 @@ TEST_F(Lbctl, ARestartOfLbdDoesNotEndTheWait) {
   EXPECT_EQ(run_lbctl({"drain", "node2", "--wait"}), kExitOk);
 }
 
+TEST_F(Lbctl, ARestartOfLbdLateInALongWaitDoesNotEndItEither) {
+  control.left = {3};
+  on_sleep = [this] {
+    unreachable = sleeps >= 100 && sleeps < 108 ? ECONNREFUSED : 0;
+    if (sleeps >= 108) control.left = {0};
+  };
+  EXPECT_EQ(run_lbctl({"drain", "node2", "--wait"}), kExitOk);
+  EXPECT_GT(steady.time_since_epoch(), std::chrono::seconds(25));
+}
+
 TEST_F(Lbctl, AnLbdThatStaysAwayIsExit3) {
   control.left = {3};
   on_sleep = [this] { unreachable = ECONNREFUSED; };

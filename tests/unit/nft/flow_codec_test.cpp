@@ -1,6 +1,11 @@
 // Entries as a 6.18 kernel sent them, and what is none.
 #include "nft/flow_codec.h"
 
+#include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netlink.h>
+
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -43,6 +48,25 @@ TEST(FlowCodec, ReadsATcpFlowByIpv6) {
 TEST(FlowCodec, ReadsUdpFlows) {
   EXPECT_EQ(decode(captured("udp4")).value()->protocol, Protocol::Udp);
   EXPECT_EQ(decode(captured("udp6")).value()->backend.to_string(), "[::1]:9001");
+}
+
+// The numbers of an entry are in network byte order, unlike the lengths and types around them.
+TEST(FlowCodec, ReadsStatusIdAndZone) {
+  struct {
+    nlattr status{8, CTA_STATUS};
+    std::uint32_t status_value = htonl(IPS_CONFIRMED | IPS_DST_NAT);
+    nlattr id{8, CTA_ID};
+    std::uint32_t id_value = htonl(4711);
+    nlattr zone{6, CTA_ZONE};
+    std::uint16_t zone_value = htons(5), padding = 0;
+  } more;
+  std::string bytes = captured("tcp4_established");
+  bytes.append(reinterpret_cast<const char*>(&more), sizeof more);
+  const auto flow = decode(bytes).value();
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->status, static_cast<std::uint32_t>(IPS_CONFIRMED | IPS_DST_NAT));
+  EXPECT_EQ(flow->id, 4711u);
+  EXPECT_EQ(flow->zone, 5u);
 }
 
 TEST(FlowCodec, TakesAClosedConnectionForNoOpenOne) {

@@ -93,6 +93,14 @@ TEST(ToProgrammed, KeepsTheProportionsOfWeightsAlone) {
   EXPECT_EQ(to_programmed(service("127.0.0.1:80"), {}).backends.size(), 0U);
 }
 
+TEST(ToProgrammed, ReducesWeightsThatAreAllEvenToo) {
+  const DesiredService web =
+      service("127.0.0.1:80", {backend("10.0.0.1:1", 2), backend("10.0.0.2:1", 4)});
+  const ProgrammedService programmed = to_programmed(web, {});
+  EXPECT_EQ(programmed.backends,
+            (std::vector<ProgrammedBackend>{{addr("10.0.0.1:1"), 1}, {addr("10.0.0.2:1"), 2}}));
+}
+
 TEST(ToProgrammed, LeavesOutWhatOnlyLingers) {
   DesiredService web = service("127.0.0.1:80", {backend("10.0.0.1:1"), backend("10.0.0.2:1", 0)});
   web.backends[1].reason = Reason::Lingering;

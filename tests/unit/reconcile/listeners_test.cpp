@@ -1,10 +1,15 @@
 #include "reconcile/listeners.h"
 
 #include <gtest/gtest.h>
+#include <linux/inet_diag.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <span>
 
 #include "support/desired_builder.h"
 
@@ -74,6 +79,54 @@ TEST(FindConflict, BackendOnAnotherHostDoesNotExcuseAListener) {
   const DesiredService web = service("127.0.0.1:80", {backend("10.0.0.2:80")});
   EXPECT_NE(find_conflict(web, ip("127.0.0.1"), {listener("0.0.0.0:80")}, {ip("10.0.0.1")}),
             nullptr);
+}
+
+// As the kernel tells of a socket: ports and addresses in network byte order, attributes behind.
+struct DiagMessage {
+  inet_diag_msg socket{};
+  rtattr header{sizeof(rtattr) + 1, INET_DIAG_SKV6ONLY};
+  std::uint8_t v6only = 0;
+};
+
+Listener parsed(const DiagMessage& message, Protocol protocol = Protocol::Tcp) {
+  const auto found = parse_listener(protocol, std::as_bytes(std::span(&message, 1)));
+  EXPECT_TRUE(found);
+  return found.value_or(Listener{});
+}
+
+TEST(ParseListener, ReadsPortAndAddressOfIpv4) {
+  DiagMessage message;
+  message.socket.idiag_family = AF_INET;
+  message.socket.idiag_state = TCP_LISTEN;
+  message.socket.idiag_inode = 77;
+  message.socket.id.idiag_sport = htons(8080);
+  message.socket.id.idiag_src[0] = htonl(0x0a090001);
+  EXPECT_EQ(parsed(message), listener("10.9.0.1:8080", false, 77));
+}
+
+TEST(ParseListener, ReadsWhetherAnIpv6SocketTakesIpv6Alone) {
+  DiagMessage message;
+  message.socket.idiag_family = AF_INET6;
+  message.socket.idiag_state = TCP_LISTEN;
+  message.socket.idiag_inode = 7;
+  message.socket.id.idiag_sport = htons(443);
+  message.socket.id.idiag_src[0] = htonl(0xfd090000);
+  message.socket.id.idiag_src[3] = htonl(0x0000000b);
+  EXPECT_EQ(parsed(message), listener("[fd09::b]:443"));
+  message.v6only = 1;
+  EXPECT_EQ(parsed(message), listener("[fd09::b]:443", true));
+}
+
+TEST(ParseListener, TakesOfUdpWhatIsBoundAndNotConnected) {
+  DiagMessage message;
+  message.socket.idiag_family = AF_INET;
+  message.socket.idiag_inode = 7;
+  message.socket.id.idiag_sport = htons(53);
+  message.socket.idiag_state = TCP_CLOSE;
+  EXPECT_EQ(parsed(message, Protocol::Udp), listener("udp://0.0.0.0:53"));
+  EXPECT_FALSE(parse_listener(Protocol::Tcp, std::as_bytes(std::span(&message, 1))));
+  message.socket.idiag_state = TCP_ESTABLISHED;
+  EXPECT_FALSE(parse_listener(Protocol::Udp, std::as_bytes(std::span(&message, 1))));
 }
 
 TEST(ParseListener, RefusesWhatIsCutOff) {
