@@ -3,7 +3,7 @@
 //   View view = resolve_claims(sources, &last_view);
 //   departures.update(view, now);
 //   MergeResult result = merge({&view, &drains, &departures, ...});
-//   drains.settle(result.state, view.complete);
+//   drains.settle(result.state, view.complete, now);
 #pragma once
 
 #include <map>

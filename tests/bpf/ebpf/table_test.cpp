@@ -182,7 +182,8 @@ TEST_F(Tables, WhatAnOperatorDrainsIsKnownAfterARestartWithoutFiles) {
   web.backends[0].drained = false;  // out, but for another reason
   ASSERT_EQ(upsert(web), "");
   EXPECT_FALSE(look().drained);
-  table_->maps().backends[owner_of(1)].flags &= static_cast<__u16>(~LB_BACKEND_JUDGED);
+  __u16& flags = table_->maps().backends[owner_of(1)].flags;
+  flags = static_cast<__u16>(flags & ~LB_BACKEND_JUDGED);
   EXPECT_TRUE(look().unexplained) << "as an lbd before this one wrote it";
 }
 
