@@ -196,10 +196,15 @@ std::uint64_t Links::missed_events() const {
   return sum;
 }
 
+Result<> Links::follow_cgroup() {
+  if (has_cgroup()) return {};
+  LB_TRY(cgroup_, open_cgroup(cgroup_path_));
+  return {};
+}
+
 Result<> Links::repair(lbd& skeleton, const std::string& bpffs) {
-  if (!has_cgroup()) {
-    LB_TRY(cgroup_, open_cgroup(cgroup_path_));
-  }
+  // Without it the tracepoints are put back all the same.
+  const Result<> followed = follow_cgroup();
   LB_CHECK(make_pin_folder(bpffs));
   LB_CHECK(make_pin_folder(bpffs + "/links"));
   LB_CHECK(make_pin_folder(bpffs + "/stubs"));
@@ -207,19 +212,23 @@ Result<> Links::repair(lbd& skeleton, const std::string& bpffs) {
     const auto it = std::find_if(links_.begin(), links_.end(),
                                  [&](const Link& link) { return link.name == hook.name; });
     if (it == links_.end()) continue;  // refused from the beginning
-    Link& link = *it;
-    if (!in_force(link)) {
-      if (hook.calls) {
-        LB_CHECK(store_callee(hook));
-      } else {
-        LB_TRY(link.fd, make_link(hook, cgroup_.get(), link.path, link.stub));
-      }
-    }
-    // A link that runs is pinned again, not made again: two would steer twice for a moment.
-    if (is_pinned(link)) continue;
-    LB_CHECK(pin(link.fd.get(), link.path));
-    if (hook.calls && link.stub_fd) LB_CHECK(pin(link.stub_fd.get(), link.stub));
+    if (followed || hook.calls) LB_CHECK(repair_one(hook, *it));
   }
+  return followed;
+}
+
+Result<> Links::repair_one(const HookProgram& hook, Link& link) const {
+  if (!in_force(link)) {
+    if (hook.calls) {
+      LB_CHECK(store_callee(hook));
+    } else {
+      LB_TRY(link.fd, make_link(hook, cgroup_.get(), link.path, link.stub));
+    }
+  }
+  // A link that runs is pinned again, not made again: two would steer twice for a moment.
+  if (is_pinned(link)) return {};
+  LB_CHECK(pin(link.fd.get(), link.path));
+  if (hook.calls && link.stub_fd) LB_CHECK(pin(link.stub_fd.get(), link.stub));
   return {};
 }
 

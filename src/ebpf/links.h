@@ -52,6 +52,8 @@ class Links {
   [[nodiscard]] bool in_force(const Link& link) const;
   [[nodiscard]] bool is_pinned(const Link& link) const;
   [[nodiscard]] bool has_cgroup() const;
+  [[nodiscard]] Result<> follow_cgroup();
+  [[nodiscard]] Result<> repair_one(const HookProgram& hook, Link& link) const;
   std::string cgroup_path_;
   UniqueFd cgroup_;
   std::vector<Link> links_;
