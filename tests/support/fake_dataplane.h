@@ -53,8 +53,11 @@ class FakeDataplane : public NoneDataplane {
     if (failing_reads) return fail(EIO, "read");
     LB_TRY(Observed observed, NoneDataplane::read());
     for (ObservedService& s : observed.services) fill(s);
-    for (const ServiceKey& key : left)
-      observed.services.push_back({.key = key, .programmed = false});
+    for (const ServiceKey& key : left) {
+      ObservedService& gone = observed.services.emplace_back();
+      gone.key = key;
+      gone.programmed = false;
+    }
     std::sort(observed.services.begin(), observed.services.end(),
               [](const auto& a, const auto& b) { return a.key < b.key; });
     return observed;
