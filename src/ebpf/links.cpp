@@ -14,6 +14,7 @@
 #include <lbd.skel.h>
 
 #include "ebpf/kernel_objects.h"
+#include "ebpf/pins.h"
 
 namespace lb::bpf {
 
@@ -68,13 +69,6 @@ Result<> store_callee(const HookProgram& hook) {
   return {};
 }
 
-Result<> pin(int fd, const std::string& path) {
-  ::unlink(path.c_str());
-  if (::bpf_obj_pin(fd, path.c_str()) != 0) return fail(errno, fmt::format("pin {}", path));
-  ::chmod(path.c_str(), 0640);
-  return {};
-}
-
 Result<UniqueFd> make_link(const HookProgram& hook, int cgroup_fd, const std::string& path,
                            const std::string& stub) {
   const int program = bpf_program__fd(hook.program);
@@ -83,15 +77,9 @@ Result<UniqueFd> make_link(const HookProgram& hook, int cgroup_fd, const std::st
                   : ::bpf_link_create(program, cgroup_fd,
                                       static_cast<bpf_attach_type>(hook.attach_type), nullptr));
   if (!fd) return fail(errno, fmt::format("attach {}", hook.name));
-  LB_CHECK(pin(fd.get(), path));
-  if (hook.calls) LB_CHECK(pin(program, stub));
+  LB_CHECK(pin_at(fd.get(), path));
+  if (hook.calls) LB_CHECK(pin_at(program, stub));
   return fd;
-}
-
-Result<> make_pin_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST)
-    return fail(errno, fmt::format("mkdir {}", path));
-  return {};
 }
 
 std::uint32_t program_id(const bpf_program* program) {
@@ -227,8 +215,8 @@ Result<> Links::repair_one(const HookProgram& hook, Link& link) const {
   }
   // A link that runs is pinned again, not made again: two would steer twice for a moment.
   if (is_pinned(link)) return {};
-  LB_CHECK(pin(link.fd.get(), link.path));
-  if (hook.calls && link.stub_fd) LB_CHECK(pin(link.stub_fd.get(), link.stub));
+  LB_CHECK(pin_at(link.fd.get(), link.path));
+  if (hook.calls && link.stub_fd) LB_CHECK(pin_at(link.stub_fd.get(), link.stub));
   return {};
 }
 

@@ -2,8 +2,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -61,7 +59,7 @@ Result<> reuse(const std::string& folder, const std::array<NamedMap, N>& maps) {
 }
 
 template <std::size_t N>
-Result<> pin(const std::string& folder, const std::array<NamedMap, N>& maps) {
+Result<> pin_all(const std::string& folder, const std::array<NamedMap, N>& maps) {
   const std::string filling = fmt::format("{}_new_{}", folder, ::getpid());
   fs::remove_all(filling);
   if (::mkdir(filling.c_str(), 0750) != 0) return fail(errno, fmt::format("mkdir {}", filling));
@@ -172,12 +170,6 @@ Result<> clear_pins(const std::string& bpffs) {
   return {};
 }
 
-Result<> make_folder(const std::string& folder) {
-  if (::mkdir(folder.c_str(), 0750) != 0 && errno != EEXIST)
-    return fail(errno, fmt::format("mkdir {}", folder));
-  return {};
-}
-
 // Which maps must be in the folders, by an object that is never loaded.
 template <std::size_t N>
 std::vector<std::string> absent(const std::string& folder, const std::array<NamedMap, N>& maps) {
@@ -269,7 +261,7 @@ Result<> check_bpffs(const std::string& folder) {
 
 Result<Loaded> load(const Options& options) {
   LB_CHECK(check_bpffs(options.bpffs));
-  LB_CHECK(make_folder(options.bpffs));
+  LB_CHECK(make_pin_folder(options.bpffs));
   LB_TRY(UniqueFd lock, lock_folder(options.bpffs));
   LB_CHECK(refuse_other_versions(options.bpffs));
   LB_CHECK(complete_folders(options));
@@ -287,7 +279,7 @@ Result<Loaded> load(const Options& options) {
   LB_TRY(Skeleton skeleton,
          load_what_is_accepted(options, has_common ? common : "",
                                current && !moves ? current_folder : "", refused));
-  if (!has_common) LB_CHECK(pin(common, common_maps(*skeleton)));
+  if (!has_common) LB_CHECK(pin_all(common, common_maps(*skeleton)));
   LB_CHECK(pin_again(common, common_maps(*skeleton)));  // what was missing, and made again
 
   LB_TRY(Maps maps, maps_of(*skeleton, options.sizes));
@@ -301,7 +293,7 @@ Result<Loaded> load(const Options& options) {
   const auto folders = map_folders(options.bpffs);
   out.maps_folder =
       current && !moves ? current_folder : folder_of(folders.empty() ? 1 : folders.back() + 1);
-  if (!current || moves) LB_CHECK(pin(out.maps_folder, sized_maps(*out.skeleton)));
+  if (!current || moves) LB_CHECK(pin_all(out.maps_folder, sized_maps(*out.skeleton)));
   return out;
 }
 
@@ -334,7 +326,7 @@ Result<> remove_pins(const std::string& bpffs) {
 Result<std::size_t> put_back_pins(const std::string& bpffs, lbd& skeleton,
                                   const std::string& maps_folder, UniqueFd& lock) {
   LB_CHECK(check_bpffs(bpffs));
-  LB_CHECK(make_folder(bpffs));
+  LB_CHECK(make_pin_folder(bpffs));
   if (!is_locked_by(lock, bpffs)) {
     LB_TRY(lock, lock_folder(bpffs));
   }

@@ -24,22 +24,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_pinned(const std::string& path, int map_fd) {
+bool has_map(const std::string& path, int map_fd) {
   const UniqueFd pinned(::bpf_obj_get(path.c_str()));
   return pinned && map_id(pinned.get()) == map_id(map_fd);
-}
-
-Result<> pin(int fd, const std::string& path) {
-  ::unlink(path.c_str());
-  if (::bpf_obj_pin(fd, path.c_str()) != 0) return fail(errno, fmt::format("pin {}", path));
-  ::chmod(path.c_str(), 0640);
-  return {};
-}
-
-Result<> make_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST)
-    return fail(errno, fmt::format("mkdir {}", path));
-  return {};
 }
 
 // Programs of the pinned links.
@@ -81,6 +68,19 @@ std::map<std::string, UniqueFd> maps_in_use(std::deque<std::uint32_t> programs) 
 
 }  // namespace
 
+Result<> pin_at(int fd, const std::string& path) {
+  ::unlink(path.c_str());
+  if (::bpf_obj_pin(fd, path.c_str()) != 0) return fail(errno, fmt::format("pin {}", path));
+  ::chmod(path.c_str(), 0640);
+  return {};
+}
+
+Result<> make_pin_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST)
+    return fail(errno, fmt::format("mkdir {}", path));
+  return {};
+}
+
 std::array<NamedMap, 6> sized_maps(lbd& s) {
   return {{{"service_ids", s.maps.service_ids, true},
            {"services", s.maps.services, true},
@@ -105,9 +105,9 @@ Result<std::size_t> pin_again(const std::string& folder, std::span<const NamedMa
   for (const NamedMap& each : maps) {
     const std::string path = fmt::format("{}/{}", folder, each.name);
     const int fd = bpf_map__fd(each.map);
-    if (fd < 0 || is_pinned(path, fd)) continue;
-    LB_CHECK(make_folder(folder));
-    LB_CHECK(pin(fd, path));
+    if (fd < 0 || has_map(path, fd)) continue;
+    LB_CHECK(make_pin_folder(folder));
+    LB_CHECK(pin_at(fd, path));
     ++pinned;
   }
   return pinned;
@@ -125,7 +125,8 @@ Result<UniqueFd> lock_folder(const std::string& folder) {
 }
 
 bool is_locked_by(const UniqueFd& lock, const std::string& folder) {
-  struct stat ours {}, there {};
+  struct stat ours {
+  }, there{};
   return ::fstat(lock.get(), &ours) == 0 && ::stat(folder.c_str(), &there) == 0 &&
          ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
@@ -137,8 +138,8 @@ Result<std::size_t> complete_from_what_runs(const std::string& bpffs, const std:
   for (const std::string& name : missing) {
     const auto it = in_use.find(name);
     if (it == in_use.end()) continue;
-    LB_CHECK(make_folder(folder));
-    LB_CHECK(pin(it->second.get(), fmt::format("{}/{}", folder, name)));
+    LB_CHECK(make_pin_folder(folder));
+    LB_CHECK(pin_at(it->second.get(), fmt::format("{}/{}", folder, name)));
     ++found;
   }
   return found;

@@ -16,6 +16,11 @@ struct bpf_map;
 
 namespace lb::bpf {
 
+// Pins the object there, instead of what is there.
+[[nodiscard]] Result<> pin_at(int fd, const std::string& path);
+// It may be there.
+[[nodiscard]] Result<> make_pin_folder(const std::string& path);
+
 struct NamedMap {
   const char* name;
   bpf_map* map;
