@@ -109,6 +109,15 @@ struct DrainOrder {
   bool fleet = false;  // given at an updater, for all listeners
 };
 
+// How lbd's own loop is doing: while one step of it lasts, all else waits.
+struct LoopHealth {
+  std::chrono::microseconds longest_stall{0};  // since the start
+  std::optional<SysTime> stalled_at;           // when it ended
+  std::uint64_t dropped_log_lines = 0;         // the reader of stderr was too slow, or gone
+
+  bool operator==(const LoopHealth&) const = default;
+};
+
 struct Status {
   std::string version;
   std::int64_t pid = 0;
@@ -124,6 +133,7 @@ struct Status {
   std::vector<ReconcileFailure> failures;
   std::vector<HeldBack> held;
   std::vector<DrainOrder> drains;
+  LoopHealth loop;
 };
 
 // --- sources
@@ -222,8 +232,9 @@ class Control {
   sources() = 0;  // in the order of the configuration
   [[nodiscard]] virtual Result<Explanation> explain(ServiceKey to) = 0;
 
-  // Saves the order, programs it and returns after the dataplane has settled: no new connection
-  // goes there any more. Draining what is drained succeeds (a new deadline replaces the old one).
+  // Programs the order, saves it and returns after the dataplane has settled: no new connection
+  // goes there any more. EAGAIN: it is in force, but the disk has not taken it, so that a restart could
+  // forget it. Draining what is drained succeeds (a new deadline replaces the old one).
   // ENOENT when nothing matches; a host that was never seen is such a case.
   virtual asio::awaitable<Result<std::vector<DrainedBackend>>> drain(DrainRequest request) = 0;
   // ENOENT when there is no such drain. Returns the backends that it covered.
@@ -234,10 +245,10 @@ class Control {
 
   // --- of an updater; ENOTSUP where no listeners are served
   [[nodiscard]] virtual Result<std::vector<relay::ListenerView>> listeners() = 0;
-  // The order is saved and on its way; drain_fleet's answer may come before anybody has it. ENOENT as
+  // The order is saved and on its way (EAGAIN as with drain()); drain_fleet's answer may come before anybody has it. ENOENT as
   // with drain(). Repeating it succeeds.
-  [[nodiscard]] virtual Result<relay::FleetProgress> drain_fleet(DrainTarget what) = 0;
-  [[nodiscard]] virtual Result<relay::FleetProgress> undrain_fleet(DrainTarget what) = 0;
+  virtual asio::awaitable<Result<relay::FleetProgress>> drain_fleet(DrainTarget what) = 0;
+  virtual asio::awaitable<Result<relay::FleetProgress>> undrain_fleet(DrainTarget what) = 0;
   [[nodiscard]] virtual Result<relay::FleetProgress> fleet_progress(DrainTarget what) = 0;
 
   // Believes the absences that the wipe guard holds for this source. ENOENT: no such source.

@@ -146,6 +146,12 @@ Json array_of(const std::vector<T>& values) {
   return out;
 }
 
+Json loop_json(const LoopHealth& loop) {
+  return {{"longest_stall_seconds", std::chrono::duration<double>(loop.longest_stall).count()},
+          {"stalled_at", time_or_null(loop.stalled_at)},
+          {"dropped_log_lines", loop.dropped_log_lines}};
+}
+
 }  // namespace
 
 Json service_json(const ServiceView& view) {
@@ -178,6 +184,7 @@ Json status_json(const Status& status) {
       {"failures", array_of(status.failures)},
       {"held", array_of(status.held)},
       {"drains", array_of(status.drains)},
+      {"loop", loop_json(status.loop)},
   };
 }
 

@@ -103,11 +103,13 @@ class Handler {
   }
 
   asio::awaitable<ApiReply> operator()(FleetDrainCall call) const {
-    co_return fleet(control_.drain_fleet(call.what), call.what);
+    const auto result = co_await control_.drain_fleet(call.what);
+    co_return fleet(result, call.what);
   }
 
   asio::awaitable<ApiReply> operator()(FleetUndrainCall call) const {
-    co_return fleet(control_.undrain_fleet(call.what), call.what);
+    const auto result = co_await control_.undrain_fleet(call.what);
+    co_return fleet(result, call.what);
   }
 
   asio::awaitable<ApiReply> operator()(FleetProgressCall call) const {

@@ -62,7 +62,7 @@ asio::awaitable<Result<T>> beside(std::function<Result<T>()> job,
     answer->told.notify();
   };
   if (!threads.run(loop, std::move(work), std::move(end)))
-    co_return fail(EBUSY, "too many files are read already from disks that do not answer");
+    co_return fail(EAGAIN, "too many files are read already from disks that do not answer");
   (void)co_await answer->told.wait(std::chrono::steady_clock::now() + within);
   if (!answer->come)
     co_return fail(ETIMEDOUT, "the disk, or the server of the file, does not answer");

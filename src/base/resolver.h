@@ -20,7 +20,7 @@ namespace asio = boost::asio;
 class Resolver final : public asio::execution_context::service {
  public:
   using Answer = Result<std::vector<asio::ip::address>>;  // never empty
-  using Done = std::function<void(Answer)>;               // called from the loop, never within ask()
+  using Done = std::function<void(Answer)>;  // called from the loop, never within ask()
 
   static asio::execution_context::id id;
   explicit Resolver(asio::io_context& io);

@@ -15,6 +15,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/beside.h"
 #include "base/host_name.h"
 #include "base/spawn.h"
 #include "daemon/feedback.h"
@@ -37,6 +38,8 @@ constexpr milliseconds kGoodbye{50};
 // Half a configuration may be a good one that lacks sources.
 constexpr milliseconds kLookWhileWritten{100};
 constexpr int kLooksWhileWritten = 20;
+constexpr milliseconds kConfigAnswers{5'000};
+constexpr milliseconds kProcAnswers{60'000};
 constexpr milliseconds kReportEvery{1'000};  // counts and weights, to sources that publish them
 
 asio::awaitable<bool> is_cancelled() {
@@ -93,7 +96,8 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
                   .config = std::move(config_name),
                   .started = app->parts_.clocks.wall(),
                   .host_scope = app->config_.dataplane.scope == Scope::Host,
-                  .problems = [self = app.get()] { return self->problems(); }},
+                  .problems = [self = app.get()] { return self->problems(); },
+                  .loop = app->parts_.loop_health},
       [self = app.get()] { self->wake(); }, app->parts_.read_listeners);
   LB_TRY(app->api_,
          ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock", *app->operator_));
@@ -156,12 +160,15 @@ Result<> App::open_engine() {
   LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, engine_settings(config_),
                                reconciler_options(), parts_.clocks, slots, problems_));
   engine_->configure(engine_settings(config_), std::move(slots), std::move(former));
-  engine_->save_in([this](Worker::Job job, Worker::Done done) {
-    disk_.run(std::move(job), [this, done = std::move(done)](Result<> saved) {
-      done(std::move(saved));
-      wake_.notify();  // what has changed meanwhile is next
-    });
-  });
+  engine_->save_also(saved_orders(fleet_->orders()));
+  engine_->save_in(
+      [this](Worker::Job job, Worker::Done done) {
+        disk_.run(std::move(job), [this, done = std::move(done)](Result<> saved) {
+          done(std::move(saved));
+          wake_.notify();  // what has changed meanwhile is next
+        });
+      },
+      [this](std::chrono::milliseconds within) { return disk_.wait(within); });
   return {};
 }
 
@@ -202,6 +209,8 @@ void App::start() {
     });
   });
   spawn(io_, "signals", [this] { return signal_loop(); });
+  if (const auto limit = service_watchdog())
+    spawn(io_, "watchdog", [this, limit = *limit] { return watchdog_loop(limit); });
   for (const auto& slot : engine_->slots()) start_source(slot);
   if (auto told = notify_service_manager("READY=1"); !told)
     spdlog::warn("{}", told.error().message());
@@ -245,6 +254,7 @@ asio::awaitable<void> App::engine_loop() {
     if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
     fleet_->after_turn(*engine_);
     report_if_wanted();
+    find_late_names();
     upkeep_.run(parts_.clocks.steady());
     record_sources_if_changed();
     if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
@@ -252,6 +262,23 @@ asio::awaitable<void> App::engine_loop() {
     const Event::Woken woken = co_await wake_.wait(next);
     if (woken == Event::Woken::Cancelled) co_return;
   }
+}
+
+// On a host with tens of thousands of processes.
+void App::find_late_names() {
+  while (const auto inode = process_names_.take_late())
+    spawn(io_, "process name", [this, inode = *inode] { return find_name(inode); });
+}
+
+asio::awaitable<void> App::find_name(std::uint64_t inode) {
+  const std::function<Result<std::string>()> find = [proc = process_names_.proc(), inode] {
+    return Result<std::string>(ProcessNames::find(proc, inode));
+  };
+  auto name = co_await beside(find, kProcAnswers);
+  if (!name || stopping_) co_return;
+  process_names_.set(inode, *std::move(name));
+  engine_->process_named();
+  wake_.notify();
 }
 
 Result<> App::remove_former_dataplane() {
@@ -334,14 +361,10 @@ asio::awaitable<void> App::signal_loop() {
     const auto [error, signal] = co_await signals_.async_wait(asio::as_tuple(asio::use_awaitable));
     if (error) co_return;
     if (signal != SIGHUP) break;
-    asio::steady_timer timer(io_);
-    int left = kLooksWhileWritten;
-    while (!reload() && --left > 0) {
-      timer.expires_after(kLookWhileWritten);
-      co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-    }
-    if (left == 0)
-      spdlog::error("reload rejected, the configuration in force stays: it is still being written");
+    if (std::exchange(reloading_, true))
+      reload_again_ = true;
+    else
+      spawn(io_, "reload", [this] { return reload_beside(); });
   }
   stop();
   asio::steady_timer goodbye(io_, kGoodbye);
@@ -350,7 +373,21 @@ asio::awaitable<void> App::signal_loop() {
   io_.stop();
 }
 
+// From the loop, so that the service manager ends a daemon whose loop stands still, and starts it
+// again; meanwhile the kernel goes on. Twice as often as it must hear us.
+asio::awaitable<void> App::watchdog_loop(std::chrono::microseconds limit) {
+  asio::steady_timer timer(io_);
+  for (;;) {
+    if (auto told = notify_service_manager("WATCHDOG=1"); !told)
+      spdlog::warn("{}", told.error().message());
+    timer.expires_after(limit / 2);
+    const auto [error] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (error) co_return;
+  }
+}
+
 void App::stop() {
+  stopping_ = true;
   spdlog::info("stopping");
   if (auto told = notify_service_manager("STOPPING=1"); !told)
     spdlog::warn("{}", told.error().message());
@@ -373,13 +410,32 @@ Result<> App::finish(const std::function<Result<>(const Config&)>& detach) {
   return detach(config_);
 }
 
-void App::save_all() {
-  disk_.wait();
-  engine_->save_all();
+void App::save_all() { engine_->save_all(); }
+
+// A configuration on a disk that hangs must not hold the loop, nor keep SIGTERM from being heard.
+asio::awaitable<void> App::reload_beside() {
+  const auto read = parts_.reload;
+  asio::steady_timer timer(io_);
+  do {
+    reload_again_ = false;
+    int left = kLooksWhileWritten;
+    for (;;) {
+      auto config = co_await beside(read, kConfigAnswers);
+      if (stopping_) co_return;
+      if (take_reloaded(std::move(config)) || --left == 0) break;
+      timer.expires_after(kLookWhileWritten);
+      co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+    if (left == 0)
+      spdlog::error("reload rejected, the configuration in force stays: it is still being written");
+  } while (reload_again_);
+  reloading_ = false;
 }
 
-bool App::reload() {
-  auto config = parts_.reload();
+bool App::reload() { return take_reloaded(parts_.reload()); }
+
+// False: it is being written.
+bool App::take_reloaded(Result<Config> config) {
   if (!config && config.error().code == std::errc::device_or_resource_busy) return false;
   if (!config) {
     spdlog::error("reload rejected, the configuration in force stays: {}",

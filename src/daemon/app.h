@@ -2,7 +2,9 @@
 // signals and coroutines around the engine, and decides nothing itself.
 #pragma once
 
+#include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -42,8 +44,10 @@ struct AppParts {
                                         std::optional<Snapshot>)>
       make_source;
   std::function<Result<std::vector<Listener>>()> read_listeners = lb::read_listeners;
-  // How SIGHUP gets the new configuration, with the flags of the command line laid over it.
+  // How SIGHUP gets the new configuration, with the flags of the command line laid over it. Called
+  // beside the loop.
   std::function<Result<Config>()> reload;
+  std::function<LoopHealth()> loop_health = [] { return LoopHealth{}; };
   // Ends when a source has nothing that it could serve.
   bool exit_without_config = false;
   Clocks clocks;
@@ -82,6 +86,7 @@ class App {
   void report_if_wanted();
   [[nodiscard]] Result<> remove_former_dataplane();
   [[nodiscard]] std::vector<OwnProblem> problems() const;
+  void find_late_names();
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -96,12 +101,16 @@ class App {
   void keep_what_cannot_change(Config& config) const;
   void apply_config(Config config);
   void record_sources_if_changed();
+  [[nodiscard]] bool take_reloaded(Result<Config> config);
 
   asio::awaitable<void> engine_loop();
   asio::awaitable<void> source_loop(std::shared_ptr<SourceSlot> slot);
   asio::awaitable<void> report_loop();
   asio::awaitable<void> fleet_loop();
   asio::awaitable<void> signal_loop();
+  asio::awaitable<void> reload_beside();
+  asio::awaitable<void> find_name(std::uint64_t inode);
+  asio::awaitable<void> watchdog_loop(std::chrono::microseconds limit);
 
   // Destroyed from the bottom up: the API before the engine, the engine before its dataplane, and the
   // locks last of all.
@@ -123,7 +132,10 @@ class App {
   Event wake_;
   bool former_removed_ = false;
   bool reporting_ = false;  // report_loop() runs
-  Event look_;              // the fleet's orders have changed
+  bool reloading_ = false;  // reload_beside() runs
+  bool reload_again_ = false;
+  bool stopping_ = false;
+  Event look_;  // the fleet's orders have changed
   asio::signal_set signals_;
   LocalAddresses addresses_;
   Upkeep upkeep_{"lbd"};

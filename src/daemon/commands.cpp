@@ -1,6 +1,7 @@
 #include "daemon/commands.h"
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <iostream>
 
@@ -12,6 +13,7 @@
 #include "base/being_written.h"
 #include "base/capabilities.h"
 #include "base/file.h"
+#include "base/loop_watch.h"
 #include "daemon/app.h"
 #include "daemon/dataplane_factory.h"
 #include "daemon/logger.h"
@@ -53,13 +55,24 @@ Result<Config> read_config(const Arguments& arguments) {
   return with_overrides(std::move(config), arguments.overrides);
 }
 
+LoopHealth health_of(const LoopWatch& watch) {
+  LoopHealth out;
+  out.longest_stall = std::chrono::duration_cast<std::chrono::microseconds>(watch.longest());
+  if (out.longest_stall.count() > 0)
+    out.stalled_at = std::chrono::time_point_cast<SysTime::duration>(watch.when());
+  out.dropped_log_lines = dropped_log_lines();
+  return out;
+}
+
 // `name` is what the configuration is called in `lbctl status`; `read` is asked again at SIGHUP.
 int run_daemon(const std::string& name, const std::function<Result<Config>()>& read,
                bool exit_without_config) {
   const Config config = or_throw(read());
   setup_logging(config.daemon);
   asio::io_context io{1};
+  LoopWatch watch;
   AppParts parts;
+  parts.loop_health = [&watch] { return health_of(watch); };
   parts.open_dataplane = open_dataplane;
   parts.remove_former_dataplane = remove_former_dataplane;
   parts.make_source = make_source;
@@ -72,7 +85,7 @@ int run_daemon(const std::string& name, const std::function<Result<Config>()>& r
   app->start();
   bool asked = false;
   app->on_stopped([&] { asked = true; });
-  io.run();
+  watch.run(io);
   or_throw(app->finish(detach_dataplane));
   // A part that died has stopped the loop: the service manager shall start us again.
   return asked ? kExitOk : kExitFailed;

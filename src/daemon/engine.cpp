@@ -66,7 +66,9 @@ Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSetting
       problems_(problems),
       saver_(state_dir + "/sources", departures_, verdicts_, problems_),
       reconciler_(dataplane, std::move(options)),
-      drain_watch_(dataplane) {}
+      drain_watch_(dataplane) {
+  saver_.add(saved_orders(drains_));
+}
 
 void Engine::deliver(SourceSlot& slot, const Result<Snapshot>& snapshot) {
   if (snapshot)

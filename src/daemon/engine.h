@@ -47,6 +47,7 @@ class Engine {
 
   void deliver(SourceSlot& slot, const Result<Snapshot>& snapshot);
   void set_local_addresses(std::vector<IpAddress> addresses);
+  void process_named() { reconciler_.process_named(); }
   // What the health checks have found.
   void set_health(const HealthVerdicts& verdicts) { replan_ = verdicts_.set(verdicts) || replan_; }
   void configure(EngineSettings settings, SourceSlots slots, FormerSources former = {});
@@ -62,7 +63,15 @@ class Engine {
   // Everything now and whole, for the operator who waits for it.
   void apply_all();
   // Departures and snapshots are saved there from now on, instead of within turn().
-  void save_in(Saver::Background background) { saver_.use(std::move(background)); }
+  void save_in(Saver::Background background, Saver::Wait wait) {
+    saver_.use(std::move(background), std::move(wait));
+  }
+  // With the drains from now on; they outlive the engine.
+  void save_also(SavedOrders orders) { saver_.add(std::move(orders)); }
+  // Begins to save what was ordered; `done` comes when it is on disk, or cannot be.
+  void save_orders(Saver::Done done) {
+    saver_.save_orders(slots_, clocks_.steady(), std::move(done));
+  }
   // Saves what is not saved yet, within the call; the background has run dry.
   void save_all() { saver_.save_all(slots_); }
   // All sources have delivered (or were loaded), and all that they want is programmed.

@@ -252,7 +252,7 @@ Result<std::vector<relay::ListenerView>> Fleet::listeners() const {
   return server_->listeners();
 }
 
-// Saved, told to everybody, and in force here before this returns.
+// Told to everybody, and in force here before this returns.
 Result<> Fleet::give(FleetOrder order) {
   order.id = boost::uuids::to_string(boost::uuids::random_generator()());
   // Clocks of updaters differ: a later order is newer whatever they say.

@@ -29,7 +29,8 @@ bool write_all(int fd, std::string_view text) {
     const ssize_t n = ::write(fd, text.data(), text.size());
     if (n >= 0) {
       text.remove_prefix(static_cast<std::size_t>(n));
-    } else if (errno == EAGAIN) {  // another program with the same terminal has made it non-blocking
+    } else if (errno ==
+               EAGAIN) {  // another program with the same terminal has made it non-blocking
       pollfd writable{fd, POLLOUT, 0};
       (void)::poll(&writable, 1, -1);
     } else if (errno != EINTR) {
@@ -56,8 +57,7 @@ struct LogQueue::State {
   std::uint64_t told = 0;  // of them
 };
 
-LogQueue::LogQueue(int fd, std::size_t limit)
-    : state_(std::make_shared<State>(fd, limit)) {
+LogQueue::LogQueue(int fd, std::size_t limit) : state_(std::make_shared<State>(fd, limit)) {
   std::thread thread([state = state_] { work(state); });
   (void)::pthread_setname_np(thread.native_handle(), "lbd-log");
   thread.detach();

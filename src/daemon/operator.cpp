@@ -31,12 +31,44 @@ Result<Drain> to_drain(const DrainTarget& what) {
   return drain;
 }
 
-// Dataplane::settle() to wait for. What it answers into lives as long as either side.
+// What somebody waits for lives as long as either side.
+struct Answer {
+  Event told;
+  Result<> result;
+};
+
+// A disk takes milliseconds, a full or slow one says so within this; one that hangs never answers.
+constexpr std::chrono::seconds kDiskAnswers{2};
+
+std::shared_ptr<Answer> begin_to_save(Engine& engine, const asio::any_io_executor& executor) {
+  auto answer = std::make_shared<Answer>(Answer{Event(executor), fail("the disk does not answer")});
+  engine.save_orders([answer](Result<> result) {
+    answer->result = std::move(result);
+    answer->told.notify();
+  });
+  return answer;
+}
+
+// `what` is in force, whatever the disk says.
+asio::awaitable<Result<>> is_saved(std::shared_ptr<Answer> answer, std::string what) {
+  const auto deadline = std::chrono::steady_clock::now() + kDiskAnswers;
+  (void)co_await answer->told.wait(deadline);
+  if (answer->result) co_return Result<>();
+  co_return fail(EAGAIN,
+                 fmt::format("{} is in force, but not saved: {}; a restart before it can be "
+                             "saved may forget it",
+                             what, answer->result.error().message()));
+}
+
+asio::awaitable<Result<>> save(Engine& engine, std::string what) {
+  const asio::any_io_executor executor = co_await asio::this_coro::executor;
+  const auto answer = begin_to_save(engine, executor);
+  const Result<> saved = co_await is_saved(answer, what);
+  co_return saved;
+}
+
+// Dataplane::settle() to wait for.
 asio::awaitable<Result<>> settled(Dataplane& dataplane) {
-  struct Answer {
-    Event told;
-    Result<> result;
-  };
   const auto answer =
       std::make_shared<Answer>(Answer{Event(co_await asio::this_coro::executor), {}});
   dataplane.settle([answer](Result<> result) {
@@ -96,6 +128,7 @@ Result<Status> Operator::status() {
     for (const BackendCounts& c : view.counts)
       status.active_connections += c.active_connections.value_or(0);
   }
+  status.loop = facts_.loop();
   add_problems(status, services);
   add_failures(status);
   add_warnings(status);
@@ -152,13 +185,23 @@ Result<std::vector<SourceView>> Operator::sources() {
 
 asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::drain(DrainRequest request) {
   LB_CO_TRY(const Drain order, drain_now(request));
+  const asio::any_io_executor executor = co_await asio::this_coro::executor;
+  const auto saved = begin_to_save(engine_, executor);
   const Result<> done = co_await settled(engine_.dataplane());
   if (!done) co_return tl::unexpected(done.error());
+  const std::string words = "the drain of " + request.what.target;
+  const Result<> kept = co_await is_saved(saved, words);
+  if (!kept) co_return tl::unexpected(kept.error());
   co_return covered_by(order);
 }
 
 asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::undrain(DrainTarget what) {
-  co_return undrain_now(what);
+  auto covered = undrain_now(what);
+  if (!covered) co_return covered;
+  const std::string words = "the end of the drain of " + what.target;
+  const Result<> kept = co_await save(engine_, words);
+  if (!kept) co_return tl::unexpected(kept.error());
+  co_return covered;
 }
 
 asio::awaitable<Result<Accepted>> Operator::accept(std::string source) {
@@ -263,12 +306,22 @@ Result<std::vector<DrainedBackend>> Operator::covered_by(const Drain& order) {
 
 Result<std::vector<relay::ListenerView>> Operator::listeners() { return fleet_.listeners(); }
 
-Result<relay::FleetProgress> Operator::drain_fleet(DrainTarget what) {
-  return fleet_.drain(engine_, what);
+asio::awaitable<Result<relay::FleetProgress>> Operator::drain_fleet(DrainTarget what) {
+  auto progress = fleet_.drain(engine_, what);
+  if (!progress) co_return progress;
+  const std::string words = "the fleet's drain of " + what.target;
+  const Result<> kept = co_await save(engine_, words);
+  if (!kept) co_return tl::unexpected(kept.error());
+  co_return progress;
 }
 
-Result<relay::FleetProgress> Operator::undrain_fleet(DrainTarget what) {
-  return fleet_.undrain(engine_, what);
+asio::awaitable<Result<relay::FleetProgress>> Operator::undrain_fleet(DrainTarget what) {
+  auto progress = fleet_.undrain(engine_, what);
+  if (!progress) co_return progress;
+  const std::string words = "the end of the fleet's drain of " + what.target;
+  const Result<> kept = co_await save(engine_, words);
+  if (!kept) co_return tl::unexpected(kept.error());
+  co_return progress;
 }
 
 Result<relay::FleetProgress> Operator::fleet_progress(DrainTarget what) {

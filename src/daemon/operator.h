@@ -19,6 +19,7 @@ struct DaemonFacts {
   bool host_scope = true;
   // What the daemon itself cannot do for now: no dataplane and no source has it.
   std::function<std::vector<OwnProblem>()> problems = [] { return std::vector<OwnProblem>{}; };
+  std::function<LoopHealth()> loop = [] { return LoopHealth{}; };
 };
 
 class Operator final : public Control {
@@ -40,8 +41,8 @@ class Operator final : public Control {
   asio::awaitable<Result<std::vector<DrainedBackend>>> undrain(DrainTarget what) override;
   [[nodiscard]] Result<std::vector<DrainedBackend>> drain_progress(DrainTarget what) override;
   [[nodiscard]] Result<std::vector<relay::ListenerView>> listeners() override;
-  [[nodiscard]] Result<relay::FleetProgress> drain_fleet(DrainTarget what) override;
-  [[nodiscard]] Result<relay::FleetProgress> undrain_fleet(DrainTarget what) override;
+  asio::awaitable<Result<relay::FleetProgress>> drain_fleet(DrainTarget what) override;
+  asio::awaitable<Result<relay::FleetProgress>> undrain_fleet(DrainTarget what) override;
   [[nodiscard]] Result<relay::FleetProgress> fleet_progress(DrainTarget what) override;
   asio::awaitable<Result<Accepted>> accept(std::string source) override;
 

@@ -1,9 +1,11 @@
 #include "daemon/saver.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 namespace lb {
 namespace {
@@ -15,6 +17,8 @@ using std::chrono::nanoseconds;
 // next waits twenty times as long, so that a stream of changes does not keep a CPU or a disk busy.
 constexpr milliseconds kQuickSave{20};
 constexpr milliseconds kLongestWait{1'000};  // what a crash may make us forget; also after an error
+constexpr milliseconds kDiskAnswers{
+    2'000};  // at the end: a stop must not wait for a disk that hangs
 
 nanoseconds wait_after(nanoseconds took, bool good) {
   if (!good) return kLongestWait;
@@ -30,11 +34,15 @@ void log_change(std::string& last, std::string error) {
 
 bool Saver::has_unsaved(const SourceSlots& slots) const {
   return departures_.has_unsaved() || verdicts_.has_unsaved() ||
+         std::any_of(orders_.begin(), orders_.end(),
+                     [](const auto& o) { return o.has_unsaved(); }) ||
          std::any_of(slots.begin(), slots.end(), [](const auto& s) { return s->has_unsaved(); });
 }
 
 std::optional<SteadyTime> Saver::next_save(const SourceSlots& slots) const {
-  if (running_ || !has_unsaved(slots)) return std::nullopt;
+  if (running_) return std::nullopt;
+  if (!waiters_.empty()) return SteadyTime::min();
+  if (!has_unsaved(slots)) return std::nullopt;
   return not_before_;
 }
 
@@ -50,15 +58,36 @@ void Saver::save(const SourceSlots& slots, SteadyTime now) {
               });
 }
 
+void Saver::save_orders(const SourceSlots& slots, SteadyTime now, Done done) {
+  waiters_.push_back(std::move(done));
+  save(slots, now);
+}
+
 void Saver::save_all(const SourceSlots& slots) {
-  if (const auto untold = std::exchange(running_, nullptr)) take_back(*untold);
+  bool answers = wait_(kDiskAnswers);
+  if (const auto untold = std::exchange(running_, nullptr)) {
+    take_back(*untold);
+    std::move(untold->waiters.begin(), untold->waiters.end(), std::back_inserter(waiters_));
+  }
   if (!has_unsaved(slots)) return;
-  const auto round = begin(slots);
-  end(*round, not_before_, write(*round));
+  if (answers) {
+    const auto round = begin(slots);
+    const auto result = std::make_shared<Result<>>();
+    background_([round, result] { return *result = write(*round); }, [](const Result<>&) {});
+    answers = wait_(kDiskAnswers);
+    if (answers) return end(*round, not_before_, *result);
+  }
+  spdlog::error("the disk does not answer: what has changed last is not saved");
 }
 
 std::shared_ptr<Saver::Round> Saver::begin(const SourceSlots& slots) {
   auto round = std::make_shared<Round>();
+  round->waiters = std::exchange(waiters_, {});
+  for (const SavedOrders& orders : orders_)
+    if (auto job = orders.unsaved()) {
+      round->orders.push_back(&orders);
+      round->order_jobs.push_back(std::move(job));
+    }
   if (auto job = departures_.unsaved()) {
     round->departures = true;
     round->jobs.push_back(std::move(job));
@@ -75,10 +104,18 @@ std::shared_ptr<Saver::Round> Saver::begin(const SourceSlots& slots) {
   return round;
 }
 
-// In this order, and no further than a departure that cannot be saved: a snapshot that lacks a backend
-// whose departure is not on disk would forget its connections after a crash.
 Result<> Saver::write(Round& round) {
   const auto begin = std::chrono::steady_clock::now();
+  for (const auto& job : std::exchange(round.order_jobs, {}))
+    if (auto saved = job(); !saved) round.orders_saved = std::move(saved);
+  Result<> others = write_others(round);
+  round.took = std::chrono::steady_clock::now() - begin;
+  return round.orders_saved ? others : round.orders_saved;
+}
+
+// In this order, and no further than a departure that cannot be saved: a snapshot that lacks a backend
+// whose departure is not on disk would forget its connections after a crash.
+Result<> Saver::write_others(Round& round) {
   Result<> result;
   for (std::size_t i = 0; i < round.jobs.size(); ++i) {
     auto saved = round.jobs[i]();
@@ -87,7 +124,6 @@ Result<> Saver::write(Round& round) {
     if (i == 0 && round.departures) break;
   }
   round.jobs.clear();  // here, and not on the loop, dies what they held
-  round.took = std::chrono::steady_clock::now() - begin;
   return result;
 }
 
@@ -102,9 +138,11 @@ void Saver::end(const Round& round, SteadyTime began, const Result<>& result) {
     problems_.set("state_dir", "");  // it can be used after all
   else
     take_back(round);
+  for (const Done& done : round.waiters) done(round.orders_saved);
 }
 
 void Saver::take_back(const Round& round) {
+  for (const SavedOrders* orders : round.orders) orders->save_failed();
   if (round.departures) departures_.save_failed();
   if (round.verdicts) verdicts_.save_failed();
   for (const auto& slot : round.slots) slot->save_failed();

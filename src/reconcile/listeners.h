@@ -3,6 +3,7 @@
 // a conflict is a pure function.
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -47,17 +48,28 @@ struct Listener {
                                             const std::vector<IpAddress>& local);
 
 // Names the process that has a socket, for people: "nginx (pid 123)". Looks through /proc/*/fd only
-// when asked for an inode that it has not seen.
+// when asked for an inode that it has not seen, and not for longer than `limit`: what is not found by
+// then is "another process", until it was looked for elsewhere.
 class ProcessNames {
  public:
-  explicit ProcessNames(std::string proc = "/proc") : proc_(std::move(proc)) {}
+  static constexpr std::chrono::milliseconds kLimit{10};
+
+  explicit ProcessNames(std::string proc = "/proc", std::chrono::milliseconds limit = kLimit)
+      : proc_(std::move(proc)), limit_(limit) {}
   [[nodiscard]] std::string of(std::uint64_t inode);
+  // An inode that took too long, each once; find() finds it in whatever thread, and set() keeps that.
+  [[nodiscard]] std::optional<std::uint64_t> take_late();
+  [[nodiscard]] static std::string find(const std::string& proc, std::uint64_t inode);
+  [[nodiscard]] const std::string& proc() const { return proc_; }
+  void set(std::uint64_t inode, std::string name);
   // Forgets all but these, which bounds the cache.
   void keep_only(const std::vector<Listener>& listeners);
 
  private:
   std::string proc_;
+  std::chrono::milliseconds limit_;
   std::map<std::uint64_t, std::string> names_;
+  std::vector<std::uint64_t> late_;
 };
 
 }  // namespace lb

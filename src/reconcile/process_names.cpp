@@ -15,9 +15,10 @@ namespace lb {
 namespace {
 
 namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
 
 // A server opens its listeners before its connections, and the kernel lists descriptors in order:
-// a proxy with 100,000 connections must not hold up the loop.
+// of a proxy with 100,000 connections the first are enough.
 constexpr int kDescriptors = 1024;
 
 std::optional<int> to_pid(const std::string& name) {
@@ -48,24 +49,48 @@ bool has_socket(const fs::path& folder, const std::string& link) {
   return false;
 }
 
-std::string find_process(const std::string& proc, std::uint64_t inode) {
+constexpr auto kUnknown = "another process";  // of another pid namespace, or gone by now
+
+// nullopt: it has taken too long.
+std::optional<std::string> find_process(const std::string& proc, std::uint64_t inode,
+                                        Clock::time_point deadline) {
   const std::string link = fmt::format("socket:[{}]", inode);
   for (const int pid : pids(proc)) {
+    if (Clock::now() >= deadline) return std::nullopt;
     const std::string folder = fmt::format("{}/{}", proc, pid);
     if (!has_socket(folder + "/fd", link)) continue;
     std::string name = read_file(folder + "/comm").value_or("?");
     if (!name.empty() && name.back() == '\n') name.pop_back();
     return fmt::format("{} (pid {})", name, pid);
   }
-  return "another process";  // of another pid namespace, or gone by now
+  return kUnknown;
 }
 
 }  // namespace
 
 std::string ProcessNames::of(std::uint64_t inode) {
-  auto it = names_.find(inode);
-  if (it == names_.end()) it = names_.emplace(inode, find_process(proc_, inode)).first;
+  const auto [it, unseen] = names_.try_emplace(inode, kUnknown);
+  if (!unseen) return it->second;
+  if (auto name = find_process(proc_, inode, Clock::now() + limit_))
+    it->second = *std::move(name);
+  else
+    late_.push_back(inode);
   return it->second;
+}
+
+std::optional<std::uint64_t> ProcessNames::take_late() {
+  if (late_.empty()) return std::nullopt;
+  const std::uint64_t inode = late_.back();
+  late_.pop_back();
+  return inode;
+}
+
+std::string ProcessNames::find(const std::string& proc, std::uint64_t inode) {
+  return find_process(proc, inode, Clock::time_point::max()).value_or(kUnknown);
+}
+
+void ProcessNames::set(std::uint64_t inode, std::string name) {
+  if (const auto it = names_.find(inode); it != names_.end()) it->second = std::move(name);
 }
 
 void ProcessNames::keep_only(const std::vector<Listener>& listeners) {

@@ -73,6 +73,10 @@ class Reconciler {
   void set_local_addresses(std::vector<IpAddress> addresses);
   // What was adopted and nobody claims stays until this is said: all sources have delivered.
   void all_sources_delivered();
+  // What a listener is called has become known.
+  void process_named() {
+    for (const auto& [key, note] : notes_) mark(key);
+  }
 
   // Does at most `limit` operations, and what is due by now: retries, looking for listeners, the
   // comparison with what the kernel really has.

@@ -97,15 +97,21 @@ FleetOrders FleetOrders::without(std::string path) {
 }
 
 Result<> FleetOrders::replace(std::vector<Known> next) {
-  if (!path_.empty()) {
-    json list = json::array();
-    for (const Known& known : next) list.push_back(to_json(known));
-    LB_CHECK(write_file_atomically(
-        path_, encode_json({{"version", kVersion}, {"orders", std::move(list)}})));
-  }
   known_ = std::move(next);
+  dirty_ = true;
   ++version_;
   return {};
+}
+
+std::function<Result<>()> FleetOrders::unsaved() {
+  if (!has_unsaved()) return {};
+  dirty_ = false;
+  return [path = path_, orders = known_] {
+    json list = json::array();
+    for (const Known& known : orders) list.push_back(to_json(known));
+    return write_file_atomically(path,
+                                 encode_json({{"version", kVersion}, {"orders", std::move(list)}}));
+  };
 }
 
 Result<bool> FleetOrders::adopt(const FleetOrder& order) { return adopt(std::vector{order}); }

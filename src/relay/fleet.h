@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -45,12 +46,11 @@ class FleetOrders {
   // None, for a file that cannot be used.
   [[nodiscard]] static FleetOrders without(std::string path);
 
-  // Each change is saved before it is in force. true: something changed; false: known, or older
+  // Each change is in force at once, and saved soon after. true: something changed; false: known, or older
   // than what is known of the same target and service.
   // Whoever makes an order gives it a time after that of the one that find() knows, also when its
   // clock is behind. ENOSPC: there are 10,000 orders already.
   [[nodiscard]] Result<bool> adopt(const FleetOrder& order);
-  // All at once: saved once.
   [[nodiscard]] Result<bool> adopt(const std::vector<FleetOrder>& orders);
   [[nodiscard]] Result<> end(const std::string& id, SysTime now);
   // Forgets undrains and ended drains of more than a week ago.
@@ -58,6 +58,10 @@ class FleetOrders {
 
   [[nodiscard]] const std::vector<Known>& all() const { return known_; }  // by target, service
   [[nodiscard]] const Known* find(const std::string& target, const std::string& service) const;
+  // As Drains::unsaved().
+  [[nodiscard]] std::function<Result<>()> unsaved();
+  void save_failed() { dirty_ = true; }
+  [[nodiscard]] bool has_unsaved() const { return dirty_ && !path_.empty(); }
   // Counts changes, for whoever passes them on.
   [[nodiscard]] std::uint64_t version() const { return version_; }
 
@@ -65,6 +69,7 @@ class FleetOrders {
   [[nodiscard]] Result<> replace(std::vector<Known> next);
 
   std::string path_;
+  bool dirty_ = false;
   std::vector<Known> known_;
   std::uint64_t version_ = 0;
 };

@@ -130,15 +130,21 @@ Drains Drains::without(std::string path) {
 }
 
 Result<> Drains::replace(std::vector<Drain> next) {
-  if (!path_.empty()) {
-    json list = json::array();
-    for (const Drain& drain : next)
-      if (is_own(drain)) list.push_back(to_json(drain));
-    LB_CHECK(write_file_atomically(
-        path_, encode_json({{"version", kDrainsVersion}, {"drains", std::move(list)}})));
-  }
   drains_ = std::move(next);
+  dirty_ = true;
   return {};
+}
+
+std::function<Result<>()> Drains::unsaved() {
+  if (!has_unsaved()) return {};
+  dirty_ = false;
+  return [path = path_, drains = drains_] {
+    json list = json::array();
+    for (const Drain& drain : drains)
+      if (is_own(drain)) list.push_back(to_json(drain));
+    return write_file_atomically(
+        path, encode_json({{"version", kDrainsVersion}, {"drains", std::move(list)}}));
+  };
 }
 
 Result<> Drains::add(Drain drain) {

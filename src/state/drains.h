@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -57,7 +58,8 @@ class Drains {
   // None, for a file that cannot be used: it is replaced with the next change.
   [[nodiscard]] static Drains without(std::string path);
 
-  // Each change is saved before it is in force: after an error nothing has changed.
+  // Each change is in force at once: a disk that is full or hangs must not keep a backend in use. Who
+  // gives an order waits until it is saved (Saver::save_orders).
   // Repeating a drain succeeds and keeps `since`; a new terminate_at replaces the old one.
   [[nodiscard]] Result<> add(Drain drain);
   // ENOENT: there is no such drain of our own.
@@ -91,6 +93,12 @@ class Drains {
   // When the first of those that rest ends. A restart lets them rest for the whole time again.
   [[nodiscard]] std::optional<TimePoint> next_end() const;
 
+  // Writes our own, in whatever thread; empty: that was handed out already. If it fails, say so, and
+  // it is handed out again.
+  [[nodiscard]] std::function<Result<>()> unsaved();
+  void save_failed() { dirty_ = true; }
+  [[nodiscard]] bool has_unsaved() const { return dirty_ && !path_.empty(); }
+
   // Our own and the fleet's, sorted by target.
   [[nodiscard]] const std::vector<Drain>& all() const { return drains_; }
 
@@ -102,6 +110,7 @@ class Drains {
 
   std::string path_;
   bool loaded_ = false, broken_ = false;
+  bool dirty_ = false;
   std::vector<Drain> drains_;
   std::set<std::string> seen_;             // orders of the fleet that have covered something
   std::map<Identity, TimePoint> resting_;  // and since when

@@ -154,7 +154,7 @@ TEST_F(ListenersNetns, ClosedListenerIsGoneAtOnce) {
 
 TEST_F(ListenersNetns, NamesTheProcess) {
   const UniqueFd server = open("127.0.0.1:8001");
-  ProcessNames names;
+  ProcessNames names("/proc", std::chrono::hours(1));
   EXPECT_EQ(names.of(at("127.0.0.1:8001")->inode),
             std::string(program_invocation_short_name).substr(0, 15) + " (pid " +
                 std::to_string(::getpid()) + ")");

@@ -84,6 +84,7 @@ class FakeControl : public Control {
     state.services = 2;
     state.backends = 2;
     state.active_connections = 4;
+    state.loop = {std::chrono::microseconds(12'500), kStarted, 0};
     source_list = {{.name = "file",
                     .type = "file",
                     .state = "ok",
@@ -141,15 +142,15 @@ class FakeControl : public Control {
     if (broken) return tl::unexpected(*broken);
     return listener_list;
   }
-  Result<relay::FleetProgress> drain_fleet(DrainTarget what) override {
+  asio::awaitable<Result<relay::FleetProgress>> drain_fleet(DrainTarget what) override {
     fleet_drains.push_back(what);
-    if (what.target != "10.0.0.2:9001") return fail(ENOENT, "no backend or host " + what.target);
-    return fleet.front();
+    if (what.target != "10.0.0.2:9001") co_return fail(ENOENT, "no backend or host " + what.target);
+    co_return fleet.front();
   }
-  Result<relay::FleetProgress> undrain_fleet(DrainTarget what) override {
+  asio::awaitable<Result<relay::FleetProgress>> undrain_fleet(DrainTarget what) override {
     if (what.target != "10.0.0.2:9001")
-      return fail(ENOENT, "the fleet does not drain " + what.target);
-    return fleet.front();
+      co_return fail(ENOENT, "the fleet does not drain " + what.target);
+    co_return fleet.front();
   }
   // Each call takes one of `fleet`; the last one stays.
   Result<relay::FleetProgress> fleet_progress(DrainTarget) override {

@@ -176,6 +176,22 @@ void show_list(Env& env, const Options& options, const Json& json) {
                              printable(words));
 }
 
+// An lbd of another version may not say it.
+void show_loop(Env& env, const Json& status) {
+  const auto loop = status.find("loop");
+  if (loop == status.end()) return;
+  if (!loop->at("stalled_at").is_null())
+    print_fact(env, "loop",
+               fmt::format("longest stall {:.1f} ms, {} ago",
+                           1000 * loop->at("longest_stall_seconds").get<double>(),
+                           age(text(*loop, "stalled_at"), env.wall())));
+  if (const auto lost = number(*loop, "dropped_log_lines"); lost > 0)
+    print_fact(env, "log",
+               fmt::format("{} lines lost: the reader of lbd's stderr is too slow, or "
+                           "gone",
+                           lost));
+}
+
 void show_status(Env& env, const Json& json) {
   const auto uptime = std::chrono::duration<double>(json.at("uptime_seconds").get<double>());
   print_fact(env, "lbd",
@@ -186,6 +202,7 @@ void show_status(Env& env, const Json& json) {
   print_fact(env, "serving",
              fmt::format("{} services, {} backends, {} connections", number(json, "services"),
                          number(json, "backends"), number(json, "active_connections")));
+  show_loop(env, json);
   show_troubles(env, json);
   show_drains(env, json.at("drains"), env.wall());
 }

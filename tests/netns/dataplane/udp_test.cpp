@@ -58,7 +58,8 @@ TEST_F(Udp, ConnectedSocketIsSteeredAndSeesTheService) {
   EXPECT_EQ(reply.from, kPlain);
   EXPECT_FALSE(observe(kUdpService, "127.0.0.1:7053")->active_connections);
   EXPECT_EQ(total(kUdpService, "127.0.0.1:7053"), 1);
-  EXPECT_EQ(*dataplane_->count_sockets(*ServiceKey::parse(kUdpService), address("127.0.0.1:7053")), 1u);
+  EXPECT_EQ(*dataplane_->count_sockets(*ServiceKey::parse(kUdpService), address("127.0.0.1:7053")),
+            1u);
 }
 
 TEST_F(Udp, UnconnectedSocketSticksToItsBackendAndSeesTheService) {

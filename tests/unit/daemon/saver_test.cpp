@@ -6,11 +6,14 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <spdlog/spdlog.h>
 
 #include "base/file.h"
+#include "state/drains.h"
 #include "support/snapshot_builder.h"
 #include "support/temp_folder.h"
 
@@ -28,11 +31,18 @@ class SaverTest : public testing::Test {
   SaverTest() {
     spdlog::set_level(spdlog::level::off);
     slots_.push_back(std::make_shared<SourceSlot>("files", "file", PortRanges(), GuardOptions()));
-    saver_.use([this](auto job, auto done) {
-      waiting_.emplace_back([this, job = std::move(job), done = std::move(done)] {
-        ends_.emplace_back([result = job(), done] { done(result); });
-      });
-    });
+    saver_.use(
+        [this](auto job, auto done) {
+          waiting_.emplace_back([this, job = std::move(job), done = std::move(done)] {
+            ends_.emplace_back([result = job(), done] { done(result); });
+          });
+        },
+        [this](auto) {
+          if (disk_hangs_) return false;
+          run(waiting_);
+          return true;
+        });
+    saver_.add(saved_orders(drains_));
   }
 
   void deliver(std::string_view backend) {
@@ -60,7 +70,15 @@ class SaverTest : public testing::Test {
   SavedVerdicts verdicts_ = SavedVerdicts::open(folder_.file("health.json")).value();
   SavedProblems problems_;
   Saver saver_{folder_.file("sources"), departures_, verdicts_, problems_};
+  std::string drained() { return read_file(folder_.file("drains.json")).value_or(""); }
+  void drain(std::string host) { EXPECT_TRUE(drains_.add({.target = std::move(host)})); }
+  Saver::Done keep_result() {
+    return [this](Result<> result) { told_.push_back(result ? "" : result.error().message()); };
+  }
+  Drains drains_ = Drains::open(folder_.file("drains.json")).value();
+  bool disk_hangs_ = false;
   std::deque<std::function<void()>> waiting_, ends_;
+  std::vector<std::string> told_;
 };
 
 TEST_F(SaverTest, WritesBesideTheLoop) {
@@ -131,6 +149,58 @@ TEST_F(SaverTest, AtTheEndEverythingIsSavedWithinTheCall) {
   EXPECT_THAT(departed(), HasSubstr("10.0.0.9:9"));
   run(ends_);
   EXPECT_FALSE(saver_.next_save(slots_));
+}
+
+TEST_F(SaverTest, OrdersAreSavedAtOnceAndToldWhenTheyAre) {
+  folder_.write("sources", "no folder");
+  deliver("10.0.0.1:1");
+  save();
+  finish();
+  drain("node1");  // within the second after a failure
+  saver_.save_orders(slots_, now_, keep_result());
+  EXPECT_THAT(told_, IsEmpty());
+  run(waiting_);
+  EXPECT_THAT(drained(), HasSubstr("node1"));
+  EXPECT_THAT(told_, IsEmpty());
+  run(ends_);
+  EXPECT_THAT(told_, testing::ElementsAre(""))
+      << "that the sources cannot be saved is another matter";
+}
+
+TEST_F(SaverTest, AnOrderDuringASaveGoesWithTheNext) {
+  deliver("10.0.0.1:1");
+  save();
+  drain("node1");
+  saver_.save_orders(slots_, now_, keep_result());
+  finish();
+  EXPECT_THAT(told_, IsEmpty());
+  EXPECT_EQ(saver_.next_save(slots_), SteadyTime::min());
+  save();
+  finish();
+  EXPECT_THAT(told_, testing::ElementsAre(""));
+}
+
+TEST_F(SaverTest, OrdersThatCannotBeSavedAreToldSoAndTriedAgain) {
+  std::filesystem::create_directory(folder_.file("drains.json"));  // in the way
+  drain("node1");
+  saver_.save_orders(slots_, now_, keep_result());
+  finish();
+  ASSERT_EQ(told_.size(), 1U);
+  EXPECT_THAT(told_[0], HasSubstr("drains.json"));
+  std::filesystem::remove(folder_.file("drains.json"));
+  now_ = saver_.next_save(slots_).value();
+  save();
+  finish();
+  EXPECT_THAT(drained(), HasSubstr("node1"));
+}
+
+TEST_F(SaverTest, ADiskThatHangsIsGivenUpAtTheEnd) {
+  deliver("10.0.0.1:1");
+  save();
+  disk_hangs_ = true;
+  saver_.save_all(slots_);
+  EXPECT_THAT(saved(), IsEmpty());
+  EXPECT_EQ(waiting_.size(), 1U) << "nothing more is given to it";
 }
 
 TEST_F(SaverTest, WhatFailedUnnoticedIsSavedAtTheEndToo) {

@@ -61,14 +61,15 @@ TEST_F(Lbctl, EmptyListsSayWhereToLook) {
   EXPECT_HAS(err(), "add a [[source]]");
 }
 
-TEST_F(Lbctl, StatusOfAHealthyLbdIsFiveLines) {
+TEST_F(Lbctl, StatusOfAHealthyLbdIsSixLines) {
   EXPECT_EQ(run_lbctl({"status"}), kExitOk);
   EXPECT_EQ(out(),
             "lbd         0.1.0, pid 4242, up 13m 55s\n"
             "config      /etc/lbd/lbd.toml\n"
             "dataplane   ebpf on /sys/fs/cgroup, pinned in /sys/fs/bpf/lbd\n"
             "room        services 2 of 16384, backends 2 of 131072, slots 4 of 1048576\n"
-            "serving     2 services, 2 backends, 4 connections\n");
+            "serving     2 services, 2 backends, 4 connections\n"
+            "loop        longest stall 12.5 ms, 13m 55s ago\n");
   EXPECT_EQ(err(), "");
 }
 
@@ -76,6 +77,7 @@ TEST_F(Lbctl, StatusShowsEveryTrouble) {
   const ServiceKey key = *ServiceKey::parse("127.0.0.1:8081");
   control.state.problems = {{key, "api", Condition::Conflict, "nginx (pid 7) listens on it"}};
   control.state.own_problems = {{"dataplane", "the nft table cannot be put back"}};
+  control.state.loop.dropped_log_lines = 17;
   control.state.warnings = {"outside clients are not served: web listens on 0.0.0.0:80"};
   control.state.failures = {
       {key, "map is full", test::kStarted, 3, std::chrono::milliseconds(800)}};
@@ -91,7 +93,7 @@ TEST_F(Lbctl, StatusShowsEveryTrouble) {
         "map is full (tried 3 times since 2026-11-22T02:00:00.000Z, again in 0.8s)",
         "lbctl resync --accept etcd",
         "node2 in web, for 13m 55s, terminates at 2026-11-22T02:13:55.123Z",
-        "counts need CAP_PERFMON", "9 failure events"})
+        "counts need CAP_PERFMON", "9 failure events", "17 lines lost"})
     EXPECT_HAS(out(), part);
 }
 

@@ -19,8 +19,8 @@ std::string plain(const std::string& tasks, const char* id) {
       id, tasks);
 }
 std::string task(int n) {
-  return fmt::format(
-      R"({{"id":"t{}","host":"10.0.0.{}","ports":[{}],"state":"TASK_RUNNING"}})", n, n, 31000 + n);
+  return fmt::format(R"({{"id":"t{}","host":"10.0.0.{}","ports":[{}],"state":"TASK_RUNNING"}})", n,
+                     n, 31000 + n);
 }
 
 class Owners : public Readings {};

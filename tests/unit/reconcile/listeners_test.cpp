@@ -151,13 +151,26 @@ class ProcessNamesTest : public testing::Test {
 };
 
 TEST_F(ProcessNamesTest, NamesProcessAndPid) {
-  ProcessNames names(proc_);
+  ProcessNames names(proc_, std::chrono::hours(1));
   EXPECT_EQ(names.of(77), "nginx (pid 123)");
   EXPECT_EQ(names.of(78), "another process");
 }
 
+TEST_F(ProcessNamesTest, WhatTakesTooLongIsNamedLater) {
+  ProcessNames names(proc_, std::chrono::milliseconds(-1));
+  EXPECT_EQ(names.of(77), "another process");
+  EXPECT_EQ(names.of(77), "another process");
+  EXPECT_EQ(names.take_late(), 77U);
+  EXPECT_EQ(names.take_late(), std::nullopt) << "once";
+  names.set(77, ProcessNames::find(names.proc(), 77));
+  EXPECT_EQ(names.of(77), "nginx (pid 123)");
+  names.keep_only({});
+  names.set(77, "late news of a listener that has gone");
+  EXPECT_EQ(names.of(77), "another process");
+}
+
 TEST_F(ProcessNamesTest, AsksProcOncePerInode) {
-  ProcessNames names(proc_);
+  ProcessNames names(proc_, std::chrono::hours(1));
   EXPECT_EQ(names.of(77), "nginx (pid 123)");
   std::filesystem::remove_all(proc_ / "123");
   EXPECT_EQ(names.of(77), "nginx (pid 123)");

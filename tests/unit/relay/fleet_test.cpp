@@ -44,7 +44,7 @@ TEST(FleetOrders, KeepsOrdersOfOtherServicesApart) {
   ASSERT_TRUE(orders.adopt(std::vector{order("a", 10), order("b", 11, true, "10.0.0.1:80", "web"),
                                        order("c", 9, true, "host")}));
   EXPECT_EQ(orders.all().size(), 3u);
-  EXPECT_EQ(orders.version(), 1u);  // saved once
+  EXPECT_EQ(orders.version(), 1u);  // passed on once
   EXPECT_EQ(orders.find("10.0.0.1:80", "web")->order.id, "b");
   EXPECT_EQ(orders.find("nobody", ""), nullptr);
 }
@@ -59,6 +59,10 @@ TEST(FleetOrders, SurvivesARestart) {
     ASSERT_TRUE(orders.adopt(full).value());
     ASSERT_TRUE(orders.adopt(order("b", 11, false, "host")).value());
     ASSERT_TRUE(orders.end("a", at(20)));
+    const auto save = orders.unsaved();
+    ASSERT_TRUE(save);
+    ASSERT_TRUE(save());
+    EXPECT_FALSE(orders.has_unsaved());
   }
   const FleetOrders orders = FleetOrders::open(path).value();
   ASSERT_EQ(orders.all().size(), 2u);
@@ -104,12 +108,17 @@ TEST(FleetOrders, PutsABrokenFileAside) {
   EXPECT_TRUE(FleetOrders::open(path).value().all().empty());
 }
 
-TEST(FleetOrders, ChangesNothingThatItCannotSave) {
+TEST(FleetOrders, WhatCannotBeSavedIsInForceAndHandedOutAgain) {
   const TempFolder folder;
   FleetOrders orders = FleetOrders::open(folder.file("none/fleet.json")).value();
-  EXPECT_FALSE(orders.adopt(order("a", 10)));
-  EXPECT_TRUE(orders.all().empty());
-  EXPECT_EQ(orders.version(), 0u);
+  EXPECT_TRUE(orders.adopt(order("a", 10)).value());
+  EXPECT_EQ(orders.all().size(), 1u);
+  const auto save = orders.unsaved();
+  ASSERT_TRUE(save);
+  EXPECT_FALSE(save());
+  EXPECT_FALSE(orders.has_unsaved());
+  orders.save_failed();
+  EXPECT_TRUE(orders.has_unsaved());
 }
 
 TEST(FleetOrders, RefusesEndlessOrders) {

@@ -117,6 +117,12 @@ TEST(Drains, RemovingAnUnknownOneIsAnError) {
             "there is no drain of node1 in service web");
 }
 
+void save(Drains& drains) {
+  const auto job = drains.unsaved();
+  ASSERT_TRUE(job);
+  ASSERT_TRUE(job());
+}
+
 TEST(Drains, SurviveARestart) {
   const TempFolder folder;
   Drain full = drain_of("[2001:db8::1]:80", "web");
@@ -126,6 +132,7 @@ TEST(Drains, SurviveARestart) {
     Drains drains = Drains::open(folder.file("drains.json")).value();
     ASSERT_TRUE(drains.add(full));
     ASSERT_TRUE(drains.add(drain_of("node1")));
+    save(drains);
   }
   const Drains drains = Drains::open(folder.file("drains.json")).value();
   EXPECT_THAT(drains.all(), ElementsAre(full, drain_of("node1")));
@@ -144,10 +151,32 @@ TEST(Drains, BrokenFileIsNamedAndKept) {
   EXPECT_THAT(second->all(), IsEmpty());
 }
 
-TEST(Drains, WhatCannotBeSavedIsNotInForce) {
+// A disk that is full or hangs must not keep a backend in use.
+TEST(Drains, WhatCannotBeSavedIsInForceAndHandedOutAgain) {
   Drains drains = Drains::open("/nowhere/drains.json").value();
-  EXPECT_FALSE(drains.add(drain_of("node1")));
-  EXPECT_THAT(drains.all(), IsEmpty());
+  EXPECT_FALSE(drains.has_unsaved());
+  ASSERT_TRUE(drains.add(drain_of("node1")));
+  EXPECT_THAT(drains.all(), ElementsAre(drain_of("node1")));
+  const auto job = drains.unsaved();
+  EXPECT_FALSE(drains.unsaved()) << "handed out";
+  ASSERT_TRUE(job);
+  EXPECT_FALSE(job());
+  drains.save_failed();
+  EXPECT_TRUE(drains.has_unsaved());
+}
+
+TEST(Drains, ASaveIsOfTheMomentWhenItWasHandedOut) {
+  const TempFolder folder;
+  Drains drains = Drains::open(folder.file("drains.json")).value();
+  ASSERT_TRUE(drains.add(drain_of("node1")));
+  const auto job = drains.unsaved();
+  ASSERT_TRUE(drains.add(drain_of("node2")));
+  ASSERT_TRUE(job());
+  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(),
+              ElementsAre(drain_of("node1")));
+  save(drains);
+  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(),
+              ElementsAre(drain_of("node1"), drain_of("node2")));
 }
 
 class DrainsEnd : public testing::Test {
@@ -220,10 +249,12 @@ TEST_F(DrainsEnd, OnDiskToo) {
   ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
   const Drains::TimePoint now{};
   ASSERT_TRUE(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true, now));
+  save(drains);
   EXPECT_EQ(Drains::open(folder.file("drains.json")).value().all()[0].ids,
             std::vector<std::string>{"task-1"});
   ASSERT_TRUE(drains.settle({}, true, now));
   ASSERT_TRUE(drains.settle({}, true, now + Drains::kRest));
+  save(drains);
   EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
 }
 
@@ -248,6 +279,7 @@ TEST(FleetDrains, StandBesideOurOwnAndAreNotSavedByUs) {
       << "the fleet still drains it";
   drains.set_fleet({});
   EXPECT_THAT(drains.all(), IsEmpty());
+  save(drains);
   EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
 }
 
