@@ -1,6 +1,7 @@
 #include "daemon/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <set>
 #include <utility>
@@ -14,6 +15,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr milliseconds kLookStep{10};    // at what departs; then others get their turn
 constexpr milliseconds kCollect{1'000};  // what Dataplane::collect asks for
 
 // What fails ten times a second is said when it begins.
@@ -116,8 +118,8 @@ bool Engine::turn(std::size_t limit) {
   if (std::exchange(replan_, false)) replan();
   if (step(limit).more) return true;
   // Only here, when all is applied: a count of 0 means something only for what has weight 0.
-  if (!watched_.empty() && next_look_ <= now) look_after_drains(now);
-  if (replan_) return true;
+  const bool look_on = !watched_.empty() && next_look_ <= now && look_after_drains(now);
+  if (replan_ || look_on) return true;
   // After applying, so that the kernel need not wait for the disk.
   saver_.save(slots_, now);
   return false;
@@ -268,12 +270,14 @@ void Engine::plan_next_deadline(SysTime now) {
       deadline_ = deadline_ ? std::min(*deadline_, *drain.terminate_at) : *drain.terminate_at;
 }
 
-void Engine::look_after_drains(SteadyTime now) {
-  next_look_ = now + DrainWatch::kInterval;
-  const DrainWatch::Look look = drain_watch_.look(watched_);
+bool Engine::look_after_drains(SteadyTime now) {
+  // Tens of thousands may leave together, while others wait for the loop.
+  const auto enough = [began = std::chrono::steady_clock::now()] {
+    return std::chrono::steady_clock::now() - began >= kLookStep;
+  };
+  const DrainWatch::Look look = drain_watch_.look(watched_, enough);
   if (look.terminated > 0) spdlog::info("terminated connections={}", look.terminated);
   log_change(drain_error_, look.errors.empty() ? "" : look.errors.front().message());
-  // At once: tens of thousands may leave together.
   const std::set<DrainWatch::Id> finished(look.finished.begin(), look.finished.end());
   std::erase_if(watched_, [&](const WatchedBackend& w) {
     return finished.contains({w.service, w.backend});
@@ -282,8 +286,12 @@ void Engine::look_after_drains(SteadyTime now) {
     if (!departures_.finish(id.first, id.second)) continue;
     spdlog::info("service={} backend={} is gone: no connection is left", id.first.to_string(),
                  id.second.to_string());
-    replan_ = true;
+    some_finished_ = true;
   }
+  if (look.more) return true;
+  next_look_ = now + DrainWatch::kInterval;
+  replan_ = std::exchange(some_finished_, false) || replan_;  // once for all of them
+  return false;
 }
 
 std::vector<std::string> Engine::problems() const {

@@ -116,7 +116,8 @@ class Engine {
   void plan_next_deadline(SysTime now);
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
                                 SysTime now) const;
-  void look_after_drains(SteadyTime now);
+  // True: there is more to look at.
+  [[nodiscard]] bool look_after_drains(SteadyTime now);
   StepResult step(std::size_t limit);
 
   Dataplane& dataplane_;
@@ -147,6 +148,8 @@ class Engine {
   SteadyTime next_collect_{};
   std::string drain_error_;  // the last, while it lasts
   std::string collect_error_;
+  std::string drain_error_;     // the last, while it lasts
+  bool some_finished_ = false;  // in the round of looks that is under way
 };
 
 }  // namespace lb

@@ -40,20 +40,35 @@ Result<std::optional<std::uint64_t>> DrainWatch::count(
   return sockets;
 }
 
-DrainWatch::Look DrainWatch::look(std::span<const WatchedBackend> watched) {
+DrainWatch::Look DrainWatch::look(std::span<const WatchedBackend> watched,
+                                  const std::function<bool()>& enough) {
   Look look;
-  std::set<Id> empty;
-  for (auto it = watched.begin(); it != watched.end();) {
+  auto it = watched.begin();
+  if (looked_up_to_)
+    it = std::upper_bound(
+        it, watched.end(), *looked_up_to_,
+        [](const ServiceKey& key, const WatchedBackend& w) { return key < w.service; });
+  while (it != watched.end()) {
     const auto service = read(it->service);  // once for all its backends
     if (!service) look.errors.push_back(service.error());
-    for (const ServiceKey key = it->service; it != watched.end() && it->service == key; ++it)
-      if (service) look_at(*it, *service, look, empty);
+    const ServiceKey key = it->service;
+    for (; it != watched.end() && it->service == key; ++it)
+      if (service) look_at(*it, *service, look, empty_);
+    looked_up_to_ = key;
+    look.more = it != watched.end() && enough();
+    if (look.more) return look;
   }
+  end_of_round(look);
+  return look;
+}
+
+void DrainWatch::end_of_round(Look& look) {
+  looked_up_to_.reset();
+  std::set<Id> empty = std::exchange(empty_, {});
   settled_.clear();  // who was in it has finished, or had connections again
   std::erase_if(settling_, [&](const Id& id) { return !empty.contains(id); });
   settle(std::move(empty));
   if (settle_error_) look.errors.push_back(*std::exchange(settle_error_, std::nullopt));
-  return look;
 }
 
 // One at a time: what is found meanwhile goes with the next.
@@ -79,8 +94,7 @@ void DrainWatch::keep_only(std::span<const WatchedBackend> watched) {
         });
     return at == watched.end() || at->service != id.first || at->backend != id.second;
   };
-  std::erase_if(settling_, left);
-  std::erase_if(settled_, left);
+  for (std::set<Id>* ids : {&empty_, &settling_, &settled_}) std::erase_if(*ids, left);
 }
 
 void DrainWatch::look_at(const WatchedBackend& watched,

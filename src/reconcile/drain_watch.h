@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <set>
 #include <span>
@@ -36,9 +37,13 @@ class DrainWatch {
     std::vector<Id> finished;  // no connection left, and none can come
     std::uint64_t terminated = 0;
     std::vector<Error> errors;
+    bool more = false;  // not all were looked at: call again
   };
-  // One look at all of them; `watched` is sorted, and has been programmed with weight 0.
-  [[nodiscard]] Look look(std::span<const WatchedBackend> watched);
+  // One look at all of them; `watched` is sorted, and has been programmed with weight 0. Stops when
+  // `enough` says so, which is asked after each service; the next call goes on from there.
+  [[nodiscard]] Look look(
+      std::span<const WatchedBackend> watched,
+      const std::function<bool()>& enough = [] { return false; });
   // What is watched no more begins anew when it comes back.
   void keep_only(std::span<const WatchedBackend> watched);
 
@@ -52,9 +57,12 @@ class DrainWatch {
   void look_at(const WatchedBackend& watched, const std::optional<ObservedService>& service,
                Look& look, std::set<Id>& empty);
 
+  void end_of_round(Look& look);
   void settle(std::set<Id> empty);
 
   Dataplane& dataplane_;
+  std::optional<ServiceKey> looked_up_to_;  // of the round that is under way
+  std::set<Id> empty_;                      // found in it
   // Had no connection at a look. A connect that chose such a backend just before may not be counted
   // yet: only when the dataplane has settled after that look, a further 0 is final.
   std::set<Id> settling_, settled_;

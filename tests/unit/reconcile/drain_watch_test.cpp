@@ -130,5 +130,33 @@ TEST_F(DrainWatchTest, ReadErrorFinishesNothing) {
   EXPECT_EQ(result.errors.size(), 1U);
 }
 
+TEST_F(DrainWatchTest, ALookInPartsFindsTheSameAndSettlesOnce) {
+  const std::vector<WatchedBackend> watched{{web_, one_, false}, {dns_, one_, false}};
+  const auto always = [] { return true; };
+  const auto round = [&] {
+    std::vector<DrainWatch::Id> finished;
+    for (int part = 0;; ++part) {
+      const auto look = watch_.look(watched, always);
+      finished.insert(finished.end(), look.finished.begin(), look.finished.end());
+      if (!look.more) {
+        EXPECT_EQ(part, 1) << "one service each time";
+        return finished;
+      }
+    }
+  };
+  EXPECT_THAT(round(), IsEmpty());
+  EXPECT_THAT(dataplane_.calls, ElementsAre("settle"));
+  EXPECT_THAT(round(), ElementsAre(DrainWatch::Id{web_, one_}, DrainWatch::Id{dns_, one_}));
+}
+
+TEST_F(DrainWatchTest, WhatComesBackBetweenTwoPartsOfALookBeginsAnew) {
+  const std::vector<WatchedBackend> watched{{web_, one_, false}, {dns_, one_, false}};
+  const std::vector<WatchedBackend> only_dns{{dns_, one_, false}};
+  ASSERT_TRUE(watch_.look(watched, [] { return true; }).more);
+  watch_.keep_only(only_dns);
+  EXPECT_THAT(watch_.look(only_dns).finished, IsEmpty());
+  EXPECT_THAT(watch_.look(watched).finished, ElementsAre(DrainWatch::Id{dns_, one_}));
+}
+
 }  // namespace
 }  // namespace lb
