@@ -30,7 +30,7 @@ struct Worker::State {
   explicit State(asio::io_context& context) : io(&context) {}
 
   asio::io_context* io;  // null: the worker is gone, and `io` may be
-  std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // used on the loop only
+  std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // locked on the loop only
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Task> tasks;  // the first is running
@@ -46,9 +46,9 @@ Worker::Worker(asio::io_context& io, const std::string& name)
 
 Worker::~Worker() {
   (void)wait(kLeave);
-  state_->alive.reset();
   std::deque<Task> untold;  // what their ends hold belongs to the loop
   const std::lock_guard lock(state_->mutex);
+  state_->alive.reset();
   state_->io = nullptr;
   state_->ending = true;
   untold.swap(state_->tasks);

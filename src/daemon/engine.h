@@ -148,7 +148,6 @@ class Engine {
   SteadyTime next_collect_{};
   std::string drain_error_;  // the last, while it lasts
   std::string collect_error_;
-  std::string drain_error_;     // the last, while it lasts
   bool some_finished_ = false;  // in the round of looks that is under way
 };
 

@@ -14,6 +14,7 @@ class FleetTest : public EngineFixture {
     start();
     fleet_ = Fleet::open(
         folder_.path(), "node1", [this] { ++changes_; }, problems_);
+    engine_->save_also(saved_orders(fleet_->orders()));
     deliver({offered("127.0.0.1:80", {task("10.0.0.1:9000", "t1"), task("10.0.0.2:9000", "t2")})});
   }
   static Backend task(std::string_view address, std::string_view id) {

@@ -1,5 +1,7 @@
 #include "daemon/operator.h"
 
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -55,6 +57,22 @@ TEST_F(OperatorTest, DrainAnswersOnlyAfterItIsProgrammedAndSettled) {
   EXPECT_THAT(dataplane_.calls, ElementsAre("upsert tcp://127.0.0.1:80", "settle"));
   EXPECT_THAT(programmed("127.0.0.1:80"),
               ElementsAre(ProgrammedBackend{two_, 0, true}, ProgrammedBackend{one_, 1}));
+}
+
+TEST_F(OperatorTest, DrainThatCannotBeSavedIsInForceAndSaysSo) {
+  std::filesystem::create_directory(folder_.file("drains.json"));  // in the way
+  Operator control = make();
+  const auto drained = run_awaitable(control.drain(request("10.0.0.2:9000")));
+  ASSERT_FALSE(drained);
+  EXPECT_EQ(drained.error().code, std::errc::resource_unavailable_try_again);
+  EXPECT_THAT(drained.error().context,
+              HasSubstr("the drain of 10.0.0.2:9000 is in force, but not saved: "));
+  EXPECT_THAT(programmed("127.0.0.1:80"),
+              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 1}));
+  std::filesystem::remove(folder_.file("drains.json"));
+  const auto undrained = run_awaitable(control.undrain({"10.0.0.2:9000", ""}));
+  EXPECT_TRUE(undrained) << "saved again";
+  EXPECT_THAT(folder_.read("drains.json"), HasSubstr("\"drains\":[]"));
 }
 
 TEST_F(OperatorTest, DrainDoesNotAnswerWhileTheDataplaneSettles) {
