@@ -40,10 +40,10 @@ Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::st
                                              Clocks clocks, SourceSlots slots,
                                              SavedProblems& problems) {
   std::string path = state_dir + "/drains.json";
-  Drains drains = problems.loaded_or(path, Drains::open(path), Drains::without(path));
+  Drains drains = problems.loaded_or(path, Drains::open(path, clocks.now()), Drains::without(path));
   path = state_dir + "/departures.json";
   Departures departures =
-      problems.loaded_or(path, Departures::open(path, settings.drain_timeout, clocks.wall()),
+      problems.loaded_or(path, Departures::open(path, settings.drain_timeout, clocks.now()),
                          Departures(settings.drain_timeout, path));
   path = state_dir + "/health.json";
   SavedVerdicts verdicts =
@@ -141,7 +141,7 @@ StepResult Engine::step(std::size_t limit) {
 
 void Engine::do_due(SteadyTime now) {
   for (const auto& slot : slots_) replan_ = slot->recheck(now) || replan_;
-  if (deadline_ && *deadline_ <= clocks_.wall()) replan_ = true;
+  if (deadline_ && *deadline_ <= now) replan_ = true;
   if (const auto end = drains_.next_end(); end && *end <= now) replan_ = true;
   if (next_collect_ <= now) {
     next_collect_ = now + kCollect;
@@ -151,7 +151,7 @@ void Engine::do_due(SteadyTime now) {
 }
 
 void Engine::replan() {
-  const SysTime now = clocks_.wall();
+  const Moment now = clocks_.now();
   std::vector<SourceInput> inputs;
   dismiss_former();
   for (const auto& slot : slots_) inputs.push_back(slot->input());
@@ -161,7 +161,7 @@ void Engine::replan() {
   departures_.update(view, now);
   view_ = std::move(view);
   adopt_leftovers(now);
-  if (!std::exchange(drains_known_, true) && !drains_.loaded()) recover_drains(now);
+  if (!std::exchange(drains_known_, true) && !drains_.loaded()) recover_drains(now.wall);
 
   MergeResult result = merge_all(now);
   auto ended = drains_.settle(result.state, view_.complete, clocks_.steady());
@@ -180,11 +180,11 @@ void Engine::replan() {
   merged_ = std::move(result);
   merged_once_ = true;
   if (leftovers_adopted_) reconciler_.all_sources_delivered();
-  plan_watch(now);
-  plan_next_deadline(now);
+  plan_watch(now.steady);
+  plan_next_deadline(now.steady);
 }
 
-MergeResult Engine::merge_all(SysTime now) {
+MergeResult Engine::merge_all(Moment now) {
   return merge({.view = &view_,
                 .drains = &drains_,
                 .departures = &departures_,
@@ -204,7 +204,7 @@ std::vector<ServicePtr> Engine::checked() const {
 
 // Once all sources have spoken, what the kernel has and nobody named has left while we were away: it
 // departs like anything else, so that its connections run out.
-void Engine::adopt_leftovers(SysTime now) {
+void Engine::adopt_leftovers(Moment now) {
   if (leftovers_adopted_ || !std::all_of(slots_.begin(), slots_.end(),
                                          [](const auto& slot) { return slot->delivered(); }))
     return;
@@ -234,14 +234,14 @@ void Engine::recover_drains(SysTime now) {
 }
 
 bool Engine::terminates(const DesiredService& service, const DesiredBackend& backend,
-                        SysTime now) const {
+                        SteadyTime now) const {
   if (settings_.terminate_on_timeout && backend.departed && backend.reason == Reason::Lingering)
     return true;
   const Drain* drain = drains_.find(backend.backend, service.key, service.name);
-  return drain && drain->terminate_at && *drain->terminate_at <= now;
+  return drain && drain->terminate_at && drain->terminate_at->passed(now);
 }
 
-void Engine::plan_watch(SysTime now) {
+void Engine::plan_watch(SteadyTime now) {
   watched_.clear();
   for (const auto& [key, departure] : departures_.all()) {
     WatchedBackend watched{key.first, key.second, false};
@@ -253,7 +253,7 @@ void Engine::plan_watch(SysTime now) {
   }
   const bool some_end =
       std::any_of(drains_.all().begin(), drains_.all().end(),
-                  [&](const Drain& d) { return d.terminate_at && *d.terminate_at <= now; });
+                  [&](const Drain& d) { return d.terminate_at && d.terminate_at->passed(now); });
   if (some_end)
     for (const auto& [key, service] : reconciler_.desired())
       for (const DesiredBackend& b : service->backends)
@@ -263,11 +263,11 @@ void Engine::plan_watch(SysTime now) {
   drain_watch_.keep_only(watched_);
 }
 
-void Engine::plan_next_deadline(SysTime now) {
+void Engine::plan_next_deadline(SteadyTime now) {
   deadline_ = departures_.next_deadline(now);
   for (const Drain& drain : drains_.all())
-    if (drain.terminate_at && *drain.terminate_at > now)
-      deadline_ = deadline_ ? std::min(*deadline_, *drain.terminate_at) : *drain.terminate_at;
+    if (drain.terminate_at && !drain.terminate_at->passed(now))
+      deadline_ = std::min(deadline_.value_or(drain.terminate_at->at), drain.terminate_at->at);
 }
 
 bool Engine::look_after_drains(SteadyTime now) {
@@ -306,7 +306,7 @@ SteadyTime Engine::next_wakeup() const {
   if (replan_) return SteadyTime::min();
   SteadyTime next = std::min(reconciler_.next_wakeup(), next_collect_);
   if (!watched_.empty()) next = std::min(next, next_look_);
-  if (deadline_) next = std::min(next, clocks_.steady() + (*deadline_ - clocks_.wall()));
+  if (deadline_) next = std::min(next, *deadline_);
   if (const auto at = saver_.next_save(slots_)) next = std::min(next, *at);
   if (const auto at = drains_.next_end()) next = std::min(next, *at);
   for (const auto& slot : slots_)

@@ -108,14 +108,14 @@ class Engine {
 
   void do_due(SteadyTime now);
   void replan();
-  [[nodiscard]] MergeResult merge_all(SysTime now);
-  void adopt_leftovers(SysTime now);
+  [[nodiscard]] MergeResult merge_all(Moment now);
+  void adopt_leftovers(Moment now);
   void dismiss_former();
   void recover_drains(SysTime now);
-  void plan_watch(SysTime now);
-  void plan_next_deadline(SysTime now);
+  void plan_watch(SteadyTime now);
+  void plan_next_deadline(SteadyTime now);
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
-                                SysTime now) const;
+                                SteadyTime now) const;
   // True: there is more to look at.
   [[nodiscard]] bool look_after_drains(SteadyTime now);
   StepResult step(std::size_t limit);
@@ -142,7 +142,7 @@ class Engine {
   bool replan_ = true;
   bool leftovers_adopted_ = false;
   bool drains_known_ = false;            // those of a lost file were asked of the kernel
-  std::optional<SysTime> deadline_;      // something ends then: plan again
+  std::optional<SteadyTime> deadline_;   // something ends then: plan again
   std::vector<WatchedBackend> watched_;  // sorted
   SteadyTime next_look_{};
   SteadyTime next_collect_{};

@@ -213,9 +213,11 @@ Result<Drain> Operator::drain_now(const DrainRequest& request) {
   if (!covers_any(order, engine_.reconciler().desired()))
     return fail(ENOENT, fmt::format("no backend or host {}{}", request.what.target,
                                     order.service ? " in service " + *order.service : ""));
-  order.since = engine_.clocks().wall();
+  const Moment now = engine_.clocks().now();
+  order.since = now.wall;
   if (request.terminate)
-    order.terminate_at = order.since + request.terminate_after.value_or(drain_timeout_of(order));
+    order.terminate_at =
+        Deadline::in(request.terminate_after.value_or(drain_timeout_of(order)), now);
   LB_CHECK(engine_.drains().add(order));
   spdlog::info("drain target={} service={} terminate={}", request.what.target, request.what.service,
                request.terminate);

@@ -107,11 +107,12 @@ DataplaneView to_view(const DataplaneInfo& info) {
 }
 
 DrainOrder to_view(const Drain& drain) {
-  return {.target = to_string(drain.target),
-          .service = drain.service.value_or(""),
-          .since = drain.since,
-          .terminate_at = drain.terminate_at,
-          .fleet = !drain.fleet.empty()};
+  return {
+      .target = to_string(drain.target),
+      .service = drain.service.value_or(""),
+      .since = drain.since,
+      .terminate_at = drain.terminate_at ? std::optional(drain.terminate_at->wall) : std::nullopt,
+      .fleet = !drain.fleet.empty()};
 }
 
 std::optional<HeldBack> held_view(const SourceSlot& slot, SteadyTime now, SysTime wall) {

@@ -24,31 +24,30 @@ const Backend* find_backend(const Service& service, const Address& address) {
 }
 
 json to_json(const Departures::Key& key, const Departure& departure) {
-  json out = {{"service", key.first.to_string()},
-              {"service_name", departure.service_name},
-              {"balance", to_string(departure.balance)},
-              {"source", departure.source},
-              {"backend", to_json(departure.backend)},
-              {"since", format_iso8601(departure.since)},
-              {"deadline", format_iso8601(departure.deadline)},
+  json out = {{"service", key.first.to_string()},        {"service_name", departure.service_name},
+              {"balance", to_string(departure.balance)}, {"source", departure.source},
+              {"backend", to_json(departure.backend)},   {"since", format_iso8601(departure.since)},
               {"terminated", departure.terminated}};
+  write_deadline(out, "deadline", departure.deadline);
   if (departure.timeout) out["timeout"] = format_duration(*departure.timeout);
   return out;
 }
 
-Result<std::pair<Departures::Key, Departure>> departure_from(const json& value) {
+Result<std::pair<Departures::Key, Departure>> departure_from(const json& value,
+                                                             std::chrono::milliseconds timeout,
+                                                             Moment now) {
   Departure out;
   LB_TRY(const ServiceKey key, ServiceKey::parse(value.at("service").get<std::string>()));
   LB_TRY(out.backend, backend_from_json(value.at("backend")));
   LB_TRY(out.balance, parse_balance(value.at("balance").get<std::string>()));
   LB_TRY(out.since, parse_iso8601(value.at("since").get<std::string>()));
-  LB_TRY(out.deadline, parse_iso8601(value.at("deadline").get<std::string>()));
   value.at("service_name").get_to(out.service_name);
   value.at("source").get_to(out.source);
   value.at("terminated").get_to(out.terminated);
-  if (const auto timeout = value.find("timeout"); timeout != value.end()) {
-    LB_TRY(out.timeout, parse_duration(timeout->get<std::string>()));
+  if (const auto own = value.find("timeout"); own != value.end()) {
+    LB_TRY(out.timeout, parse_duration(own->get<std::string>()));
   }
+  LB_TRY(out.deadline, read_deadline(value, "deadline", out.timeout.value_or(timeout), now));
   return std::pair{Departures::Key{key, out.backend.address}, std::move(out)};
 }
 
@@ -62,12 +61,12 @@ Result<> write(const std::string& path, const Departures::Map& departures) {
 }  // namespace
 
 Result<Departures> Departures::open(std::string path, std::chrono::milliseconds timeout,
-                                    SysTime now) {
+                                    Moment now) {
   Departures out(timeout, std::move(path));
   LB_CHECK(load_saved(out.path_, [&](std::string_view text) {
     return decode_json(text, kDeparturesVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("departures")) {
-        LB_TRY(auto entry, departure_from(item));
+        LB_TRY(auto entry, departure_from(item, timeout, now));
         out.departures_.insert(std::move(entry));
       }
       return {};
@@ -77,7 +76,7 @@ Result<Departures> Departures::open(std::string path, std::chrono::milliseconds 
   return out;
 }
 
-void Departures::update(const View& view, SysTime now) {
+void Departures::update(const View& view, Moment now) {
   auto before = before_.begin();
   const auto depart_all = [&](const OwnedService& gone) {
     depart_missing(gone, before_sources_[gone.source], nullptr, now);
@@ -107,19 +106,19 @@ void Departures::update(const View& view, SysTime now) {
 }
 
 void Departures::depart_missing(const OwnedService& before, const std::string& source,
-                                const Service* after, SysTime now) {
+                                const Service* after, Moment now) {
   for (const Backend& backend : before.service->backends)
     if (!after || !find_backend(*after, backend.address)) depart(before, source, backend, now);
 }
 
 void Departures::depart(const OwnedService& owned, const std::string& source,
-                        const Backend& backend, SysTime now) {
+                        const Backend& backend, Moment now) {
   const Service& service = *owned.service;
   Departure departure{.backend = backend,
                       .service_name = service.name,
                       .balance = service.balance,
                       .source = source,
-                      .since = now,
+                      .since = now.wall,
                       .deadline = {},
                       .timeout = service.drain_timeout};
   departure.deadline = latest(departure, now);
@@ -139,7 +138,7 @@ void Departures::drop_present(const Service& service) {
   }
 }
 
-void Departures::adopt(const ServiceKey& key, const Address& backend, SysTime now) {
+void Departures::adopt(const ServiceKey& key, const Address& backend, Moment now) {
   const Service* service = in_view(key);
   if (service && find_backend(*service, backend)) return;
   if (departures_.contains(Key{key, backend})) return;
@@ -150,7 +149,7 @@ void Departures::adopt(const ServiceKey& key, const Address& backend, SysTime no
   // Nobody vouches for it: it keeps its connections, and is no last resort.
   departure.backend.weight = 0;
   departure.service_name = key.to_string();
-  departure.since = now;
+  departure.since = now.wall;
   if (service) departure.timeout = service->drain_timeout;
   departure.deadline = latest(departure, now);
   departures_.emplace(Key{key, backend}, std::move(departure));
@@ -170,26 +169,27 @@ bool Departures::finish(const ServiceKey& key, const Address& backend) {
   return known;
 }
 
-void Departures::clamp(SysTime now) {
+void Departures::clamp(Moment now) {
   for (auto& [key, departure] : departures_) {
-    if (departure.since <= now && departure.deadline <= latest(departure, now)) continue;
-    departure.since = std::min(departure.since, now);
-    departure.deadline = std::min(departure.deadline, latest(departure, now));
+    const Deadline most = latest(departure, now);
+    if (departure.deadline.at <= most.at && departure.since <= now.wall) continue;
+    if (departure.deadline.at > most.at) departure.deadline = most;
+    departure.since = std::min(departure.since, now.wall);  // for people: never in the future
     dirty_ = true;
   }
 }
 
-std::vector<Departures::Key> Departures::lingering(SysTime now) const {
+std::vector<Departures::Key> Departures::lingering(SteadyTime now) const {
   std::vector<Key> out;
   for (const auto& [key, departure] : departures_)
-    if (departure.deadline <= now) out.push_back(key);
+    if (departure.deadline.passed(now)) out.push_back(key);
   return out;
 }
 
-std::vector<Departures::Key> Departures::take_terminations(SysTime now) {
+std::vector<Departures::Key> Departures::take_terminations(SteadyTime now) {
   std::vector<Key> out;
   for (auto& [key, departure] : departures_) {
-    if (departure.deadline > now || departure.terminated) continue;
+    if (!departure.deadline.passed(now) || departure.terminated) continue;
     departure.terminated = true;
     dirty_ = true;
     out.push_back(key);
@@ -197,11 +197,11 @@ std::vector<Departures::Key> Departures::take_terminations(SysTime now) {
   return out;
 }
 
-std::optional<SysTime> Departures::next_deadline(SysTime now) const {
-  std::optional<SysTime> next;
+std::optional<Departures::SteadyTime> Departures::next_deadline(SteadyTime now) const {
+  std::optional<SteadyTime> next;
   for (const auto& [key, departure] : departures_)
-    if (departure.deadline > now && (!next || departure.deadline < *next))
-      next = departure.deadline;
+    if (!departure.deadline.passed(now) && (!next || departure.deadline.at < *next))
+      next = departure.deadline.at;
   return next;
 }
 

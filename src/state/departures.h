@@ -1,6 +1,6 @@
 // Backends and whole services that left their source but may still have connections. They keep their
-// identity until the connections are gone. Saved with wall times, because a restart must not start
-// their deadlines anew. Pure but for open() and what unsaved() returns.
+// identity until the connections are gone. Their deadlines go on over a restart (state/deadline.h).
+// Pure but for open() and what unsaved() returns.
 #pragma once
 
 #include <chrono>
@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "state/claims.h"
+#include "state/deadline.h"
 
 namespace lb {
 
@@ -23,7 +24,7 @@ struct Departure {
   Balance balance = Balance::LeastConn;
   std::string source;  // name; empty when only the kernel knew of it
   SysTime since;
-  SysTime deadline;         // from then on Lingering
+  Deadline deadline;        // from then on Lingering
   bool terminated = false;  // the caller was told once to end its connections
   std::optional<std::chrono::milliseconds> timeout{};  // its service's own; nullopt: everyone's
 
@@ -34,33 +35,34 @@ class Departures {
  public:
   using Key = std::pair<ServiceKey, Address>;
   using Map = std::map<Key, Departure>;
+  using SteadyTime = std::chrono::steady_clock::time_point;
 
   explicit Departures(std::chrono::milliseconds timeout, std::string path = {})
       : timeout_(timeout), path_(std::move(path)) {}
   // A broken file is an error that names it, and is put aside as PATH.broken, if that can
   // be done.
   [[nodiscard]] static Result<Departures> open(std::string path, std::chrono::milliseconds timeout,
-                                               SysTime now);
+                                               Moment now);
 
   // Compares with the view before: what was there and is absent now departs; what is (back) in the
   // view is no departure. Services that are refused count as absent.
-  void update(const View& view, SysTime now);
+  void update(const View& view, Moment now);
 
   // What the kernel has at start: if neither the view nor a saved departure knows it, it departs now
   // under the name ADDR:PORT with weight 0. Call it after update(), once the view is complete.
-  void adopt(const ServiceKey& key, const Address& backend, SysTime now);
+  void adopt(const ServiceKey& key, const Address& backend, Moment now);
 
   // Its connections are gone (0, and still 0 after a grace period), or it never had any.
   bool finish(const ServiceKey& key, const Address& backend);
 
-  // A wall clock that was set back must not make anyone wait longer than its drain timeout: call it
-  // before using deadlines.
-  void clamp(SysTime now);
-  [[nodiscard]] std::vector<Key> lingering(SysTime now) const;
+  // A timeout that became shorter holds for those that are under way, too: call it before using
+  // deadlines.
+  void clamp(Moment now);
+  [[nodiscard]] std::vector<Key> lingering(SteadyTime now) const;
   // Past the deadline and not told before: each key once, also across restarts (call save()).
-  [[nodiscard]] std::vector<Key> take_terminations(SysTime now);
+  [[nodiscard]] std::vector<Key> take_terminations(SteadyTime now);
   // The next deadline that is still to come.
-  [[nodiscard]] std::optional<SysTime> next_deadline(SysTime now) const;
+  [[nodiscard]] std::optional<SteadyTime> next_deadline(SteadyTime now) const;
 
   [[nodiscard]] const Map& all() const { return departures_; }
   [[nodiscard]] const Departure* find(const ServiceKey& key, const Address& backend) const;
@@ -74,14 +76,14 @@ class Departures {
 
  private:
   void depart(const OwnedService& owned, const std::string& source, const Backend& backend,
-              SysTime now);
+              Moment now);
   void depart_missing(const OwnedService& before, const std::string& source, const Service* after,
-                      SysTime now);
+                      Moment now);
   void drop_present(const Service& service);
   [[nodiscard]] const Service* in_view(const ServiceKey& key) const;
   // When its connections shall be gone, counted from `now`.
-  [[nodiscard]] SysTime latest(const Departure& departure, SysTime now) const {
-    return now + departure.timeout.value_or(timeout_);
+  [[nodiscard]] Deadline latest(const Departure& departure, Moment now) const {
+    return Deadline::in(departure.timeout.value_or(timeout_), now);
   }
 
   std::chrono::milliseconds timeout_;

@@ -18,6 +18,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int kDrainsVersion = 1;
+// Of a saved order that tells no duration: older files have the wall time alone.
+constexpr std::chrono::milliseconds kLongestTermination = std::chrono::hours(24);
 
 // One target may be drained twice, by us and by the fleet.
 auto identity(const Drain& drain) { return std::tie(drain.target, drain.service, drain.fleet); }
@@ -70,11 +72,11 @@ json to_json(const Drain& drain) {
            {"ids", drain.ids}};
   if (drain.service) out["service"] = *drain.service;
   if (drain.recovered) out["recovered"] = true;
-  if (drain.terminate_at) out["terminate_at"] = format_iso8601(*drain.terminate_at);
+  if (drain.terminate_at) write_deadline(out, "terminate_at", *drain.terminate_at);
   return out;
 }
 
-Result<Drain> drain_from(const json& value) {
+Result<Drain> drain_from(const json& value, Moment now) {
   Drain out;
   LB_TRY(out.target, Drain::parse_target(value.at("target").get<std::string>()));
   LB_TRY(out.since, parse_iso8601(value.at("since").get<std::string>()));
@@ -83,7 +85,7 @@ Result<Drain> drain_from(const json& value) {
   out.recovered = value.value("recovered", false);
   if (value.contains("service")) out.service = value.at("service").get<std::string>();
   if (value.contains("terminate_at")) {
-    LB_TRY(out.terminate_at, parse_iso8601(value.at("terminate_at").get<std::string>()));
+    LB_TRY(out.terminate_at, read_deadline(value, "terminate_at", kLongestTermination, now));
   }
   return out;
 }
@@ -105,13 +107,13 @@ std::string to_string(const Drain::Target& target) {
   return std::get<std::string>(target);
 }
 
-Result<Drains> Drains::open(std::string path) {
+Result<Drains> Drains::open(std::string path, Moment now) {
   Drains out;
   out.path_ = std::move(path);
   LB_CHECK(load_saved(out.path_, [&](std::string_view text) {
     return decode_json(text, kDrainsVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("drains")) {
-        LB_TRY(Drain drain, drain_from(item));
+        LB_TRY(Drain drain, drain_from(item, now));
         out.drains_.push_back(std::move(drain));
       }
       out.loaded_ = true;

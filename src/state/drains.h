@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "model/desired.h"
 #include "model/service.h"
+#include "state/deadline.h"
 
 namespace lb {
 
@@ -30,7 +31,7 @@ struct Drain {
   // Name or [tcp://|udp://]ADDR:PORT of one service; else all of them.
   std::optional<std::string> service;
   SysTime since;
-  std::optional<SysTime> terminate_at;  // then its connections are destroyed
+  std::optional<Deadline> terminate_at;  // then its connections are destroyed
   // Names of the backends that an ADDR:PORT meant when it was first seen, filled in by settle(): a
   // new backend that takes over the address is not drained. Empty for hosts.
   std::vector<std::string> ids;
@@ -54,7 +55,7 @@ class Drains {
   Drains() = default;
   // A broken file is an error that names it, and is put aside as PATH.broken, if that can
   // be done.
-  [[nodiscard]] static Result<Drains> open(std::string path);
+  [[nodiscard]] static Result<Drains> open(std::string path, Moment now);
   // None, for a file that cannot be used: it is replaced with the next change.
   [[nodiscard]] static Drains without(std::string path);
 

@@ -249,7 +249,7 @@ DesiredBackend Merger::live(const Backend& backend, const Service& service,
     return b;
   }
   // After a restart the drain knows better than we do.
-  set_since(b, parts, drain && !in_.previous ? drain->since : in_.now);
+  set_since(b, parts, drain && !in_.previous ? drain->since : in_.now.wall);
   return b;
 }
 
@@ -260,12 +260,12 @@ DesiredBackend Merger::departed(const Departure& departure, const Parts& parts) 
   b.state = BackendState::Draining;
   const Drain* drain =
       in_.drains ? in_.drains->find(b.backend, parts.key, departure.service_name) : nullptr;
-  if (departure.deadline <= in_.now) {
+  if (departure.deadline.passed(in_.now.steady)) {
     b.reason = Reason::Lingering;
-    set_since(b, parts, departure.deadline);
+    set_since(b, parts, departure.deadline.wall);
   } else if (drain) {
     b.reason = Reason::Operator;
-    set_since(b, parts, in_.previous ? in_.now : drain->since);
+    set_since(b, parts, in_.previous ? in_.now.wall : drain->since);
   } else {
     b.reason = Reason::Source;
     set_since(b, parts, departure.since);

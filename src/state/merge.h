@@ -34,7 +34,7 @@ struct MergeInput {
   bool scope_all = false;
   // Keeps `since`, and lends pointers. Only its memo is read: `state` may have been moved out.
   const MergeResult* previous = nullptr;
-  SysTime now;
+  Moment now;
 };
 
 struct MergeResult {

@@ -125,6 +125,21 @@ TEST_F(EngineTest, TerminateEndsConnectionsAtTheDeadlineAndNotBefore) {
   EXPECT_EQ((dataplane_.active[{web_, one_}]), 0U);
 }
 
+TEST_F(EngineTest, StepOfTheWallClockEndsNoDeparture) {
+  settings_.terminate_on_timeout = true;
+  start();
+  deliver_both();
+  dataplane_.active[{web_, one_}] = 3;
+  deliver_only_two();
+  wall_ += std::chrono::hours(24);
+  after(milliseconds(59'999));
+  EXPECT_EQ((dataplane_.active[{web_, one_}]), 3U);
+  wall_ -= std::chrono::hours(48);
+  after(milliseconds(1));
+  after(milliseconds(100));
+  EXPECT_EQ((dataplane_.active[{web_, one_}]), 0U);
+}
+
 TEST_F(EngineTest, DepartureSurvivesARestart) {
   start();
   deliver_both();

@@ -151,6 +151,21 @@ TEST_F(OperatorTest, TerminatingDrainDestroysAtItsOwnDeadline) {
   EXPECT_EQ(control.drain_progress({"10.0.0.2:9000", ""})->front().connections, 0U);
 }
 
+TEST_F(OperatorTest, TerminatingDrainKeepsItsDeadlineThroughStepsOfTheWallClock) {
+  dataplane_.active[{web_, two_}] = 2;
+  Operator control = make();
+  DrainRequest r = request("10.0.0.2:9000");
+  r.terminate = true;
+  r.terminate_after = milliseconds(4000);
+  ASSERT_TRUE(run_awaitable(control.drain(r)));
+  wall_ += std::chrono::hours(24);
+  after(milliseconds(3999));
+  EXPECT_EQ((dataplane_.active[{web_, two_}]), 2U);
+  wall_ -= std::chrono::hours(48);
+  after(milliseconds(1));
+  EXPECT_EQ((dataplane_.active[{web_, two_}]), 0U);
+}
+
 TEST_F(OperatorTest, TerminatingDrainTakesTheTimeoutOfTheServicesThatAgree) {
   const auto service = [](std::string_view at, milliseconds timeout) {
     auto out = std::make_shared<Service>(*offered(at, {listed("10.0.0.2:9000")}, at));
@@ -162,7 +177,7 @@ TEST_F(OperatorTest, TerminatingDrainTakesTheTimeoutOfTheServicesThatAgree) {
     r.terminate = true;
     Operator control = make();
     EXPECT_TRUE(run_awaitable(control.drain(r)));
-    return *engine_->drains().all().at(0).terminate_at - wall_;
+    return engine_->drains().all().at(0).terminate_at->wall - wall_;
   };
   deliver({service("127.0.0.1:80", milliseconds(0)), service("127.0.0.1:81", milliseconds(0))});
   EXPECT_EQ(drained_until(), settings_.drain_timeout);

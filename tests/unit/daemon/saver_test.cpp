@@ -49,8 +49,7 @@ class SaverTest : public testing::Test {
     slots_[0]->deliver(snapshot({offered("127.0.0.1:80", {listed(backend)})}), now_);
   }
   void depart(std::string_view backend) {
-    departures_.adopt(ServiceKey::parse("127.0.0.1:80").value(), listed(backend).address,
-                      SysTime{});
+    departures_.adopt(ServiceKey::parse("127.0.0.1:80").value(), listed(backend).address, Moment{});
   }
   void save() { saver_.save(slots_, now_); }
   static void run(std::deque<std::function<void()>>& queue) {

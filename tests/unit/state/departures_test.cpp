@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/boot_id.h"
+#include "base/file.h"
 #include "support/snapshot_builder.h"
 #include "support/temp_folder.h"
 #include "unit/state/values.h"
@@ -47,75 +49,75 @@ class DeparturesTest : public testing::Test {
 };
 
 TEST_F(DeparturesTest, BackendThatIsAbsentNowDepartsWithItsIdentity) {
-  departures_.update(view_of({both_}), at(0));
+  departures_.update(view_of({both_}), moment(0));
   EXPECT_THAT(all(), IsEmpty());
-  departures_.update(view_of({one_}), at(10));
+  departures_.update(view_of({one_}), moment(10));
   EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
   const Departure& departure = *departures_.find(kKey, kTwo);
   EXPECT_EQ(departure.backend, listed("10.0.0.2:80", 7));
   EXPECT_EQ(departure.service_name, "web");
   EXPECT_EQ(departure.source, "file:/x");
-  EXPECT_EQ(departure.since, at(10));
-  EXPECT_EQ(departure.deadline, at(70));
+  EXPECT_EQ(departure.since, moment(10).wall);
+  EXPECT_EQ(departure.deadline.at, moment(70).steady);
 }
 
 TEST_F(DeparturesTest, WholeServiceDeparts) {
   const ServicePtr other = offered("127.0.0.1:81", {listed("10.0.0.1:80")});
-  departures_.update(view_of({both_, other}), at(0));
-  departures_.update(view_of({other}), at(10));
+  departures_.update(view_of({both_, other}), moment(0));
+  departures_.update(view_of({other}), moment(10));
   EXPECT_THAT(all(),
               ElementsAre("tcp://127.0.0.1:80 10.0.0.1:80", "tcp://127.0.0.1:80 10.0.0.2:80"));
 }
 
 TEST_F(DeparturesTest, BackendThatComesBackIsNoDeparture) {
-  departures_.update(view_of({both_}), at(0));
-  departures_.update(view_of({one_}), at(10));
-  departures_.update(view_of({both_}), at(20));
+  departures_.update(view_of({both_}), moment(0));
+  departures_.update(view_of({one_}), moment(10));
+  departures_.update(view_of({both_}), moment(20));
   EXPECT_THAT(all(), IsEmpty());
-  departures_.update(view_of({one_}), at(30));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(30)) << "leaving again starts anew";
+  departures_.update(view_of({one_}), moment(30));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, moment(30).wall) << "leaving again starts anew";
 }
 
 TEST_F(DeparturesTest, SameViewAgainChangesNothing) {
-  departures_.update(view_of({both_}), at(0));
-  departures_.update(view_of({one_}), at(10));
-  departures_.update(view_of({one_}), at(20));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(10));
+  departures_.update(view_of({both_}), moment(0));
+  departures_.update(view_of({one_}), moment(10));
+  departures_.update(view_of({one_}), moment(20));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, moment(10).wall);
 }
 
 TEST_F(DeparturesTest, NewOwnerOfTheServiceLetsTheOldBackendsDepart) {
-  departures_.update(view_of({both_}), at(0));
-  departures_.update(view_of({offered("127.0.0.1:80", {listed("10.0.0.9:80")}, "new")}), at(10));
+  departures_.update(view_of({both_}), moment(0));
+  departures_.update(view_of({offered("127.0.0.1:80", {listed("10.0.0.9:80")}, "new")}), moment(10));
   EXPECT_EQ(all().size(), 2U);
   EXPECT_EQ(departures_.find(kKey, kOne)->service_name, "web");
 }
 
 TEST_F(DeparturesTest, RefusedServicesWereNeverThere) {
-  departures_.update(view_of({both_}, true), at(0));
-  departures_.update(view_of({}), at(10));
+  departures_.update(view_of({both_}, true), moment(0));
+  departures_.update(view_of({}), moment(10));
   EXPECT_THAT(all(), IsEmpty());
-  departures_.update(view_of({both_}), at(20));
-  departures_.update(view_of({both_}, true), at(30));
+  departures_.update(view_of({both_}), moment(20));
+  departures_.update(view_of({both_}, true), moment(30));
   EXPECT_EQ(all().size(), 2U) << "a port that is refused from now on";
 }
 
 TEST_F(DeparturesTest, FinishEndsOne) {
-  departures_.update(view_of({both_}), at(0));
-  departures_.update(view_of({}), at(10));
+  departures_.update(view_of({both_}), moment(0));
+  departures_.update(view_of({}), moment(10));
   EXPECT_TRUE(departures_.finish(kKey, kOne));
   EXPECT_FALSE(departures_.finish(kKey, kOne));
   EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
 }
 
 TEST_F(DeparturesTest, LingersFromItsDeadlineOn) {
-  departures_.update(view_of({both_}), at(0));
-  departures_.update(view_of({one_}), at(10));
-  departures_.update(view_of({}), at(20));
-  EXPECT_THAT(departures_.lingering(at(69)), IsEmpty());
-  EXPECT_EQ(departures_.next_deadline(at(69)), at(70));
-  EXPECT_THAT(names(departures_.lingering(at(70))), ElementsAre("10.0.0.2:80"));
-  EXPECT_EQ(departures_.next_deadline(at(70)), at(80));
-  EXPECT_EQ(departures_.next_deadline(at(80)), std::nullopt);
+  departures_.update(view_of({both_}), moment(0));
+  departures_.update(view_of({one_}), moment(10));
+  departures_.update(view_of({}), moment(20));
+  EXPECT_THAT(departures_.lingering(moment(69).steady), IsEmpty());
+  EXPECT_EQ(departures_.next_deadline(moment(69).steady), moment(70).steady);
+  EXPECT_THAT(names(departures_.lingering(moment(70).steady)), ElementsAre("10.0.0.2:80"));
+  EXPECT_EQ(departures_.next_deadline(moment(70).steady), moment(80).steady);
+  EXPECT_EQ(departures_.next_deadline(moment(80).steady), std::nullopt);
 }
 
 // The same service, with a drain timeout of its own.
@@ -127,41 +129,42 @@ ServicePtr patient(const ServicePtr& service, std::chrono::milliseconds timeout)
 
 TEST_F(DeparturesTest, ServicesOwnTimeoutGoesBeforeEveryones) {
   const ServicePtr other = offered("127.0.0.1:81", {listed("10.0.0.1:80")});
-  departures_.update(view_of({patient(both_, 300s), other}), at(0));
-  departures_.update(view_of({patient(one_, 300s)}), at(10));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(310));
-  EXPECT_EQ(departures_.find(other->key, kOne)->deadline, at(70));
-  departures_.clamp(at(10));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(310));
-  departures_.clamp(at(-1000));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(-700));
-  EXPECT_EQ(departures_.find(other->key, kOne)->deadline, at(-940));
+  departures_.update(view_of({patient(both_, 300s), other}), moment(0));
+  departures_.update(view_of({patient(one_, 300s)}), moment(10));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(310).steady);
+  EXPECT_EQ(departures_.find(other->key, kOne)->deadline.at, moment(70).steady);
+  departures_.clamp(moment(10));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(310).steady);
+  departures_.set_timeout(5s);
+  departures_.clamp(moment(10));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(310).steady);
+  EXPECT_EQ(departures_.find(other->key, kOne)->deadline.at, moment(15).steady);
 }
 
 TEST_F(DeparturesTest, WhatOnlyTheKernelKnowsHasTheTimeoutOfItsService) {
-  departures_.update(view_of({patient(one_, 5s)}), at(0));
-  departures_.adopt(kKey, kTwo, at(5));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(10));
+  departures_.update(view_of({patient(one_, 5s)}), moment(0));
+  departures_.adopt(kKey, kTwo, moment(5));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(10).steady);
 }
 
 TEST_F(DeparturesTest, TerminationIsToldOnce) {
-  departures_.update(view_of({both_}), at(0));
-  departures_.update(view_of({one_}), at(10));
-  EXPECT_THAT(departures_.take_terminations(at(69)), IsEmpty());
-  EXPECT_THAT(names(departures_.take_terminations(at(70))), ElementsAre("10.0.0.2:80"));
-  EXPECT_THAT(departures_.take_terminations(at(71)), IsEmpty());
+  departures_.update(view_of({both_}), moment(0));
+  departures_.update(view_of({one_}), moment(10));
+  EXPECT_THAT(departures_.take_terminations(moment(69).steady), IsEmpty());
+  EXPECT_THAT(names(departures_.take_terminations(moment(70).steady)), ElementsAre("10.0.0.2:80"));
+  EXPECT_THAT(departures_.take_terminations(moment(71).steady), IsEmpty());
 }
 
 TEST_F(DeparturesTest, WhatOnlyTheKernelKnowsDepartsWithoutWeight) {
-  departures_.update(view_of({one_}), at(0));
-  departures_.adopt(kKey, kOne, at(5));
-  departures_.adopt(kKey, kTwo, at(5));
+  departures_.update(view_of({one_}), moment(0));
+  departures_.adopt(kKey, kOne, moment(5));
+  departures_.adopt(kKey, kTwo, moment(5));
   EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
   const Departure& adopted = *departures_.find(kKey, kTwo);
   EXPECT_EQ(adopted.backend.id, "10.0.0.2:80");
   EXPECT_EQ(adopted.backend.host, "10.0.0.2");
   EXPECT_EQ(adopted.backend.weight, 0U);
-  EXPECT_EQ(adopted.deadline, at(65));
+  EXPECT_EQ(adopted.deadline.at, moment(65).steady);
 }
 
 Result<> save(Departures& departures) {
@@ -177,8 +180,8 @@ class SavedDepartures : public DeparturesTest {
   // Both backends left at 10 s; saved.
   SavedDepartures() {
     Departures before(60s, path_);
-    before.update(view_of({both_}), at(0));
-    before.update(view_of({}), at(10));
+    before.update(view_of({both_}), moment(0));
+    before.update(view_of({}), moment(10));
     EXPECT_TRUE(save(before));
   }
   TempFolder folder_;
@@ -186,52 +189,84 @@ class SavedDepartures : public DeparturesTest {
 };
 
 TEST_F(SavedDepartures, KeepTheirDeadlinesOverARestart) {
-  departures_ = Departures::open(path_, 60s, at(50)).value();
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(70));
+  departures_ = Departures::open(path_, 60s, moment(50)).value();
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(70).steady);
   EXPECT_EQ(departures_.find(kKey, kTwo)->backend, listed("10.0.0.2:80", 7));
-  departures_.adopt(kKey, kTwo, at(51));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(10)) << "the saved one knows more";
+  departures_.adopt(kKey, kTwo, moment(51));
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, moment(10).wall) << "the saved one knows more";
 }
 
 TEST_F(SavedDepartures, EndWhenTheFirstViewHasThem) {
-  departures_ = Departures::open(path_, 60s, at(50)).value();
-  departures_.update(view_of({one_}), at(51));
+  departures_ = Departures::open(path_, 60s, moment(50)).value();
+  departures_.update(view_of({one_}), moment(51));
   EXPECT_THAT(all(), ElementsAre("tcp://127.0.0.1:80 10.0.0.2:80"));
 }
 
 TEST_F(SavedDepartures, AreNotToldToTerminateAgain) {
-  departures_ = Departures::open(path_, 60s, at(100)).value();
-  EXPECT_EQ(departures_.take_terminations(at(100)).size(), 2U);
+  departures_ = Departures::open(path_, 60s, moment(100)).value();
+  EXPECT_EQ(departures_.take_terminations(moment(100).steady).size(), 2U);
   ASSERT_TRUE(save(departures_));
-  departures_ = Departures::open(path_, 60s, at(200)).value();
-  EXPECT_THAT(departures_.take_terminations(at(200)), IsEmpty());
+  departures_ = Departures::open(path_, 60s, moment(200)).value();
+  EXPECT_THAT(departures_.take_terminations(moment(200).steady), IsEmpty());
 }
 
-TEST_F(SavedDepartures, ClockThatWasSetBackMakesNobodyWaitLonger) {
-  departures_ = Departures::open(path_, 60s, at(-100'000)).value();
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(-100'000) + 60s);
-  EXPECT_EQ(departures_.find(kKey, kTwo)->since, at(-100'000));
-  departures_.clamp(at(-200'000));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(-200'000) + 60s);
+// `wall` beside the steady clock of moment(seconds).
+Moment stepped(int seconds, std::chrono::milliseconds wall) {
+  Moment out = moment(seconds);
+  out.wall += wall;
+  return out;
+}
+
+TEST_F(DeparturesTest, StepsOfTheWallClockMoveNoDeadline) {
+  for (const auto step : {24h, -24h}) {
+    departures_ = Departures(600s);
+    departures_.update(view_of({both_}), moment(0));
+    departures_.update(view_of({one_}), moment(10));
+    departures_.clamp(stepped(20, step));
+    EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(610).steady);
+    EXPECT_THAT(departures_.lingering(moment(609).steady), IsEmpty());
+    EXPECT_EQ(departures_.lingering(moment(610).steady).size(), 1U);
+  }
+}
+
+TEST_F(SavedDepartures, StepOfTheWallClockOverARestartMovesNoDeadline) {
+  for (const auto step : {24h, -24h}) {
+    departures_ = Departures::open(path_, 60s, stepped(50, step)).value();
+    EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(70).steady);
+  }
+}
+
+TEST_F(SavedDepartures, OfAnotherBootGoByTheWallClockWithinTheirLength) {
+  std::string text = read_file(path_).value();
+  for (auto id = text.find(boot_id()); id != std::string::npos; id = text.find(boot_id()))
+    text.replace(id, boot_id().size(), "another");
+  const auto left_at = [&](SysTime wall) {
+    folder_.write("departures.json", text);
+    const Moment now{wall, std::chrono::steady_clock::time_point(5s)};
+    return Departures::open(path_, 60s, now).value().find(kKey, kTwo)->deadline.at - now.steady;
+  };
+  EXPECT_EQ(left_at(moment(50).wall), 20s);
+  EXPECT_EQ(left_at(moment(50).wall + 24h), 0s);
+  EXPECT_EQ(left_at(moment(50).wall - 24h), 60s);
 }
 
 TEST_F(SavedDepartures, ShorterTimeoutHoldsForThemToo) {
-  departures_ = Departures::open(path_, 5s, at(11)).value();
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(16));
+  departures_ = Departures::open(path_, 5s, moment(11)).value();
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(16).steady);
 }
 
 TEST_F(SavedDepartures, KeepTheTimeoutOfTheirService) {
   Departures before(60s, path_);
-  before.update(view_of({patient(both_, 300s)}), at(0));
-  before.update(view_of({patient(one_, 300s)}), at(10));
+  before.update(view_of({patient(both_, 300s)}), moment(0));
+  before.update(view_of({patient(one_, 300s)}), moment(10));
   ASSERT_TRUE(save(before));
-  departures_ = Departures::open(path_, 60s, at(20)).value();
-  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline, at(310));
+  departures_ = Departures::open(path_, 60s, moment(20)).value();
+  EXPECT_EQ(departures_.find(kKey, kTwo)->deadline.at, moment(310).steady);
   EXPECT_EQ(departures_.find(kKey, kTwo)->timeout, 300s);
 }
 
 TEST_F(SavedDepartures, AreWrittenOnlyWhenTheyChanged) {
-  departures_ = Departures::open(path_, 60s, at(50)).value();
+  departures_ = Departures::open(path_, 60s, moment(50)).value();
   std::filesystem::remove(path_);
   ASSERT_TRUE(save(departures_));
   EXPECT_FALSE(folder_.has("departures.json"));
@@ -241,27 +276,27 @@ TEST_F(SavedDepartures, AreWrittenOnlyWhenTheyChanged) {
 }
 
 TEST_F(SavedDepartures, AreWrittenAsTheyWereWhenTheyWereHandedOut) {
-  departures_ = Departures::open(path_, 60s, at(50)).value();
+  departures_ = Departures::open(path_, 60s, moment(50)).value();
   departures_.finish(kKey, kOne);
   const auto job = departures_.unsaved();
   departures_.finish(kKey, kTwo);
   ASSERT_TRUE(job());
-  EXPECT_EQ(Departures::open(path_, 60s, at(50)).value().all().size(), 1U);
+  EXPECT_EQ(Departures::open(path_, 60s, moment(50)).value().all().size(), 1U);
   EXPECT_TRUE(departures_.has_unsaved());
 }
 
 TEST_F(SavedDepartures, BrokenFileIsNamedAndKept) {
   folder_.write("departures.json", "[1,");
-  const auto broken = Departures::open(path_, 60s, at(50));
+  const auto broken = Departures::open(path_, 60s, moment(50));
   ASSERT_FALSE(broken);
   EXPECT_THAT(broken.error().message(), HasSubstr("(kept as " + path_ + ".broken)"));
-  EXPECT_THAT(Departures::open(path_, 60s, at(50)).value().all(), IsEmpty());
+  EXPECT_THAT(Departures::open(path_, 60s, moment(50)).value().all(), IsEmpty());
 }
 
 TEST_F(SavedDepartures, FailureToSaveIsTriedAgain) {
   Departures elsewhere(60s, "/nowhere/departures.json");
-  elsewhere.update(view_of({both_}), at(0));
-  elsewhere.update(view_of({}), at(1));
+  elsewhere.update(view_of({both_}), moment(0));
+  elsewhere.update(view_of({}), moment(1));
   EXPECT_FALSE(save(elsewhere));
   EXPECT_FALSE(save(elsewhere));
 }

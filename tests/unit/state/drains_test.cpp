@@ -10,9 +10,15 @@
 namespace lb {
 namespace {
 
+using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+
+// An order of at(100) that ends the connections then.
+constexpr Deadline until(int seconds) {
+  return Deadline::in(std::chrono::seconds(seconds - 100), moment(100));
+}
 
 Drain drain_of(std::string_view target, std::optional<std::string> service = std::nullopt) {
   return {Drain::parse_target(target).value(), std::move(service), at(100), std::nullopt, {}};
@@ -90,11 +96,11 @@ TEST(Drains, RepeatingSucceedsAndKeepsTheTime) {
   ASSERT_EQ(drains.all().size(), 1U);
   EXPECT_EQ(drains.all()[0].since, at(100));
   EXPECT_FALSE(drains.all()[0].terminate_at);
-  again.terminate_at = at(300);
+  again.terminate_at = until(300);
   ASSERT_TRUE(drains.add(again));
-  EXPECT_EQ(drains.all()[0].terminate_at, at(300));
+  EXPECT_EQ(drains.all()[0].terminate_at, until(300));
   ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
-  EXPECT_EQ(drains.all()[0].terminate_at, at(300)) << "asking without one takes none away";
+  EXPECT_EQ(drains.all()[0].terminate_at, until(300)) << "asking without one takes none away";
 }
 
 TEST(Drains, OfOneServiceAndOfAllAreTwo) {
@@ -126,34 +132,34 @@ void save(Drains& drains) {
 TEST(Drains, SurviveARestart) {
   const TempFolder folder;
   Drain full = drain_of("[2001:db8::1]:80", "web");
-  full.terminate_at = at(500);
+  full.terminate_at = until(500);
   full.ids = {"a", "b"};
   {
-    Drains drains = Drains::open(folder.file("drains.json")).value();
+    Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
     ASSERT_TRUE(drains.add(full));
     ASSERT_TRUE(drains.add(drain_of("node1")));
     save(drains);
   }
-  const Drains drains = Drains::open(folder.file("drains.json")).value();
+  const Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
   EXPECT_THAT(drains.all(), ElementsAre(full, drain_of("node1")));
 }
 
 TEST(Drains, BrokenFileIsNamedAndKept) {
   const TempFolder folder;
   const std::string path = folder.write("drains.json", "{\"version\":1,\"drains\":[{}]}");
-  const auto first = Drains::open(path);
+  const auto first = Drains::open(path, moment(100));
   ASSERT_FALSE(first);
   EXPECT_THAT(first.error().message(), HasSubstr(path + " is not what this lbd writes"));
   EXPECT_THAT(first.error().message(), HasSubstr("(kept as " + path + ".broken)"));
   EXPECT_TRUE(folder.has("drains.json.broken"));
-  const auto second = Drains::open(path);
+  const auto second = Drains::open(path, moment(100));
   ASSERT_TRUE(second);
   EXPECT_THAT(second->all(), IsEmpty());
 }
 
 // A disk that is full or hangs must not keep a backend in use.
 TEST(Drains, WhatCannotBeSavedIsInForceAndHandedOutAgain) {
-  Drains drains = Drains::open("/nowhere/drains.json").value();
+  Drains drains = Drains::open("/nowhere/drains.json", moment(100)).value();
   EXPECT_FALSE(drains.has_unsaved());
   ASSERT_TRUE(drains.add(drain_of("node1")));
   EXPECT_THAT(drains.all(), ElementsAre(drain_of("node1")));
@@ -167,15 +173,15 @@ TEST(Drains, WhatCannotBeSavedIsInForceAndHandedOutAgain) {
 
 TEST(Drains, ASaveIsOfTheMomentWhenItWasHandedOut) {
   const TempFolder folder;
-  Drains drains = Drains::open(folder.file("drains.json")).value();
+  Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
   ASSERT_TRUE(drains.add(drain_of("node1")));
   const auto job = drains.unsaved();
   ASSERT_TRUE(drains.add(drain_of("node2")));
   ASSERT_TRUE(job());
-  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(),
+  EXPECT_THAT(Drains::open(folder.file("drains.json"), moment(100)).value().all(),
               ElementsAre(drain_of("node1")));
   save(drains);
-  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(),
+  EXPECT_THAT(Drains::open(folder.file("drains.json"), moment(100)).value().all(),
               ElementsAre(drain_of("node1"), drain_of("node2")));
 }
 
@@ -245,17 +251,17 @@ TEST_F(DrainsEnd, DrainingAnewMeansTheNewBackend) {
 
 TEST_F(DrainsEnd, OnDiskToo) {
   const TempFolder folder;
-  Drains drains = Drains::open(folder.file("drains.json")).value();
+  Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
   ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
   const Drains::TimePoint now{};
   ASSERT_TRUE(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true, now));
   save(drains);
-  EXPECT_EQ(Drains::open(folder.file("drains.json")).value().all()[0].ids,
+  EXPECT_EQ(Drains::open(folder.file("drains.json"), moment(100)).value().all()[0].ids,
             std::vector<std::string>{"task-1"});
   ASSERT_TRUE(drains.settle({}, true, now));
   ASSERT_TRUE(drains.settle({}, true, now + Drains::kRest));
   save(drains);
-  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
+  EXPECT_THAT(Drains::open(folder.file("drains.json"), moment(100)).value().all(), IsEmpty());
 }
 
 Drain of_fleet(std::string_view target, std::string id, std::vector<std::string> ids = {}) {
@@ -267,7 +273,7 @@ Drain of_fleet(std::string_view target, std::string id, std::vector<std::string>
 
 TEST(FleetDrains, StandBesideOurOwnAndAreNotSavedByUs) {
   TempFolder folder;
-  Drains drains = Drains::open(folder.file("drains.json")).value();
+  Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
   ASSERT_TRUE(drains.add(drain_of("node1")));
   drains.set_fleet({of_fleet("node1", "f1"), of_fleet("node2", "f2")});
   EXPECT_EQ(drains.all().size(), 3U);
@@ -280,7 +286,7 @@ TEST(FleetDrains, StandBesideOurOwnAndAreNotSavedByUs) {
   drains.set_fleet({});
   EXPECT_THAT(drains.all(), IsEmpty());
   save(drains);
-  EXPECT_THAT(Drains::open(folder.file("drains.json")).value().all(), IsEmpty());
+  EXPECT_THAT(Drains::open(folder.file("drains.json"), moment(100)).value().all(), IsEmpty());
 }
 
 TEST(FleetDrains, EndWithABackendThatWasSeenHere) {
@@ -297,6 +303,22 @@ TEST(FleetDrains, EndWithABackendThatWasSeenHere) {
   EXPECT_EQ(ended(other), 0U);
   EXPECT_EQ(ended(other), 1U);
   EXPECT_THAT(drains.all(), IsEmpty());
+}
+
+TEST(Drains, StepOfTheWallClockOverARestartMovesNoTermination) {
+  const TempFolder folder;
+  {
+    Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
+    Drain drain = drain_of("10.0.0.1:80");
+    drain.terminate_at = until(104);
+    ASSERT_TRUE(drains.add(drain));
+  }
+  for (const auto step : {24h, -24h}) {
+    Moment now = moment(101);
+    now.wall += step;
+    const Drains drains = Drains::open(folder.file("drains.json"), now).value();
+    EXPECT_EQ(drains.all()[0].terminate_at->at, moment(104).steady);
+  }
 }
 
 TEST(CoversAny, TellsWhetherATargetIsKnown) {

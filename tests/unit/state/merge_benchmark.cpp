@@ -27,8 +27,7 @@ Snapshot many() {
 class Turns {
  public:
   explicit Turns(bool drained) : snapshot_(many()) {
-    if (drained)
-      (void)drains_.add({Drain::parse_target("10.0.1.1").value(), {}, SysTime{}, {}, {}});
+    if (drained) (void)drains_.add({Drain::parse_target("10.0.1.1").value(), {}, SysTime{}, {}, {}});
     guard_.restore(snapshot_);
     turn();
   }
@@ -44,12 +43,12 @@ class Turns {
     const SourceInput source{"file:/x", &admitted, {}, false};
     View view = resolve_claims({&source, 1}, &view_);
     view_ = std::move(view);
-    departures_.update(view_, sys_now());
+    departures_.update(view_, Clocks{}.now());
     result_ = merge({.view = &view_,
                      .drains = &drains_,
                      .departures = &departures_,
                      .previous = &result_,
-                     .now = sys_now()});
+                     .now = Clocks{}.now()});
   }
 
   Snapshot snapshot_;
@@ -86,7 +85,7 @@ BENCHMARK(claims_only)->Unit(benchmark::kMillisecond);
 
 void departures_only(benchmark::State& state) {
   Turns turns(false);
-  for (auto _ : state) turns.departures_.update(turns.view_, SysTime{});
+  for (auto _ : state) turns.departures_.update(turns.view_, Moment{});
 }
 BENCHMARK(departures_only)->Unit(benchmark::kMillisecond);
 
@@ -97,7 +96,7 @@ void merge_only(benchmark::State& state) {
                            .drains = &turns.drains_,
                            .departures = &turns.departures_,
                            .previous = &turns.result_,
-                           .now = SysTime{}});
+                           .now = Moment{}});
 }
 BENCHMARK(merge_only)->Unit(benchmark::kMillisecond);
 

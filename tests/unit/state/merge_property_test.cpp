@@ -20,7 +20,9 @@ class World {
   explicit World(unsigned seed) : random_(seed) {}
 
   void turn() {
-    now_ += std::chrono::milliseconds(below(30'000));
+    const std::chrono::milliseconds passed(below(30\'000));
+    now_.wall += passed;
+    now_.steady += passed;
     for (std::size_t i = 0; i < 2; ++i)
       if (below(3) == 0) snapshots_[i] = reading(snapshots_[i].value_or(Snapshot{}));
     if (below(6) == 0) toggle_drain();
@@ -111,7 +113,7 @@ class World {
                                           : "127.0.0.1")
             .value();
     if (!drains_.remove(target)) {
-      ASSERT_TRUE(drains_.add({target, std::nullopt, now_, std::nullopt, {}}));
+      ASSERT_TRUE(drains_.add({target, std::nullopt, now_.wall, std::nullopt, {}}));
     }
   }
   void toggle_conflict() {
@@ -125,7 +127,7 @@ class World {
     if (below(3) == 0)
       health_.erase({key, backend});
     else
-      health_[{key, backend}] = {below(3) == 0, now_, "an error"};
+      health_[{key, backend}] = {below(3) == 0, now_.wall, "an error"};
   }
   void finish_some() {
     std::vector<Departures::Key> all;
@@ -135,7 +137,7 @@ class World {
   }
 
   std::mt19937 random_;
-  SysTime now_{1'000'000s};
+  Moment now_{SysTime(1'000'000s), std::chrono::steady_clock::time_point(1'000'000s)};
   std::optional<Snapshot> snapshots_[2];
   PortRanges ports_;
   View view_;

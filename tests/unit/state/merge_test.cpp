@@ -13,6 +13,11 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
+// Both clocks, which go on together.
+constexpr Moment both(SysTime wall) {
+  return {wall, std::chrono::steady_clock::time_point(wall.time_since_epoch())};
+}
+
 Drain drain_of(std::string_view target, SysTime since) {
   return {Drain::parse_target(target).value(), std::nullopt, since, std::nullopt, {}};
 }
@@ -24,7 +29,7 @@ class Merge : public testing::Test {
     snapshot_ = snapshot(std::move(services));
     const SourceInput source{"file:/x", &snapshot_, ports_, false};
     view_ = resolve_claims({&source, 1}, nullptr);
-    departures_.update(view_, now);
+    departures_.update(view_, both(now));
     return again(now);
   }
   const MergeResult& again(SysTime now) {
@@ -35,7 +40,7 @@ class Merge : public testing::Test {
                               .health = &health_,
                               .scope_all = scope_all_,
                               .previous = first_ ? nullptr : &result_,
-                              .now = now});
+                              .now = both(now)});
     result_ = std::move(next);
     first_ = false;
     return result_;
@@ -364,11 +369,11 @@ TEST_F(Merge, NewOwnerIsSeenAlthoughItsBackendsAreTheSame) {
   Snapshot s = snapshot({two_});
   std::vector<SourceInput> sources{{"a", &s, {}, false}, {"b", &s, {}, false}};
   View view = resolve_claims(sources, nullptr);
-  const MergeResult first = merge({.view = &view, .now = at(1)});
+  const MergeResult first = merge({.view = &view, .now = both(at(1))});
   Snapshot nothing;
   sources[0].snapshot = &nothing;
   view = resolve_claims(sources, &view);
-  const MergeResult second = merge({.view = &view, .previous = &first, .now = at(2)});
+  const MergeResult second = merge({.view = &view, .previous = &first, .now = both(at(2))});
   EXPECT_EQ(first.state.at(kWeb)->source, "a");
   EXPECT_EQ(second.state.at(kWeb)->source, "b");
   EXPECT_EQ(second.state.at(kWeb)->backends[0].since, at(1)) << "the same backend all the time";
