@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <numeric>
 #include <string_view>
 
 #include <fmt/format.h>
 
 #include "base/text.h"
 #include "base/time.h"
+#include "base/words.h"
 #include "model/check_limits.h"
+#include "model/host_address.h"
 
 namespace lb::marathon {
 namespace {
@@ -24,20 +25,6 @@ constexpr std::array<std::string_view, 11> kNames{
 
 // Longer deadlines would overflow the steady clock's nanoseconds, and nobody means them.
 constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const auto begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return out;
-}
 
 std::optional<std::uint32_t> parse_number(std::string_view text) {
   std::uint32_t number = 0;
@@ -64,7 +51,8 @@ class Reader {
     out.weight = number("WEIGHT", 0, kMaxWeight).value_or(kDefaultWeight);
     out.drain_timeout = duration("DRAIN_TIMEOUT", std::chrono::milliseconds{0}, kLongest);
     if (const auto label = own("BIND")) {
-      if (const auto address = IpAddress::parse(label->value))
+      const auto address = IpAddress::parse(label->value);
+      if (address && (address->is_unspecified() || why_no_host(*address).empty()))
         out.bind = *address;
       else
         complain(*label, "an address like 127.0.0.1 or ::1");
@@ -122,8 +110,15 @@ class Reader {
 
   void read_haproxy(PortSettings& out) {
     if (const auto label = haproxy("ENABLED")) {
+      // As marathon-lb, which takes these four and nothing else.
       const std::string value = lower(label->value);
-      out.enabled = value != "false" && value != "0" && value != "no";
+      out.enabled = value == "true" || value == "t" || value == "yes" || value == "y";
+      if (!out.enabled && value != "false" && value != "f" && value != "no" && value != "n" &&
+          value != "0")
+        problems_.push_back(
+            fmt::format("label {} = '{}' disables the port: marathon-lb enables "
+                        "only true, t, yes and y",
+                        printable(label->name, 60), printable(label->value, 60)));
     }
     if (const auto label = haproxy("PORT")) {
       const auto value = parse_number(label->value);
@@ -207,34 +202,6 @@ class Reader {
   std::vector<std::string>& problems_;
 };
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replace = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replace, row[j + 1] + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
-
-// Empty when none is close.
-std::string_view nearest(std::string_view word) {
-  std::string_view best;
-  std::size_t least = 4;
-  if (word.size() > 40) return best;  // for typing errors, not for whatever a label contains
-  for (const std::string_view name : kNames)
-    if (const std::size_t distance = edit_distance(word, name); distance < least) {
-      least = distance;
-      best = name;
-    }
-  return best;
-}
-
 }  // namespace
 
 PortSettings read_labels(const Labels& labels, std::size_t index,
@@ -242,8 +209,44 @@ PortSettings read_labels(const Labels& labels, std::size_t index,
   return Reader(labels, index, problems).read();
 }
 
+namespace {
+
+// What lbd follows of marathon-lb's labels, behind HAPROXY_{n}_.
+constexpr std::array<std::string_view, 4> kFollowed{"ENABLED", "PORT", "GROUP", "BALANCE"};
+
+// Labels of marathon-lb that lbd passes over, in one sentence: an app may have a dozen.
+void check_haproxy_names(const Labels& labels, std::vector<std::string>& problems) {
+  constexpr std::string_view kPrefix = "HAPROXY_";
+  std::string ignored;
+  bool binds = false;
+  for (auto it = labels.lower_bound(std::string(kPrefix));
+       it != labels.end() && it->first.starts_with(kPrefix); ++it) {
+    std::string_view word = std::string_view(it->first).substr(kPrefix.size());
+    const auto digits = std::min(word.find_first_not_of("0123456789"), word.size());
+    const bool indexed = digits > 0 && word.substr(digits).starts_with('_');
+    if (indexed) word.remove_prefix(digits + 1);
+    if (indexed ? std::find(kFollowed.begin(), kFollowed.end(), word) != kFollowed.end()
+                : word == "GROUP")
+      continue;
+    if (indexed && word == "MODE" && lower(trim(it->second)) == "tcp") continue;
+    binds = binds || word == "BIND_ADDR";
+    ignored += fmt::format("{}{} = '{}'", ignored.empty() ? "" : ", ", printable(it->first, 60),
+                           printable(it->second, 60));
+    if (const auto close_by = nearest(word, kFollowed); indexed && !close_by.empty())
+      ignored += fmt::format(" (did you mean {}?)", close_by);
+  }
+  if (ignored.empty()) return;
+  problems.push_back(
+      fmt::format("ignored: {}: of marathon-lb's labels lbd follows "
+                  "HAPROXY_{{n}}_ENABLED, _PORT, _GROUP and _BALANCE{}",
+                  ignored, binds ? "; the address to listen on is LBD_BIND" : ""));
+}
+
+}  // namespace
+
 void check_label_names(const Labels& labels, std::size_t ports,
                        std::vector<std::string>& problems) {
+  check_haproxy_names(labels, problems);
   constexpr std::string_view kPrefix = "LBD_";
   for (auto it = labels.lower_bound(std::string(kPrefix));
        it != labels.end() && it->first.starts_with(kPrefix); ++it) {
@@ -260,7 +263,7 @@ void check_label_names(const Labels& labels, std::size_t ports,
     }
     const bool known = std::find(kNames.begin(), kNames.end(), word) != kNames.end();
     if (known && it->first == prefix + std::string(word)) continue;
-    const std::string_view close_by = nearest(word);
+    const std::string_view close_by = nearest(word, kNames);
     problems.push_back(fmt::format("label {} means nothing to lbd: {}", printable(it->first, 60),
                                    close_by.empty()
                                        ? std::string("the known ones are in docs/OPERATIONS.md")

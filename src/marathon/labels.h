@@ -30,8 +30,8 @@ struct PortSettings {
 [[nodiscard]] PortSettings read_labels(const std::map<std::string, std::string>& labels,
                                        std::size_t index, std::vector<std::string>& problems);
 
-// Labels LBD_* that mean nothing to an app of so many ports: misspelt ones, and those of a port that
-// is not there.
+// Labels that mean nothing to an app of so many ports: misspelt ones LBD_*, those of a port that is
+// not there, and what lbd does not follow of HAPROXY_*.
 void check_label_names(const std::map<std::string, std::string>& labels, std::size_t ports,
                        std::vector<std::string>& problems);
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "base/words.h"
 #include "marathon/labels.h"
 #include "marathon/rules_task.h"
 
@@ -15,15 +16,25 @@ namespace {
 
 using AppRefs = std::vector<const App*>;
 
-bool passes_label(const App& app, const Rules& rules) {
+bool passes_label(const App& app, const Rules& rules, Warnings& warnings) {
   if (rules.label.empty()) return true;
   const auto it = app.labels.find(rules.label);
-  if (it == app.labels.end()) return false;
-  std::string_view value = it->second;
-  const auto begin = value.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return false;
-  value = value.substr(begin, value.find_last_not_of(" \t\r\n") - begin + 1);
-  return value == "true" || value == "1";
+  if (it == app.labels.end()) {
+    // Seen only where Marathon does not select by label, or where another one is selected for.
+    const std::string_view wanted[] = {rules.label};
+    for (const auto& [name, value] : app.labels)
+      if (2 * name.size() >= rules.label.size() && !nearest(name, wanted).empty())
+        warnings.add(app.id, fmt::format("label {} publishes nothing: did you mean {}?",
+                                         printable(name, 60), rules.label));
+    return false;
+  }
+  const std::string_view value = trim(it->second);
+  if (value == "true" || value == "1") return true;
+  const std::string off = lower(value);
+  if (off != "false" && off != "0" && off != "no" && !off.empty())
+    warnings.add(app.id, fmt::format("label {} = '{}' publishes nothing: did you mean 'true'?",
+                                     rules.label, printable(it->second, 60)));
+  return false;
 }
 
 bool passes_groups(const PortSettings& settings, const Rules& rules) {
@@ -232,7 +243,7 @@ class Publisher {
 AppRefs published_apps(const std::vector<App>& apps, const Rules& rules, Warnings& warnings) {
   AppRefs refs;
   for (const App& app : apps)
-    if (passes_label(app, rules)) refs.push_back(&app);
+    if (passes_label(app, rules, warnings)) refs.push_back(&app);
   std::stable_sort(refs.begin(), refs.end(),
                    [](const App* a, const App* b) { return a->id < b->id; });
   AppRefs out;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "model/host_address.h"
 
 namespace lb::marathon {
 namespace {
@@ -109,7 +110,7 @@ std::optional<Address> Locator::locate(const App& app, const Task& task, const A
 std::optional<Address> Locator::on_host(const App& app, const Task& task, Port port) {
   auto ip = host_address(task.host);
   if (!ip) ip = earlier_.address(app, task, port);
-  if (ip && !ip->is_unspecified()) return Address{*ip, port};
+  if (ip && why_no_host(*ip).empty()) return Address{*ip, port};
   warnings_.add(app.id,
                 task.host.empty()
                     ? fmt::format("{} has no host: it is left out", name_of(task))
@@ -121,7 +122,7 @@ std::optional<Address> Locator::on_host(const App& app, const Task& task, Port p
 
 std::optional<Address> Locator::in_container(const App& app, const Task& task, Port port) {
   for (const std::string& text : task.addresses)
-    if (const auto ip = IpAddress::parse(text); ip && !ip->is_unspecified())
+    if (const auto ip = IpAddress::parse(text); ip && why_no_host(*ip).empty())
       return Address{*ip, port};
   // An agent that is lost, and a task that ends, may have none any more.
   if (life_of(task) != Life::Runs) return std::nullopt;

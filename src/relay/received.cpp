@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "model/host_address.h"
 #include "relay/replica.h"
 
 namespace lb::relay {
@@ -15,7 +16,7 @@ namespace {
 constexpr std::size_t kBackendsNamed = 3;  // backends in one warning
 
 bool is_of_another_host(const Backend& backend) {
-  return backend.address.ip.is_loopback() || backend.address.ip.is_unspecified();
+  return backend.address.ip.is_loopback() || !why_no_host(backend.address.ip).empty();
 }
 
 std::string refusal(const Service& service) {
@@ -28,9 +29,8 @@ std::string refusal(const Service& service) {
   }
   if (count > kBackendsNamed) named += fmt::format(" and {} more", count - kBackendsNamed);
   return fmt::format(
-      "service {} ({}): backend{} {} refused: a loopback address would mean this host and not the "
-      "one "
-      "where it runs; let its source name an address that other hosts reach",
+      "service {} ({}): backend{} {} refused: a loopback or wildcard address would mean this host "
+      "and not the one where it runs; let its source name an address that other hosts reach",
       service.name, service.key.to_string(), count == 1 ? "" : "s", named);
 }
 

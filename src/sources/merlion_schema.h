@@ -35,11 +35,16 @@ struct MerlionConfig {
 [[nodiscard]] Result<MerlionConfig> parse_merlion_config(
     const std::map<std::string, std::string>& values, const std::string& prefix);
 
-// "host:port", "[::1]:port", "*:port".
-[[nodiscard]] Result<HostPort> parse_merlion_address(std::string_view text);
+// Blanks and line ends around any value are passed over: `echo` and editors write them.
 
-// YYYY[-MM[-DD[Thh[:mm[:ss[.fraction]]]]]] and Z, +hh:mm or -hh:mm; UTC when there is none. A form
-// encoder on the way turned + into a blank or %2b: both are read as +.
+// Of a service: "host:port", "[::1]:port", "*:port".
+[[nodiscard]] Result<HostPort> parse_merlion_address(std::string_view text);
+// Of a backend: a wildcard, multicast or broadcast address is refused, since it names no host.
+[[nodiscard]] Result<HostPort> parse_merlion_backend(std::string_view text);
+
+// YYYY[-MM[-DD[Thh[:mm[:ss[.fraction]]]]]] and Z, +hh:mm, +hhmm or +hh (or -): UTC when there is none.
+// All that `date` writes with -Iseconds, -Ins, --rfc-3339 and %z: a comma before the fraction, and a
+// blank for the T, are read too. A form encoder on the way turned + into a blank or %2b: both are +.
 [[nodiscard]] Result<SysTime> parse_last_seen_at(std::string_view text);
 
 // Present means disabled, except for empty, 0, false, no and off in any case.
@@ -47,6 +52,14 @@ struct MerlionConfig {
 
 // Whether states written below the one would be seen by a watch of the other. Without trailing slashes.
 [[nodiscard]] bool overlaps_state(std::string_view state_prefix, std::string_view watched_prefix);
+
+// What a key that Merlion does not have was probably meant to be, as a sentence; "" when it is one that
+// Merlion has, or resembles none.
+[[nodiscard]] std::string misspelt_config_key(std::string_view key);
+[[nodiscard]] std::string misspelt_backend_key(std::string_view key);
+// Whether the value of this key is read: of the configuration, of a backend ("aaa/listen-address").
+[[nodiscard]] bool is_config_key(std::string_view key);
+[[nodiscard]] bool is_backend_key(std::string_view key);
 
 [[nodiscard]] std::string strip_trailing_slashes(std::string_view prefix);
 

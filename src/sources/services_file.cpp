@@ -1,4 +1,5 @@
 #include "sources/services_file.h"
+#include "model/host_address.h"
 
 #include <algorithm>
 #include <chrono>
@@ -97,6 +98,9 @@ class Reader {
     auto key = ServiceKey::parse(listen);
     if (!key) return at(*table->get("listen"), "service.listen", address_hint(key.error()));
     service.key = *key;
+    if (const auto why = why_no_host(key->address); !why.empty() && !key->address.is_unspecified())
+      return at(*table->get("listen"), "service.listen",
+                fmt::format("'{}' is no address to listen on: it is {}", listen, why));
     LB_TRY(service.name, text(*table, kPrefix, "name", listen.c_str()));
     LB_TRY(const std::string balance, text(*table, kPrefix, "balance", "least-conn"));
     auto method = parse_balance(balance);
@@ -206,9 +210,10 @@ class Reader {
     const toml::node& address_node = *table->get("address");
     if (!address)
       return at(address_node, "service.backends.address", address_hint(address.error()));
-    if (address->ip.is_unspecified())
-      return at(address_node, "service.backends.address",
-                fmt::format("'{}' is no address that one can connect to", text_address));
+    if (const auto why = why_no_host(address->ip); !why.empty())
+      return at(
+          address_node, "service.backends.address",
+          fmt::format("'{}' is no address that one can connect to: it is {}", text_address, why));
     backend.address = *address;
     LB_TRY(backend.id, text(*table, kPrefix, "id", address->to_string().c_str()));
     LB_TRY(backend.host, text(*table, kPrefix, "host", address->ip.to_string().c_str()));

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "model/host_address.h"
 #include "state/eligibility.h"
 
 namespace lb {
@@ -207,6 +208,11 @@ void Merger::add_owned(const Parts& parts, MergeResult::Memo& memo, DesiredServi
           "would mean another machine in each network namespace; give it an address of the host",
           from.origin.empty() ? service.source : from.origin, from.name, from.key.to_string(),
           backend.address.to_string()));
+    // Sources say this in their own words; it holds for snapshots of older versions and other lbds, too.
+    else if (const auto why = why_no_host(backend.address.ip); !why.empty())
+      warnings.push_back(fmt::format("{}: service {} ({}): backend {} is left out: it is {}",
+                                     from.origin.empty() ? service.source : from.origin, from.name,
+                                     from.key.to_string(), backend.address.to_string(), why));
     else
       service.backends.push_back(live(backend, from, parts));
   }
@@ -222,7 +228,7 @@ void Merger::add_departed(const Parts& parts, DesiredService& service) const {
       service.balance = departure.balance;
       service.source = departure.source;
     }
-    if (!left_out(departure.backend.address))
+    if (!left_out(departure.backend.address) && why_no_host(departure.backend.address.ip).empty())
       service.backends.push_back(departed(departure, parts));
   }
 }
@@ -303,9 +309,11 @@ void Merger::judge(const Parts& parts, const MergeResult::Memo& memo,
     service.condition = assignment.condition;
     service.text = std::move(assignment.text);
     if (service.backends.empty() && memo.warnings)
-      service.text =
-          "all backends are left out, as loopback addresses cannot be used with "
-          "scope = \"all\": connections are refused";
+      service.text = in_.scope_all
+                         ? "all backends are left out, as loopback addresses cannot be used with "
+                           "scope = \"all\": connections are refused"
+                         : "all backends are left out, as their addresses name no host: "
+                           "connections are refused";
   }
 }
 

@@ -75,8 +75,18 @@ TEST_F(Settings, OfMarathonLbAreUnderstood) {
   EXPECT_EQ(second.balance, Balance::LeastConn);
   EXPECT_THAT(second.groups, ElementsAre("x"));
   EXPECT_THAT(problems, IsEmpty());
-  for (const char* off : {"0", "no", "FALSE", " false "})
+  for (const char* off : {"0", "no", "FALSE", " false ", "f", "N"}) {
     EXPECT_FALSE(read({{"HAPROXY_0_ENABLED", off}}).enabled) << off;
+    EXPECT_THAT(problems, IsEmpty()) << off;
+  }
+  // As marathon-lb, which says nothing of it.
+  for (const char* neither : {"1", "on", "enabled", "", "tru"}) {
+    EXPECT_FALSE(read({{"HAPROXY_0_ENABLED", neither}}).enabled) << neither;
+    EXPECT_THAT(problems, ElementsAre(HasSubstr("marathon-lb enables only true, t, yes and y")));
+  }
+  for (const char* on : {"true", "T", "Yes", "y", " true\n"})
+    EXPECT_TRUE(read({{"HAPROXY_0_ENABLED", on}}).enabled) << on;
+  EXPECT_THAT(problems, IsEmpty());
   EXPECT_EQ(read({{"HAPROXY_0_BALANCE", "source"}}).balance, Balance::SourceHash);
   EXPECT_EQ(read({{"HAPROXY_0_BALANCE", "random"}}).balance, Balance::Random);
 }
@@ -177,7 +187,9 @@ TEST_F(Settings, NamesAreChecked) {
   EXPECT_THAT(names({{"LBD_BALANCE", "x"},
                      {"LBD_1_HEALTH_PATH", "x"},
                      {"lbd_weight", "x"},
-                     {"HAPROXY_0_VHOST", "x"}}),
+                     {"HAPROXY_0_MODE", "tcp"},
+                     {"HAPROXY_0_PORT", "80"},
+                     {"HAPROXY_GROUP", "x"}}),
               IsEmpty());
   EXPECT_THAT(
       names({{"LBD_BALLANCE", "x"}, {"LBD_0_HEALTHCHECK", "x"}, {"LBD_ZZZZ", "x"}, {"LBD_", "x"}}),
@@ -185,6 +197,15 @@ TEST_F(Settings, NamesAreChecked) {
                   "label LBD_0_HEALTHCHECK means nothing to lbd: did you mean LBD_0_HEALTH_CHECK?",
                   "label LBD_BALLANCE means nothing to lbd: did you mean LBD_BALANCE?",
                   "label LBD_ZZZZ means nothing to lbd: the known ones are in docs/OPERATIONS.md"));
+  EXPECT_THAT(
+      names({{"HAPROXY_0_VHOST", "a.example"},
+             {"HAPROXY_0_BIND_ADDR", "0.0.0.0"},
+             {"HAPROXY_1_BALLANCE", "source"},
+             {"HAPROXY_0_MODE", "http"}}),
+      ElementsAre("ignored: HAPROXY_0_BIND_ADDR = '0.0.0.0', HAPROXY_0_MODE = 'http', "
+                  "HAPROXY_0_VHOST = 'a.example', HAPROXY_1_BALLANCE = 'source' (did you "
+                  "mean BALANCE?): of marathon-lb's labels lbd follows HAPROXY_{n}_ENABLED, "
+                  "_PORT, _GROUP and _BALANCE; the address to listen on is LBD_BIND"));
   EXPECT_THAT(names({{"LBD_2_WEIGHT", "1"}}),
               ElementsAre("label LBD_2_WEIGHT is ignored: the app has 2 ports, counted from 0"));
   EXPECT_THAT(names({{"LBD_00_WEIGHT", "1"}}),

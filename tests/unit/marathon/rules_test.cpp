@@ -302,6 +302,15 @@ TEST_F(Oddities, TheLabelDecidesExactly) {
   for (const char* no : {R"("True")", R"("TRUE")", R"("yes")", R"("0")", R"("")", R"(" ")",
                          R"("truetrue")", "false", "null", "[1]", "{}"})
     EXPECT_FALSE(published(no)) << no;
+  for (const char* meant : {R"("yes")", R"("True")", R"("on")"}) {
+    EXPECT_FALSE(published(meant));
+    EXPECT_THAT(outcome.warnings,
+                ElementsAre(HasSubstr("publishes nothing: did you mean 'true'?")));
+  }
+  for (const char* no : {R"("false")", R"("no")", R"("0")", R"("")"}) {
+    EXPECT_FALSE(published(no));
+    EXPECT_THAT(outcome.warnings, IsEmpty()) << no;
+  }
   rules.label = "";
   EXPECT_TRUE(published("null"));
   rules.label = "other";

@@ -37,12 +37,28 @@ INSTANTIATE_TEST_SUITE_P(
                     TimeCase{"2017-03-04T05:59:60Z", "2017-03-04T06:00:00.000Z"},
                     TimeCase{"2016-02-29T00:00:00Z", "2016-02-29T00:00:00.000Z"},
                     TimeCase{"1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000Z"}));
+// What `date` and editors write.
+INSTANTIATE_TEST_SUITE_P(
+    Date, LastSeenAt,
+    testing::Values(TimeCase{"2017-03-04T05:06:07+00:00\n", "2017-03-04T05:06:07.000Z"},
+                    TimeCase{"2017-03-04T05:06:07Z\r\n", "2017-03-04T05:06:07.000Z"},
+                    TimeCase{" 2017-03-04T05:06:07Z\t", "2017-03-04T05:06:07.000Z"},
+                    TimeCase{"2017-03-04T05:06:07,123456789+00:00", "2017-03-04T05:06:07.123Z"},
+                    TimeCase{"2017-03-04T05:06:07,123456789-0230", "2017-03-04T07:36:07.123Z"},
+                    TimeCase{"2017-03-04T05:06:07+0000", "2017-03-04T05:06:07.000Z"},
+                    TimeCase{"2017-03-04T05:06:07-0230", "2017-03-04T07:36:07.000Z"},
+                    TimeCase{"2017-03-04T05:06:07+02", "2017-03-04T03:06:07.000Z"},
+                    TimeCase{"2017-03-04T05:06+02:00", "2017-03-04T03:06:00.000Z"},
+                    TimeCase{"2017-03-04 05:06:07+00:00", "2017-03-04T05:06:07.000Z"},
+                    TimeCase{"2017-03-04 05:06:07.123456789-02:30", "2017-03-04T07:36:07.123Z"},
+                    TimeCase{"2017-03-04 05:06:07", "2017-03-04T05:06:07.000Z"},
+                    TimeCase{"2017-03-04t05:06:07z", "2017-03-04T05:06:07.000Z"}));
 INSTANTIATE_TEST_SUITE_P(
     Bad, LastSeenAt,
     testing::Values(
-        TimeCase{"", ""}, TimeCase{"2017-03-04 05:06:07", ""},
-        TimeCase{"2017-03-04T05:06:07+0000", ""}, TimeCase{"2017-03-04t05:06:07z", ""},
-        TimeCase{"1485354873", ""}, TimeCase{"2017-03-04T05:06:07Z ", ""},
+        TimeCase{"", ""}, TimeCase{" \n", ""}, TimeCase{"1485354873", ""},
+        TimeCase{"2017-03-04T05:06:07,", ""}, TimeCase{"2017-03-04T05:06:07+00:0", ""},
+        TimeCase{"2017-03-04T05:06:07+2400", ""}, TimeCase{"2017-03-04  05:06:07", ""},
         TimeCase{"2017-03-04T24:00:00", ""}, TimeCase{"2017-03-04T05:06:60", ""},
         TimeCase{"2017-02-30", ""}, TimeCase{"2017-13-01", ""}, TimeCase{"2017-00-01", ""},
         TimeCase{"17-01-01", ""}, TimeCase{"2017-1-1", ""}, TimeCase{"2017-03-04T05:06:07.", ""},
@@ -66,6 +82,49 @@ TEST(MerlionAddress, TakesHostsAddressesAndTheStar) {
     EXPECT_FALSE(parse_merlion_address(bad)) << bad;
   const std::string huge(1 << 20, 'x');
   EXPECT_LT(parse_merlion_address(huge + ":80").error().message().size(), 300U);
+}
+
+TEST(MerlionAddress, OfABackendNamesAHost) {
+  EXPECT_EQ(parse_merlion_backend(" 10.0.0.1:80\r\n").value(), (HostPort{"10.0.0.1", 80}));
+  EXPECT_EQ(parse_merlion_backend("localhost:80").value(), (HostPort{"localhost", 80}));
+  for (const char* none :
+       {"0.0.0.0:80", "*:80", "[::]:80", "[::ffff:0.0.0.0]:80", "0.1.2.3:80", "224.0.0.1:80",
+        "239.255.255.250:80", "[ff02::1]:80", "255.255.255.255:80", "10.0.0.1:0", "*:0"}) {
+    const auto refused = parse_merlion_backend(none);
+    ASSERT_FALSE(refused) << none;
+    EXPECT_NE(refused.error().message().find(none), std::string::npos) << refused.error().message();
+  }
+}
+
+TEST(MerlionKeys, ThatAreMisspeltAreNamed) {
+  EXPECT_NE(misspelt_backend_key("listen_address").find("did you mean listen-address?"),
+            std::string::npos);
+  EXPECT_NE(misspelt_backend_key("last-seen").find("last-seen-at?"), std::string::npos);
+  EXPECT_NE(misspelt_backend_key("Disabled").find("disabled?"), std::string::npos);
+  EXPECT_NE(misspelt_backend_key("listen").find("listen-address?"), std::string::npos);
+  EXPECT_NE(misspelt_config_key("upstream-service-prefix").find("did you mean"), std::string::npos);
+  EXPECT_NE(misspelt_config_key("freshness").find("upstream-freshness?"), std::string::npos);
+  for (const char* own : {"listen-address", "last-seen-at", "disabled", "owner", "x", "", "region"})
+    EXPECT_EQ(misspelt_backend_key(own), "") << own;
+  for (const char* own : {"log-format", "log-level", "state-etcd-prefix", "team", "backends/a/b"})
+    EXPECT_EQ(misspelt_config_key(own), "") << own;
+}
+
+TEST(MerlionConfig, BlanksAndLineEndsAroundValuesMeanNothing) {
+  const auto config = parse_merlion_config({{"upstream-service-etcd-prefix", "/s/\n"},
+                                            {"listen-address", "127.0.0.1:81\r\n"},
+                                            {"upstream-freshness", " 5\n"},
+                                            {"state-etcd-prefix", "/state\n"},
+                                            {"log-level", "debug\n"}},
+                                           "/c");
+  ASSERT_TRUE(config) << config.error().message();
+  EXPECT_EQ(config->upstream_prefix, "/s");
+  EXPECT_EQ(config->listen, (HostPort{"127.0.0.1", 81}));
+  EXPECT_EQ(config->freshness, 5s);
+  EXPECT_EQ(config->state_prefix, "/state");
+  EXPECT_EQ(config->log_level, LogLevel::Debug);
+  EXPECT_FALSE(parse_disabled("false\n"));
+  EXPECT_FALSE(parse_disabled(" \r\n"));
 }
 
 TEST(MerlionConfig, NeedsOnlyThePrefixOfTheBackends) {

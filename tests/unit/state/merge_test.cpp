@@ -147,6 +147,15 @@ TEST_F(Merge, AllDownByTheirHealthChecksFailsOpen) {
   EXPECT_EQ(web().backends[0].since, at(5)) << "as after a restart";
 }
 
+TEST_F(Merge, BackendsWhoseAddressNamesNoHostAreLeftOut) {
+  for (const char* none : {"0.0.0.0:80", "[::]:80", "224.0.0.1:80", "255.255.255.255:80"}) {
+    turn({offered("127.0.0.1:80", {listed(none)})}, at(10));
+    EXPECT_THAT(rows(), IsEmpty()) << none;
+    EXPECT_THAT(result_.warnings, ElementsAre(testing::HasSubstr("is left out: it is ")));
+    EXPECT_THAT(web().text, testing::HasSubstr("their addresses name no host"));
+  }
+}
+
 TEST_F(Merge, UnknownBackendMayBeFoundDown) {
   find_down("10.0.0.1:80", at(5));
   turn({with_check(offered("127.0.0.1:80",
