@@ -28,6 +28,8 @@ constexpr auto kLoginTimeout = 10s;
 constexpr auto kLoginPause = 10s;
 // Of a token that does not say when it ends.
 constexpr auto kUsualLife = 3600s;
+constexpr auto kShortestLife = 4s;
+constexpr std::chrono::hours kLongestLife{24 * 30};
 constexpr std::string_view kPrefix = "Authorization: token=";
 
 // What `setting` names, without the newline at its end.
@@ -128,10 +130,12 @@ asio::awaitable<Result<std::string>> Auth::dcos_token() {
     co_return state->token;
   }
   if (!token) co_return tl::unexpected(std::move(token.error()));
-  const auto now = std::chrono::system_clock::now();
+  // A fresh token that has ended, or is about to, tells that this host's clock is ahead. Lives of years
+  // tell of one that is behind; a token that has ended sooner is refused, and fetched anew.
   const auto end = end_of_token(*token);
-  const auto life = std::max<std::chrono::system_clock::duration>(
-      end ? *end - now : std::chrono::system_clock::duration(kUsualLife), 1s);
+  std::chrono::system_clock::duration life = kUsualLife;
+  if (end) life = *end - std::chrono::system_clock::now();
+  if (life < kShortestLife || life > kLongestLife) life = kUsualLife;
   state->renew_at = steady_clock::now() + life * 3 / 4;
   state->token = *token;
   co_return token;
