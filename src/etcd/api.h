@@ -5,13 +5,15 @@
 // An error's text names the endpoint, what was asked and etcd's own words. Its code is an errno
 // value: EACCES (refused: password, token, permission), ESTALE (the revision asked for is gone, or
 // another or an older cluster answers: list anew), ENOENT (the lease is gone), ENOTSUP (this endpoint
-// does not speak this API), EBADMSG (no etcd, or an answer that cannot be read), EREMOTEIO (etcd says
-// no), else as in http/client.h.
+// does not speak this API), EBADMSG (no etcd, or an answer that cannot be read), ENOSPC (it is
+// full), EREMOTEIO (etcd says no), else as in http/client.h.
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/asio/awaitable.hpp>
@@ -41,8 +43,11 @@ class Api {
   [[nodiscard]] virtual ApiVersion version() const = 0;
 
   // Complete and linearizable: a member without quorum refuses. A prefix is a text ("/svc/web/"); keys
-  // that start with it are listed, none is not an error.
-  virtual asio::awaitable<Result<Listing>> list(std::string endpoint, std::string prefix) = 0;
+  // that start with it are listed, none is not an error. Where all of them are too much at once, the
+  // values of keys that are not `wanted` are left out.
+  using Wanted = std::function<bool(std::string_view key)>;
+  virtual asio::awaitable<Result<Listing>> list(std::string endpoint, std::string prefix,
+                                                Wanted wanted = {}) = 0;
   // Whether there is any key below the prefix; as reliable as list(), and cheap.
   virtual asio::awaitable<Result<bool>> has_keys(std::string endpoint, std::string prefix) = 0;
   // One stream for all requests. Returns once etcd has confirmed it and `cluster` is who answers.
@@ -51,6 +56,12 @@ class Api {
   // Asks for something small that needs a quorum; to be called with a watch open at the same endpoint,
   // which a frozen member leaves silent for ever.
   virtual asio::awaitable<Result<Header>> probe(std::string endpoint, std::string key) = 0;
+
+  // Why etcd takes no writes from anybody, in its own words; "": it does, or does not tell.
+  virtual asio::awaitable<Result<std::string>> full(std::string endpoint) {
+    (void)endpoint;
+    co_return std::string();
+  }
 
   virtual asio::awaitable<Result<>> put(std::string endpoint, std::string key, std::string value,
                                         Lease lease = {}) = 0;

@@ -32,6 +32,7 @@ struct Header {
 struct Listing {
   Header header;
   std::vector<KeyValue> kvs;  // sorted by key
+  std::size_t unread = 0;  // so many of them have no value here: it was neither wanted nor fetched
 };
 
 struct Event {

@@ -78,7 +78,7 @@ asio::awaitable<Result<>> V2Api::change(Call call, int tolerated_error) {
   co_return Result<>{};
 }
 
-asio::awaitable<Result<Listing>> V2Api::list(std::string endpoint, std::string prefix) {
+asio::awaitable<Result<Listing>> V2Api::list(std::string endpoint, std::string prefix, Wanted) {
   Call call{endpoint, "list", prefix};
   call.whole_directory = true;
   call.query = kRecursiveQuorum;

@@ -18,7 +18,8 @@ class V2Api final : public Api {
   V2Api(HttpClient& http, const Access& access) : http_(http), access_(access) {}
 
   [[nodiscard]] ApiVersion version() const override { return ApiVersion::V2; }
-  asio::awaitable<Result<Listing>> list(std::string endpoint, std::string prefix) override;
+  asio::awaitable<Result<Listing>> list(std::string endpoint, std::string prefix,
+                                        Wanted wanted = {}) override;
   asio::awaitable<Result<bool>> has_keys(std::string endpoint, std::string prefix) override;
   asio::awaitable<Result<std::unique_ptr<Watch>>> watch(
       std::string endpoint, std::uint64_t cluster, std::vector<WatchRequest> requests) override;

@@ -1,5 +1,6 @@
 #include "etcd/v3_api.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <utility>
@@ -16,6 +17,8 @@ using namespace std::chrono_literals;
 
 // A page of small keys is some 300 kB of JSON, which is read without holding up anything else.
 constexpr int kPage = 2000;
+// Ten times what keys of Merlion come to. Larger is what nobody needs: its values stay in etcd.
+constexpr std::size_t kMaxPage = std::size_t{8} << 20;
 constexpr int kListings = 3;  // the history may be compacted while pages are read
 constexpr auto kCountTimeout = 3s;
 
@@ -47,39 +50,104 @@ asio::awaitable<Result<RangeResponse>> V3Api::range(std::string endpoint, std::s
                                                     RangeQuery query) {
   V3Gateway::Call call{std::move(endpoint), "/kv/range", range_request(query), std::move(what)};
   if (query.count_only) call.timeout = kCountTimeout;
+  call.max_body = kMaxPage;
   auto answer = co_await ask(std::move(call), &parse_range);
   co_return answer;
 }
 
-// All pages show the state at the revision of the first.
-asio::awaitable<Result<Listing>> V3Api::list_pages(std::string endpoint, std::string prefix,
-                                                   bool* compacted) {
-  Listing out;
-  RangeQuery query = below(prefix);
-  query.limit = kPage;
-  for (bool more = true; more;) {
-    auto page = co_await range(endpoint, "range of " + prefix, query);
-    if (!page) {
-      *compacted = query.revision != 0 && page.error().code.value() == ESTALE;
-      co_return tl::unexpected(std::move(page.error()));
-    }
-    if (query.revision == 0) out.header = page->header;
-    if (page->header.cluster != out.header.cluster)
-      co_return fail(ESTALE,
-                     fmt::format("{}: range of {}: two clusters answer there", endpoint, prefix));
-    more = page->more && !page->kvs.empty();
-    if (more) query.key = page->kvs.back().key + '\0';
-    query.revision = out.header.revision;
-    std::move(page->kvs.begin(), page->kvs.end(), std::back_inserter(out.kvs));
+// Keys with the values of all of them, or, where that is too much, of those that are wanted.
+asio::awaitable<Result<RangeResponse>> V3Api::page(Walk& walk, RangeQuery query) {
+  const std::string what = "range of " + walk.prefix;
+  if (!bulky_.contains(walk.prefix)) {
+    auto all = co_await range(walk.endpoint, what, query);
+    if (all || all.error().code.value() != EMSGSIZE) co_return all;
+    bulky_.insert(walk.prefix);
   }
-  co_return out;
+  query.keys_only = true;
+  auto keys = co_await range(walk.endpoint, what, query);
+  if (!keys) co_return keys;
+  // The values belong to the keys: of the revision that showed them.
+  if (walk.out.header.revision == 0) walk.out.header = keys->header;
+  auto fetched = co_await fetch_values(walk, keys->kvs);
+  if (!fetched) co_return tl::unexpected(std::move(fetched.error()));
+  co_return keys;
 }
 
-asio::awaitable<Result<Listing>> V3Api::list(std::string endpoint, std::string prefix) {
+// Wanted keys that follow each other come in one answer.
+asio::awaitable<Result<>> V3Api::fetch_values(Walk& walk, std::vector<KeyValue>& kvs) {
+  const std::span<KeyValue> all(kvs);
+  for (std::size_t begin = 0; begin < all.size();) {
+    std::size_t end = begin;
+    while (end < all.size() && (!walk.wanted || walk.wanted(all[end].key))) ++end;
+    if (end > begin) {
+      auto fetched = co_await fetch_run(walk, all.subspan(begin, end - begin));
+      if (!fetched) co_return fetched;
+    }
+    while (end < all.size() && walk.wanted && !walk.wanted(all[end].key)) {
+      ++walk.out.unread;
+      ++end;
+    }
+    begin = end;
+  }
+  co_return Result<>{};
+}
+
+// By halves, until an answer is small enough.
+asio::awaitable<Result<>> V3Api::fetch_run(Walk& walk, std::span<KeyValue> run) {
+  RangeQuery query;
+  query.key = run.front().key;
+  query.end = run.back().key + '\0';
+  query.revision = walk.out.header.revision;
+  auto values = co_await range(walk.endpoint, "range of " + walk.prefix, query);
+  if (!values && values.error().code.value() == EMSGSIZE && run.size() > 1) {
+    const std::size_t half = run.size() / 2;
+    auto first = co_await fetch_run(walk, run.first(half));
+    if (!first) co_return first;
+    auto second = co_await fetch_run(walk, run.subspan(half));
+    co_return second;
+  }
+  if (!values) {
+    walk.compacted = values.error().code.value() == ESTALE;
+    co_return tl::unexpected(std::move(values.error()));
+  }
+  if (values->kvs.size() != run.size())
+    co_return fail(EBADMSG,
+                   fmt::format("{}: range of {}: {} keys where there are {}", walk.endpoint,
+                               walk.prefix, values->kvs.size(), run.size()));
+  std::move(values->kvs.begin(), values->kvs.end(), run.begin());
+  co_return Result<>{};
+}
+
+// All pages show the state at the revision of the first.
+asio::awaitable<Result<>> V3Api::list_pages(Walk& walk) {
+  RangeQuery query = below(walk.prefix);
+  query.limit = kPage;
+  for (bool more = true; more;) {
+    auto got = co_await page(walk, query);
+    if (!got) {
+      walk.compacted =
+          walk.compacted || (query.revision != 0 && got.error().code.value() == ESTALE);
+      co_return tl::unexpected(std::move(got.error()));
+    }
+    if (query.revision == 0) walk.out.header = got->header;
+    if (got->header.cluster != walk.out.header.cluster)
+      co_return fail(ESTALE, fmt::format("{}: range of {}: two clusters answer there",
+                                         walk.endpoint, walk.prefix));
+    more = got->more && !got->kvs.empty();
+    if (more) query.key = got->kvs.back().key + '\0';
+    query.revision = walk.out.header.revision;
+    std::move(got->kvs.begin(), got->kvs.end(), std::back_inserter(walk.out.kvs));
+  }
+  co_return Result<>{};
+}
+
+asio::awaitable<Result<Listing>> V3Api::list(std::string endpoint, std::string prefix,
+                                             Wanted wanted) {
   for (int left = kListings;;) {
-    bool compacted = false;
-    auto listing = co_await list_pages(endpoint, prefix, &compacted);
-    if (listing || !compacted || --left == 0) co_return listing;
+    Walk walk{endpoint, prefix, wanted, false, {}};
+    auto listed = co_await list_pages(walk);
+    if (listed) co_return std::move(walk.out);
+    if (!walk.compacted || --left == 0) co_return tl::unexpected(std::move(listed.error()));
   }
 }
 
@@ -101,6 +169,15 @@ asio::awaitable<Result<Header>> V3Api::probe(std::string endpoint, std::string k
   auto answer = co_await range(std::move(endpoint), what, std::move(query));
   if (!answer) co_return tl::unexpected(std::move(answer.error()));
   co_return answer->header;
+}
+
+// From what the member itself knows: no quorum, and no permission, is needed. Before 3.4 it tells of no
+// alarms.
+asio::awaitable<Result<std::string>> V3Api::full(std::string endpoint) {
+  V3Gateway::Call call{std::move(endpoint), "/maintenance/status", "{}", "status"};
+  call.timeout = kCountTimeout;
+  auto answer = co_await ask(std::move(call), &parse_alarm);
+  co_return answer;
 }
 
 asio::awaitable<Result<std::unique_ptr<Watch>>> V3Api::watch(std::string endpoint,

@@ -41,6 +41,7 @@ int errno_of(int grpc, std::string_view words) {
   if (has_any(words, kTokenWords) || has_any(words, kAccessWords)) return EACCES;
   if (grpc == kOutOfRange || has_any(words, kStaleWords)) return ESTALE;
   if (has(words, "lease not found")) return ENOENT;
+  if (has(words, "database space exceeded")) return ENOSPC;
   if (grpc == kDeadlineExceeded || has_any(words, kLateWords)) return ETIMEDOUT;
   return EREMOTEIO;
 }
@@ -185,6 +186,17 @@ Result<RangeResponse> parse_range(std::string_view body) {
 
 Result<Header> parse_header(std::string_view body) {
   return read_json(body, [](const json& root) { return checked_header(root); });
+}
+
+Result<std::string> parse_alarm(std::string_view body) {
+  return read_json(body, [](const json& root) -> Result<std::string> {
+    LB_CHECK(checked_header(root));
+    if (const auto errors = root.find("errors"); errors != root.end())
+      for (const json& error : *errors)
+        if (error.is_string() && has(error.get_ref<const std::string&>(), "alarm:NOSPACE"))
+          return std::string("alarm NOSPACE");
+    return std::string();
+  });
 }
 
 Result<bool> parse_created(std::string_view body) {

@@ -64,7 +64,9 @@ struct Refusal {
 [[nodiscard]] Result<Gateway> parse_version(std::string_view body);  // ENOTSUP: before 3.0
 [[nodiscard]] Result<RangeResponse> parse_range(std::string_view body);
 [[nodiscard]] Result<Header> parse_header(std::string_view body);  // put, remove, revoke
-[[nodiscard]] Result<bool> parse_created(std::string_view body);   // false: the key was there
+// Of /maintenance/status: the alarm that keeps it from taking writes, "" when there is none.
+[[nodiscard]] Result<std::string> parse_alarm(std::string_view body);
+[[nodiscard]] Result<bool> parse_created(std::string_view body);  // false: the key was there
 [[nodiscard]] Result<Lease> parse_grant(std::string_view body);
 [[nodiscard]] Result<Header> parse_keep_alive(std::string_view body);  // ENOENT: it has expired
 [[nodiscard]] Result<std::string> parse_token(std::string_view body);

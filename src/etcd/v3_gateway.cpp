@@ -61,6 +61,7 @@ asio::awaitable<Result<V3Gateway::Attempt>> V3Gateway::prepare(Call call) {
   if (!attempt.token.empty()) request.headers.push_back("Authorization: " + attempt.token);
   request.tls = access_.tls;
   request.timeout = call.timeout;
+  request.max_body = call.max_body;
   co_return attempt;
 }
 

@@ -27,6 +27,7 @@ class V3Gateway {
     std::string body;
     std::string what;  // for errors: "range of /svc/"
     std::chrono::milliseconds timeout{5000};
+    std::size_t max_body = std::size_t{64} << 20;
   };
 
   // The body of an answer with status 200.

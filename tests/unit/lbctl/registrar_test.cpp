@@ -19,7 +19,8 @@ class FakeApi final : public etcd::Api {
 
   [[nodiscard]] etcd::ApiVersion version() const override { return version_; }
 
-  asio::awaitable<Result<etcd::Listing>> list(std::string endpoint, std::string prefix) override {
+  asio::awaitable<Result<etcd::Listing>> list(std::string endpoint, std::string prefix,
+                                              Wanted) override {
     if (auto ok = note("list " + endpoint + prefix, endpoint); !ok)
       co_return tl::unexpected(ok.error());
     etcd::Listing out;

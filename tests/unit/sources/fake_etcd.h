@@ -64,7 +64,7 @@ class FakeEtcd final : public etcd::Api {
   template <class T>
   using Answer = etcd::asio::awaitable<Result<T>>;
 
-  Answer<etcd::Listing> list(std::string endpoint, std::string prefix) override {
+  Answer<etcd::Listing> list(std::string endpoint, std::string prefix, Wanted) override {
     auto open = co_await enter(endpoint, "");
     if (!open) co_return tl::unexpected(open.error());
     etcd::Listing out;
