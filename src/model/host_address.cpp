@@ -5,7 +5,8 @@
 namespace lb {
 
 std::string_view why_no_host(const IpAddress& address) {
-  if (address.is_unspecified()) return "a wildcard to listen on, and no host that one can connect to";
+  if (address.is_unspecified())
+    return "a wildcard to listen on, and no host that one can connect to";
   const auto& bytes = address.bytes();
   if (!address.is_v4()) return bytes[0] == 0xff ? "a multicast address" : "";
   const auto* four = bytes.data() + 12;

@@ -28,6 +28,17 @@ constexpr auto kLookElsewhere = 1s;
 constexpr auto kListingEvery = 60s;
 constexpr int kListingShare = 500;
 constexpr auto kAuditPatience = 3s;  // for the watch to deliver what the listing shows
+// Before an expiry is believed the watch has this long, counted from its last words, to deliver what
+// etcd had to say. After a late wake-up it waits in the socket already.
+constexpr auto kLastWords = 200ms;
+constexpr auto kLookAtWatch = 10ms;
+constexpr auto kAskAgain = 1s;
+
+etcd::Api::Wanted below(std::string range, bool (*wanted)(std::string_view)) {
+  return [range = std::move(range), wanted](std::string_view key) {
+    return key.starts_with(range) && wanted(key.substr(range.size()));
+  };
+}
 
 }  // namespace
 
@@ -37,7 +48,8 @@ EtcdFollower::EtcdFollower(Shared shared, MerlionView view, std::optional<EtcdPo
       position_(remembered.value_or(EtcdPosition{})),
       trusted_(remembered),
       retry_(shared_.cluster.access().endpoints.size()),
-      random_(std::random_device{}()) {}
+      random_(std::random_device{}()),
+      confirm_(shared_.io.get_executor()) {}
 
 asio::awaitable<void> EtcdFollower::run() {
   asio::steady_timer timer(shared_.io);
@@ -74,6 +86,43 @@ asio::awaitable<Result<>> EtcdFollower::follow(std::string endpoint) {
   co_return ended;
 }
 
+asio::awaitable<void> EtcdFollower::run_confirmations() {
+  for (;;) {
+    const auto woken = co_await confirm_.wait();
+    if (woken == Event::Woken::Cancelled) co_return;
+    co_await confirm(endpoint());
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none) co_return;
+  }
+}
+
+// Whatever breaks meanwhile is found out by run(), too; what is still due is asked about again.
+asio::awaitable<void> EtcdFollower::confirm(std::string endpoint) {
+  asio::steady_timer timer(shared_.io);
+  const auto asked = shared_.clocks.steady();
+  auto alive = co_await api().probe(endpoint, view_.config_range());
+  if (!alive && alive.error().code.value() == ECANCELED) co_return;
+  if (!watching_ || !alive) {
+    timer.expires_after(kAskAgain);
+    (void)co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    shared_.changed();
+    co_return;
+  }
+  auto full = co_await api().full(endpoint);
+  if (full) full_ = *full;
+  std::int64_t seen = position_.header.revision;
+  auto until = steady_clock::now() + kLastWords;
+  while (position_.header.revision < alive->revision && steady_clock::now() < until) {
+    timer.expires_after(kLookAtWatch);
+    const auto [ec] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (ec) co_return;
+    if (std::exchange(seen, position_.header.revision) != seen)
+      until = steady_clock::now() + kLastWords;
+  }
+  if (full_.empty()) view_.confirm(asked, shared_.clocks.now());
+  shared_.changed();
+}
+
 asio::awaitable<Result<bool>> EtcdFollower::choose_api(std::string endpoint) {
   const auto before = position_.header.cluster != 0 ? std::optional(position_.api) : std::nullopt;
   auto choice = co_await shared_.cluster.choose(endpoint, view_.config_range(), before);
@@ -90,19 +139,22 @@ bool EtcdFollower::trusts(const etcd::Header& header) const {
 
 asio::awaitable<Result<std::vector<etcd::WatchRequest>>> EtcdFollower::sync(std::string endpoint) {
   const auto begin = shared_.clocks.steady();
-  auto config = co_await api().list(endpoint, view_.config_range());
+  const std::string config_range = view_.config_range();
+  auto config = co_await api().list(endpoint, config_range, below(config_range, is_config_key));
   if (!config) co_return tl::unexpected(config.error());
   etcd::Header position = config->header;
   view_.replace_config(config->kvs, trusts(config->header), shared_.clocks.now());
   mirror_.replace(view_.config_range(), *config);
   std::vector<etcd::WatchRequest> asked{{view_.config_range(), config->header.revision + 1}};
+  unread_ = config->unread;
   const std::string range = view_.backend_range();
   if (!range.empty()) {
-    auto backends = co_await api().list(endpoint, range);
+    auto backends = co_await api().list(endpoint, range, below(range, is_backend_key));
     if (!backends) co_return tl::unexpected(backends.error());
     if (backends->header.cluster != config->header.cluster)
       co_return fail(ESTALE, fmt::format("{}: two clusters answer there", endpoint));
     position.revision = std::max(position.revision, backends->header.revision);
+    unread_ += backends->unread;
     view_.replace_backends(backends->kvs, trusts(backends->header), shared_.clocks.now());
     mirror_.replace(range, *backends);
     asked.push_back({range, backends->header.revision + 1});
@@ -132,7 +184,8 @@ asio::awaitable<Result<>> EtcdFollower::read(etcd::Watch& watch, std::string end
       const bool changed = view_.dirty() || view_.next_look() != look;
       if (changed) shared_.changed();
       watch.set_pace(pace.after(changed, shared_.clocks.steady()));
-      next_probe_ = shared_.clocks.steady() + kProbeAfter;
+      // A full etcd may still delete: that it takes writes again is found out by asking.
+      if (full_.empty()) next_probe_ = shared_.clocks.steady() + kProbeAfter;
     } else if (batch.error().code.value() != ETIMEDOUT) {
       co_return tl::unexpected(batch.error());
     }
@@ -147,10 +200,8 @@ asio::awaitable<Result<bool>> EtcdFollower::check(std::string endpoint, bool fou
   const auto now = shared_.clocks.steady();
   if (now >= next_probe_) {
     next_probe_ = now + kProbeAfter;
-    auto alive = co_await api().probe(endpoint, view_.config_range());
+    auto alive = co_await probe(endpoint);
     if (!alive) co_return tl::unexpected(alive.error());
-    if (alive->cluster != position_.header.cluster)
-      co_return fail(ESTALE, fmt::format("{}: another cluster answers there now", endpoint));
   }
   if (now >= next_audit_) {
     auto audited = co_await audit(endpoint);
@@ -160,6 +211,16 @@ asio::awaitable<Result<bool>> EtcdFollower::check(std::string endpoint, bool fou
   auto choice = co_await shared_.cluster.choose(endpoint, view_.config_range(), std::nullopt);
   if (!choice) co_return tl::unexpected(choice.error());
   co_return choice->found && choice->version != position_.api;
+}
+
+asio::awaitable<Result<>> EtcdFollower::probe(std::string endpoint) {
+  auto alive = co_await api().probe(endpoint, view_.config_range());
+  if (!alive) co_return tl::unexpected(alive.error());
+  if (alive->cluster != position_.header.cluster)
+    co_return fail(ESTALE, fmt::format("{}: another cluster answers there now", endpoint));
+  auto full = co_await api().full(endpoint);
+  if (full && std::exchange(full_, *full) != *full) shared_.changed();
+  co_return Result<>{};
 }
 
 void EtcdFollower::plan_audit(steady_clock::time_point began) {
@@ -183,7 +244,7 @@ asio::awaitable<Result<>> EtcdFollower::audit(std::string endpoint) {
     co_return Result<>{};
   }
   const auto begin = shared_.clocks.steady();
-  auto listing = co_await api().list(endpoint, range);
+  auto listing = co_await api().list(endpoint, range, below(range, is_backend_key));
   if (!listing) co_return tl::unexpected(listing.error());
   plan_audit(begin);
   mirror_.audit_from(std::move(*listing), range);

@@ -12,6 +12,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "base/event.h"
 #include "etcd/cluster.h"
 #include "etcd/mirror.h"
 #include "etcd/retry.h"
@@ -34,12 +35,20 @@ class EtcdFollower {
   EtcdFollower(Shared shared, MerlionView view, std::optional<EtcdPosition> remembered);
 
   asio::awaitable<void> run();  // until cancelled
+  // Asks etcd, whenever something would expire, whether it has anything to say about that; until
+  // cancelled. Beside run().
+  asio::awaitable<void> run_confirmations();
+  void want_confirmation() { confirm_.notify(); }
 
   [[nodiscard]] MerlionView& view() { return view_; }
   [[nodiscard]] const MerlionView& view() const { return view_; }
   [[nodiscard]] bool has_synced() const { return has_synced_; }
   [[nodiscard]] bool watching() const { return watching_; }
   [[nodiscard]] const std::string& error() const { return error_; }  // "" while watching
+  // etcd's own words for why it takes no writes, "" while it does.
+  [[nodiscard]] const std::string& full() const { return full_; }
+  // Keys that nobody needs, whose values were too much to fetch.
+  [[nodiscard]] std::size_t unread() const { return unread_; }
   // Every endpoint was asked in vain since the start, or since it was last watching.
   [[nodiscard]] bool none_answers() const { return failures_ >= endpoints().size(); }
   [[nodiscard]] const EtcdPosition& position() const { return position_; }
@@ -57,6 +66,8 @@ class EtcdFollower {
   asio::awaitable<Result<bool>> choose_api(std::string endpoint);  // false: has no keys yet
   asio::awaitable<Result<std::vector<etcd::WatchRequest>>> sync(std::string endpoint);
   asio::awaitable<Result<>> read(etcd::Watch& watch, std::string endpoint, bool found);
+  asio::awaitable<Result<>> probe(std::string endpoint);
+  asio::awaitable<void> confirm(std::string endpoint);
   // In the silence between two batches; true: another API has the keys now.
   asio::awaitable<Result<bool>> check(std::string endpoint, bool found);
   asio::awaitable<Result<>> audit(std::string endpoint);
@@ -74,6 +85,9 @@ class EtcdFollower {
   std::chrono::steady_clock::time_point next_audit_{};
   std::chrono::steady_clock::duration audit_pause_{};
   std::size_t failures_ = 0;
+  Event confirm_;
+  std::string full_;
+  std::size_t unread_ = 0;
   bool has_synced_ = false;
   bool watching_ = false;
   std::string error_;

@@ -21,11 +21,13 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// A step of the wall clock is noticed at the latest now.
+// Bounds how long a judgement that was missed can matter.
 constexpr auto kLongestLook = 30s;
 // The first snapshot waits this long for DNS; then it comes without the names that are missing.
 constexpr auto kFirstBackendNames = 3s;
 constexpr auto kEtcdCannotStart = 5s;
+// Of one prefix: a hundred thousand keys of junk must not become as many lines of log.
+constexpr std::size_t kShownWarnings = 100;
 
 ServicePtr saved_service(const std::optional<Snapshot>& saved, const std::string& prefix) {
   if (saved)
@@ -44,7 +46,7 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
     MerlionView::Built built;
     std::map<std::string, BackendReport> reported;  // by id; empty: nothing is known yet
     std::string state_error;  // why its states are not published, although it asks for it
-    asio::cancellation_signal cancel_follower, cancel_publisher;
+    asio::cancellation_signal cancel_follower, cancel_confirmations, cancel_publisher;
     Part(EtcdFollower::Shared shared, MerlionView view, std::optional<EtcdPosition> remembered,
          const std::function<MerlionPublisher::Wanted(const Part&)>& wanted)
         : follower(shared, std::move(view), remembered),
@@ -71,9 +73,11 @@ struct EtcdSource::Impl : std::enable_shared_from_this<EtcdSource::Impl> {
   void stop();
   void names_changed();
   steady_clock::time_point look();
+  static std::string full_of(const Part& part);
   bool ready();
   std::optional<Error> take_error();
   Snapshot assemble();
+  static void add_warnings(const Part& part, Snapshot& out);
   void check_state_prefixes(std::vector<std::string>& warnings);
   MerlionPublisher::Wanted wanted_states(const Part& part) const;
   bool matters(const Snapshot& next) const;
@@ -118,12 +122,15 @@ Result<> EtcdSource::Impl::start() {
 void EtcdSource::Impl::spawn_part(Part& part) {
   const auto self = shared_from_this();
   spawn(io, "etcd", part.cancel_follower, [self, &part] { return part.follower.run(); });
+  spawn(io, "etcd confirmations", part.cancel_confirmations,
+        [self, &part] { return part.follower.run_confirmations(); });
   spawn(io, "etcd states", part.cancel_publisher, [self, &part] { return part.publisher.run(); });
 }
 
 void EtcdSource::Impl::stop() {
   for (const auto& part : parts) {
     part->cancel_follower.emit(asio::cancellation_type::terminal);
+    part->cancel_confirmations.emit(asio::cancellation_type::terminal);
     part->cancel_publisher.emit(asio::cancellation_type::terminal);
   }
 }
@@ -143,6 +150,8 @@ steady_clock::time_point EtcdSource::Impl::look() {
     MerlionView& view = part->follower.view();
     if (now.steady >= view.next_look() || view.next_look() == steady_clock::time_point::max())
       view.tick(now);
+    view.set_full(full_of(*part), now);
+    if (view.unconfirmed()) part->follower.want_confirmation();
     next = std::min(next, view.next_look());
     any_dirty = any_dirty || view.dirty();
   }
@@ -152,6 +161,12 @@ steady_clock::time_point EtcdSource::Impl::look() {
   }
   if (synced_at && !delivered) next = std::min(next, *synced_at + kFirstBackendNames);
   return steady_clock::now() + std::max<steady_clock::duration>(next - now.steady, 1ms);
+}
+
+// Told by etcd, or proved by a write of our own.
+std::string EtcdSource::Impl::full_of(const Part& part) {
+  if (!part.follower.full().empty()) return part.follower.full();
+  return part.publisher.found_full() ? part.publisher.error() : "";
 }
 
 bool EtcdSource::Impl::ready() {
@@ -194,7 +209,7 @@ Snapshot EtcdSource::Impl::assemble() {
     if (built.absence == Absence::Guarded || view.suspicious(now)) out.absence = Absence::Guarded;
     if (built.absence == Absence::Guarded || view.suspicious_listing(now)) out.lapses = false;
     positions.emplace(view.prefix(), part->follower.position());
-    out.warnings.insert(out.warnings.end(), built.warnings.begin(), built.warnings.end());
+    add_warnings(*part, out);
     if (!built.service) continue;
     const auto [it, fresh] = by_key.emplace(built.service->key, built.service);
     if (!fresh)
@@ -206,6 +221,21 @@ Snapshot EtcdSource::Impl::assemble() {
   for (auto& [key, service] : by_key) out.services.push_back(std::move(service));
   out.revision = format_positions(positions);
   return out;
+}
+
+void EtcdSource::Impl::add_warnings(const Part& part, Snapshot& out) {
+  const auto& all = part.built.warnings;
+  const std::size_t shown = std::min(all.size(), kShownWarnings);
+  out.warnings.insert(out.warnings.end(), all.begin(),
+                      all.begin() + static_cast<std::ptrdiff_t>(shown));
+  if (shown < all.size())
+    out.warnings.push_back(fmt::format("etcd prefix {}: {} more warnings like these",
+                                       part.view().prefix(), all.size() - shown));
+  if (part.follower.unread() > 0)
+    out.warnings.push_back(
+        fmt::format("etcd prefix {}: the values of {} keys that lbd does not need are too large to "
+                    "be read and are left alone; they slow down every listing: remove them",
+                    part.view().prefix(), part.follower.unread()));
 }
 
 bool EtcdSource::Impl::matters(const Snapshot& next) const {
@@ -315,6 +345,8 @@ SourceStatus EtcdSource::status() const {
     out.connected = out.connected && follower.watching();
     if (!follower.error().empty())
       out.error = follower.error();
+    else if (const std::string full = Impl::full_of(*part); !full.empty())
+      out.error = MerlionView::full_text(full);
     else if (!part->publisher.error().empty())
       out.error = part->publisher.error();
     out.unconfigured = out.unconfigured || (follower.has_synced() && !follower.view().config());

@@ -113,6 +113,7 @@ asio::awaitable<Result<>> MerlionPublisher::leave(std::string endpoint) {
 
 void MerlionPublisher::plan(const Result<>& result) {
   const auto now = clocks_.steady();
+  found_full_ = !result && result.error().code.value() == ENOSPC;
   if (!result) {
     error_ = result.error().message();
     not_before_ = due_ = now + retry_.failed(random());

@@ -47,6 +47,7 @@ class MerlionPublisher {
   // Something may be different: it is looked at soon, however often this is called.
   void changed() { changed_.notify(); }
   [[nodiscard]] const std::string& error() const { return error_; }  // "" when all is written
+  [[nodiscard]] bool found_full() const { return found_full_; }      // the error: etcd has no space
 
   // The parts of run(): one look, not before the one time, at the latest at the other.
   asio::awaitable<void> look();
@@ -68,6 +69,7 @@ class MerlionPublisher {
   std::function<Wanted()> wanted_;
   Event changed_;
   std::string error_;
+  bool found_full_ = false;
   std::unique_ptr<MerlionPublication> publication_;  // null: nothing is written anywhere
   etcd::Retry retry_;
   std::minstd_rand random_;

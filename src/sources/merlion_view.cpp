@@ -1,6 +1,7 @@
 #include "sources/merlion_view.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <system_error>
 
@@ -14,8 +15,8 @@ namespace {
 using std::chrono::milliseconds;
 using namespace std::chrono_literals;
 
-// NTP slews at most 0.5 ms a second; a second in one look is a step.
-constexpr milliseconds kClockStep = 2s;
+// Connects to all backends that began to fail within this were stopped by something in common.
+constexpr auto kTogether = 10s;
 // Snapshots stay guarded for this long after an absence that is no evidence, so that a change of
 // something else, right after it, does not vouch for it. Several times `guard.confirm`.
 constexpr auto kSuspicion = 60s;
@@ -25,7 +26,8 @@ constexpr auto kSuspicion = 60s;
 MerlionView::MerlionView(std::string prefix, ServicePtr saved, SysTime as_of)
     : prefix_(strip_trailing_slashes(prefix)), saved_as_of_(as_of), built_(std::move(saved)) {
   if (!built_) return;
-  for (const Backend& backend : built_->backends) saved_states_[backend.id] = backend.state;
+  for (const Backend& backend : built_->backends)
+    saved_states_[backend.id] = {backend.state, backend.reason};
 }
 
 std::string MerlionView::backend_range() const {
@@ -52,10 +54,27 @@ void MerlionView::connect_failed(const Address& address, int error, Moment now) 
     it->second.connect_failed(
         fmt::format("Cannot connect to {}/{}: {}", listed.host, address.to_string(),
                     std::generic_category().message(error)),
-        now);
-    dirty_ = judge(it->second, now) || dirty_;
+        error == ECONNREFUSED, now);
+    if (!judge(it->second, now)) return;
+    dirty_ = true;
+    compare(now);
     return;
   }
+}
+
+void MerlionView::set_full(std::string why, Moment now) {
+  if (full_ == why) return;
+  const bool again = why.empty();
+  full_ = std::move(why);
+  dirty_ = true;
+  // The next heartbeats may take as long as they usually do.
+  if (again) give_grace(now);
+  tick(now);
+}
+
+void MerlionView::confirm(SteadyTime asked, Moment now) {
+  confirmed_ = asked;
+  tick(now);
 }
 
 void MerlionView::suspect(Moment now) { suspect_until_ = now.steady + kSuspicion; }
@@ -87,7 +106,6 @@ void MerlionView::replace_config(const std::vector<etcd::KeyValue>& kvs, bool tr
 
 void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool trusted,
                                    Moment now) {
-  note_clock(now);
   const Backends before = std::exchange(backends_, {});
   const std::string range = backend_range();
   for (const auto& kv : kvs) {
@@ -100,9 +118,10 @@ void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool 
       if (const auto known = before.find(name); known != before.end())
         it->second.continue_from(known->second);
       else if (const auto saved = saved_states_.find(name); saved != saved_states_.end())
-        it->second.continue_saved(saved->second, saved_as_of_);
+        it->second.continue_saved(saved->second, saved_as_of_, now);
     }
-    it->second.set(slash == std::string_view::npos ? "" : rest.substr(slash + 1), kv.value);
+    it->second.set(slash == std::string_view::npos ? "" : rest.substr(slash + 1), kv.value, now,
+                   false);
   }
   for (auto& [name, backend] : backends_) backend.end_listing();
   const bool had_some = !before.empty() || (built_ && !built_->backends.empty());
@@ -111,25 +130,42 @@ void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool 
   loaded_range_ = range;
   in_sync_ = true;
   dirty_ = true;
+  settle_first_sight(now);
   give_grace(now);
   tick(now);
 }
 
-// After every resynchronisation and step of the clock.
+// How old a last-seen-at is, is told by the newest of all: its writers need not agree with this host
+// about the time. Those that are ahead of this host's clock do not count, unless most of them are: then
+// it is this host's clock that is behind.
+void MerlionView::settle_first_sight(Moment now) {
+  constexpr milliseconds kAhead = 60s;
+  std::optional<SysTime> newest;
+  std::optional<SysTime> newest_of_all;
+  std::size_t count = 0;
+  std::size_t ahead = 0;
+  for (const auto& [name, backend] : backends_) {
+    const auto& seen = backend.last_seen();
+    if (!seen) continue;
+    ++count;
+    newest_of_all = std::max(newest_of_all.value_or(*seen), *seen);
+    if (*seen - now.wall > kAhead)
+      ++ahead;
+    else
+      newest = std::max(newest.value_or(*seen), *seen);
+  }
+  if (2 * ahead > count) newest = newest_of_all;
+  if (!newest) return;
+  for (auto& [name, backend] : backends_) backend.settle_first_sight(*newest, now);
+}
+
+// After every resynchronisation.
 void MerlionView::give_grace(Moment now) {
   if (!config_) return;
   for (auto& [name, backend] : backends_) backend.give_grace(config_->freshness, now);
 }
 
-void MerlionView::note_clock(Moment now) {
-  const auto offset = std::chrono::duration_cast<milliseconds>(now.wall.time_since_epoch() -
-                                                               now.steady.time_since_epoch());
-  const auto before = std::exchange(clock_offset_, offset);
-  if (before && std::chrono::abs(offset - *before) >= kClockStep) give_grace(now);
-}
-
 void MerlionView::apply(const etcd::Event& event, Moment now) {
-  note_clock(now);
   const std::string& key = event.kv.key;
   if (key.starts_with(config_range())) {
     const std::string name = key.substr(config_range().size());
@@ -154,7 +190,7 @@ void MerlionView::apply_backend(const etcd::Event& event, std::string_view rest,
   MerlionBackend& backend = it->second;
   bool changed = false;
   if (!event.is_delete) {
-    changed = backend.set(key, event.kv.value);
+    changed = backend.set(key, event.kv.value, now);
   } else {
     // Without prev_kv nobody can say whether a lease ran out.
     const bool expired = !event.previous || event.previous->lease != 0;
@@ -162,6 +198,9 @@ void MerlionView::apply_backend(const etcd::Event& event, std::string_view rest,
     changed = backend.erase(key, expired, now);
   }
   changed = judge(backend, now) || changed;
+  // One sign of life: whatever kept all of them silent is over.
+  if (all_silent_ && !backend.is_expired()) compare(now);
+  if (all_failed_ && !backend.is_exited()) compare(now);
   const bool gone = event.is_delete && backend.empty();
   dirty_ = dirty_ || fresh || gone || changed;
   if (gone) backends_.erase(it);
@@ -169,16 +208,79 @@ void MerlionView::apply_backend(const etcd::Event& event, std::string_view rest,
 
 bool MerlionView::judge(MerlionBackend& backend, Moment now) {
   if (!config_) return false;
-  const auto verdict = backend.judge({config_->freshness, in_sync_}, now);
+  const bool in_sync = in_sync_ && full_.empty();
+  const auto verdict = backend.judge({config_->freshness, in_sync, confirmed_}, now);
   next_look_ = std::min(next_look_, verdict.next_look);
+  unconfirmed_ = unconfirmed_ || verdict.unconfirmed;
   return verdict.changed;
 }
 
-void MerlionView::tick(Moment now) {
-  note_clock(now);
+bool MerlionView::judge_all(Moment now) {
   next_look_ = SteadyTime::max();
-  for (auto& [name, backend] : backends_)
-    if (judge(backend, now)) dirty_ = true;
+  unconfirmed_ = false;
+  bool changed = false;
+  for (auto& [name, backend] : backends_) changed = judge(backend, now) || changed;
+  return changed;
+}
+
+void MerlionView::tick(Moment now) {
+  dirty_ = judge_all(now) || dirty_;
+  compare(now);
+}
+
+// Two or more, none heard of within freshness, and all of these silences began within one freshness.
+// `since`: those that were heard of before that are silent on their own.
+bool MerlionView::are_all_silent(SteadyTime* since) const {
+  SteadyTime newest = SteadyTime::min();
+  for (const auto& [name, backend] : backends_) {
+    if (backend.disabled() || !backend.last_seen()) continue;
+    if (!backend.is_expired()) return false;
+    if (backend.heard_at()) newest = std::max(newest, *backend.heard_at());
+  }
+  if (newest == SteadyTime::min() || config_->freshness <= 0s) return false;
+  *since = newest - config_->freshness;
+  return std::count_if(backends_.begin(), backends_.end(), [&](const auto& one) {
+           const MerlionBackend& b = one.second;
+           return !b.disabled() && b.heard_at() && *b.heard_at() >= *since;
+         }) > 1;
+}
+
+// All that are heard of, within a few seconds. One alone only if it was no refusal, which proves that
+// the way to its host is open.
+bool MerlionView::have_all_failed() const {
+  std::size_t count = 0;
+  SteadyTime first = SteadyTime::max();
+  SteadyTime last = SteadyTime::min();
+  bool refused = false;
+  for (const auto& [name, backend] : backends_) {
+    if (backend.disabled() || backend.is_expired() || !backend.last_seen()) continue;
+    if (!backend.is_exited() || !backend.exit()->began) return false;
+    first = std::min(first, *backend.exit()->began);
+    last = std::max(last, *backend.exit()->began);
+    refused = backend.exit()->refused;
+    ++count;
+  }
+  return count > 0 && last - first <= kTogether && (count > 1 || !refused);
+}
+
+// What holds for all of them is no evidence against each.
+void MerlionView::compare(Moment now) {
+  if (!config_) return;
+  const bool was_silent = all_silent_;
+  const bool had_failed = all_failed_;
+  SteadyTime since{};
+  const bool in_sync = in_sync_ && full_.empty();
+  if (in_sync) all_silent_ = are_all_silent(&since);
+  all_failed_ = have_all_failed();
+  if (!was_silent && !had_failed && !all_silent_ && !all_failed_) return;
+  // Who was held while all were silent gets the time to be heard of again.
+  if (was_silent && !all_silent_) give_grace(now);
+  for (auto& [name, backend] : backends_) {
+    if (in_sync)
+      backend.set_held(all_silent_ && backend.heard_at() && *backend.heard_at() >= since);
+    backend.set_last_resort(all_failed_ && backend.is_exited() && !backend.is_expired());
+  }
+  dirty_ = judge_all(now) || dirty_ || was_silent != all_silent_ || had_failed != all_failed_;
 }
 
 std::set<std::string> MerlionView::names() const {

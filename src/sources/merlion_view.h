@@ -1,9 +1,11 @@
 // What one Merlion prefix says, kept up to date by ranges and watch events, and judged by time.
 // Pure: every call is told what time it is. Rules: docs/ARCHITECTURE.md.
 //
-// A value that turns bad keeps its last good one. Freshness is judged only while in sync: after
-// every resynchronisation, and after a step of the wall clock, what was active gets one full
-// freshness before it can expire.
+// A value that turns bad keeps its last good one. Freshness is judged by the steady clock, and only
+// while in sync: after every resynchronisation what was in use gets one full freshness before it can
+// expire. It expires when etcd was asked after that (confirm()), so that after a late wake-up what
+// waits is read first. What points at etcd or at this host is not taken as evidence against all
+// backends: a full etcd, all of them silent within one freshness, connects to all of them failed.
 #pragma once
 
 #include <chrono>
@@ -53,10 +55,19 @@ class MerlionView {
   void apply(const etcd::Event& event, Moment now);
   // The connection is gone: time stands still for freshness.
   void lost(Moment now);
+  // A full etcd, for status and log. `why`: its own words.
+  [[nodiscard]] static std::string full_text(std::string_view why);
+  // Nobody can write to etcd, as its own words in `why` say ("": it takes writes again): time stands
+  // still, as heartbeats cannot arrive.
+  void set_full(std::string why, Moment now);
+  // Some expire as soon as etcd is known to have nothing to say about them.
+  [[nodiscard]] bool unconfirmed() const { return unconfirmed_; }
+  // etcd was asked at `asked`, and all that it had to say until then was read.
+  void confirm(SteadyTime asked, Moment now);
   // A connect to a backend of the service that build() returned has failed; `error` is an errno value.
   void connect_failed(const Address& address, int error, Moment now);
-  // Judges every backend by the clock. Needed when next_look() has come, and now and then to notice
-  // a step of the wall clock; everything else judges what it touches.
+  // Judges every backend by the clock. Needed when next_look() has come; everything else judges what it
+  // touches.
   void tick(Moment now);
   [[nodiscard]] SteadyTime next_look() const { return next_look_; }
 
@@ -84,10 +95,16 @@ class MerlionView {
   using Backends = std::map<std::string, MerlionBackend>;  // by name
 
   void reread_config();
-  void note_clock(Moment now);
   void give_grace(Moment now);
   void apply_backend(const etcd::Event& event, std::string_view rest, Moment now);
   bool judge(MerlionBackend& backend, Moment now);  // true when something shown has changed
+  bool judge_all(Moment now);
+  void settle_first_sight(Moment now);
+  void compare(Moment now);
+  [[nodiscard]] bool are_all_silent(SteadyTime* since) const;
+  [[nodiscard]] bool have_all_failed() const;
+  void add_clock_warnings(Built& out) const;
+  void add_common_faults(const Service& service, Built& out) const;
   void suspect(Moment now);
   void suspect_listing(Moment now);
   [[nodiscard]] std::string key_name(std::string_view name, std::string_view key) const;
@@ -101,15 +118,19 @@ class MerlionView {
   std::optional<MerlionConfig> config_;  // last good
   std::string config_error_;
   Backends backends_;
-  std::map<std::string, BackendState> saved_states_;  // until the first range
+  std::map<std::string, MerlionBackend::Saved> saved_states_;  // until the first range
   SysTime saved_as_of_;
   ServicePtr built_;          // last built, or saved
   std::string loaded_range_;  // whose backends_ they are
   std::optional<SteadyTime> listing_suspect_until_;
   bool in_sync_ = false;
+  std::string full_;
+  SteadyTime confirmed_ = SteadyTime::min();
+  bool unconfirmed_ = false;
+  bool all_silent_ = false;
+  bool all_failed_ = false;
   bool dirty_ = false;
   SteadyTime next_look_ = SteadyTime::max();
-  std::optional<std::chrono::milliseconds> clock_offset_;  // wall minus steady
   std::optional<SteadyTime> suspect_until_;
 };
 

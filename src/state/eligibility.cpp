@@ -77,6 +77,8 @@ std::string_view why_last(const std::vector<DesiredBackend>& backends) {
   bool leaving = false;
   for (const DesiredBackend& b : backends) {
     if (eligibility(b) != Eligibility::LastResort) continue;
+    if (b.state == BackendState::Exited)
+      return "that failed together, so that this host's own network is the likelier fault,";
     (b.state == BackendState::Down ? unreachable : leaving) = true;
   }
   if (!unreachable) return "leaving the source";
@@ -102,6 +104,8 @@ Eligibility eligibility(BackendState state, Reason reason, std::uint32_t weight)
       if (reason == Reason::Unreachable) return Eligibility::LastResort;
       return reason == Reason::ProbeFailed ? Eligibility::FailOpen : Eligibility::Never;
     case BackendState::Exited:
+      // With all others, within seconds: this host's own network is the likelier fault.
+      return reason == Reason::Unreachable ? Eligibility::LastResort : Eligibility::Never;
     case BackendState::Stale:
     case BackendState::Disabled:
       return Eligibility::Never;

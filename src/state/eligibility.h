@@ -10,7 +10,8 @@ namespace lb {
 
 enum class Eligibility : std::uint8_t {
   Normal,      // gets new connections
-  LastResort,  // only when no Normal one is left: draining by its source, or lost from its sight
+  LastResort,  // only when no Normal one is left: draining by its source, lost from its sight, or
+               // failed together with all others
   FailOpen,  // only when neither is left: then all such are used, the prober is the likelier fault
   Never,
 };

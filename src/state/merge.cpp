@@ -240,7 +240,8 @@ DesiredBackend Merger::live(const Backend& backend, const Service& service,
   b.state = backend.state;
   b.reason = backend.reason;
   const Drain* drain = in_.drains ? in_.drains->find(backend, service) : nullptr;
-  const bool usable = b.state == BackendState::Active || b.state == BackendState::Unknown;
+  const bool usable = b.state == BackendState::Active || b.state == BackendState::Unknown ||
+                      (b.state == BackendState::Exited && b.reason == Reason::Unreachable);
   const HealthVerdict* down = usable ? down_of(parts, backend.address) : nullptr;
   if (drain) {
     b.state = BackendState::Draining;
@@ -248,6 +249,11 @@ DesiredBackend Merger::live(const Backend& backend, const Service& service,
   } else if (usable && backend.weight == 0) {
     b.state = BackendState::Draining;
     b.reason = Reason::Weight;
+  } else if (down && b.reason == Reason::NotSeen) {
+    // Silent with all others: lbd's own probe was what it stayed in use for.
+    b.state = BackendState::Stale;
+    set_since(b, parts, down->since);
+    return b;
   } else if (down) {
     b.state = BackendState::Down;
     b.reason = Reason::ProbeFailed;

@@ -118,6 +118,23 @@ TEST(EtcdCodec, ReadsAnswersToWrites) {
             "yEKcBJHOBuRecUkg.15");
 }
 
+// Both as etcd 3.4.23 wrote them.
+TEST(EtcdCodec, ReadsTheAlarmThatKeepsItFromTakingWrites) {
+  const std::string status =
+      R"({"header":{"cluster_id":"13455796455940752355","member_id":"443629905751424238",
+      "revision":"2","raft_term":"2"},"version":"3.4.23","dbSize":"143360",
+      "leader":"443629905751424238","raftIndex":"10","raftTerm":"2","raftAppliedIndex":"10")";
+  EXPECT_EQ(parse_alarm(status + R"(,"dbSizeInUse":"139264"})").value(), "");
+  EXPECT_EQ(parse_alarm(status + R"(,"errors":["memberID:443629905751424238 alarm:NOSPACE "],
+      "dbSizeInUse":"139264"})")
+                .value(),
+            "alarm NOSPACE");
+  EXPECT_EQ(parse_alarm(status + R"(,"errors":["etcdserver: no leader"]})").value(), "");
+  EXPECT_EQ(parse_refusal(429, R"({"error":"etcdserver: mvcc: database space exceeded","code":8})")
+                .error.code.value(),
+            ENOSPC);
+}
+
 // What becomes a line of a header must not become two, and a token is never shown.
 TEST(EtcdCodec, RefusesATokenThatFitsIntoNoHeader) {
   const auto token = parse_token(R"({"token":"secret\r\nHost: evil"})");

@@ -17,14 +17,14 @@ class MerlionBackendTest : public testing::Test {
     now_.steady += time;
   }
   void seen(std::chrono::milliseconds ago = 0ms) {
-    backend_.set("last-seen-at", format_iso8601(now_.wall - ago));
+    backend_.set("last-seen-at", format_iso8601(now_.wall - ago), now_);
   }
   BackendState judge(bool in_sync = true) {
     judged_ = backend_.judge({10s, in_sync}, now_);
     return backend_.state();
   }
   void fail_connect() {
-    backend_.connect_failed("Cannot connect to a/10.0.0.1:1", now_);
+    backend_.connect_failed("Cannot connect to a/10.0.0.1:1", true, now_);
     EXPECT_EQ(judge(), BackendState::Exited);
   }
 
@@ -36,7 +36,7 @@ class MerlionBackendTest : public testing::Test {
 class LiveMerlionBackend : public MerlionBackendTest {
  protected:
   void SetUp() override {
-    backend_.set("listen-address", "10.0.0.1:1");
+    backend_.set("listen-address", "10.0.0.1:1", now_);
     seen();
     EXPECT_EQ(judge(), BackendState::Active);
   }
@@ -89,6 +89,16 @@ TEST_F(LiveMerlionBackend, IsBackByTheSecondSignOfLifeOfASlowClock) {
   EXPECT_EQ(judge(), BackendState::Active);
 }
 
+TEST_F(LiveMerlionBackend, IsBackByTheSecondSignOfLifeOfAClockThatWasSetBack) {
+  pass(2s);
+  fail_connect();
+  seen(1h);
+  EXPECT_EQ(judge(), BackendState::Exited);
+  pass(1s);
+  seen(1h);
+  EXPECT_EQ(judge(), BackendState::Active);
+}
+
 TEST_F(LiveMerlionBackend, OfAFastClockIsOutToo) {
   seen(-30s);
   pass(2s);
@@ -115,8 +125,8 @@ TEST_F(LiveMerlionBackend, KeepsItsExitOverAListing) {
   fail_connect();
   MerlionBackend listed(now_);
   listed.continue_from(backend_);
-  listed.set("listen-address", "10.0.0.1:1");
-  listed.set("last-seen-at", format_iso8601(now_.wall - 2s));
+  listed.set("listen-address", "10.0.0.1:1", now_);
+  listed.set("last-seen-at", format_iso8601(now_.wall - 2s), now_);
   listed.end_listing();
   (void)listed.judge({10s, true}, now_);
   EXPECT_EQ(listed.state(), BackendState::Exited);
@@ -125,15 +135,15 @@ TEST_F(LiveMerlionBackend, KeepsItsExitOverAListing) {
 TEST_F(LiveMerlionBackend, LosesWhatAListingDoesNotName) {
   MerlionBackend listed(now_);
   listed.continue_from(backend_);
-  listed.set("listen-address", "10.0.0.1:1");
+  listed.set("listen-address", "10.0.0.1:1", now_);
   listed.end_listing();
   (void)listed.judge({10s, true}, now_);
   EXPECT_EQ(listed.reason(), Reason::NeverSeen);
 }
 
 TEST_F(MerlionBackendTest, RemembersItsExitOverARestart) {
-  backend_.continue_saved(BackendState::Exited, now_.wall);
-  backend_.set("listen-address", "10.0.0.1:1");
+  backend_.continue_saved({BackendState::Exited, Reason::ConnectFailed}, now_.wall, now_);
+  backend_.set("listen-address", "10.0.0.1:1", now_);
   seen(5s);
   backend_.end_listing();
   EXPECT_EQ(judge(), BackendState::Exited);
@@ -143,13 +153,44 @@ TEST_F(MerlionBackendTest, RemembersItsExitOverARestart) {
 }
 
 TEST_F(LiveMerlionBackend, IsUnavailableAndDisabledAtOnce) {
-  backend_.set("disabled", "true");
+  backend_.set("disabled", "true", now_);
   EXPECT_EQ(judge(), BackendState::Disabled);
   EXPECT_FALSE(backend_.unavailable());
   pass(11s);
   EXPECT_EQ(judge(), BackendState::Disabled);
   EXPECT_TRUE(backend_.unavailable());
   EXPECT_TRUE(judged_.changed);
+}
+
+TEST_F(LiveMerlionBackend, IsAliveAsLongAsItsLastSeenAtChangesWhateverTheClocksSay) {
+  for (int i = 0; i < 5; ++i) {
+    seen(1h);
+    EXPECT_EQ(judge(), BackendState::Active);
+    EXPECT_TRUE(backend_.is_behind());
+    pass(9s);
+  }
+  pass(1s);
+  EXPECT_EQ(judge(), BackendState::Active);
+  pass(1ms);
+  EXPECT_EQ(judge(), BackendState::Stale);
+}
+
+TEST_F(LiveMerlionBackend, WritesNothingButTheSameAndIsDeadAfterFreshness) {
+  for (int i = 0; i < 11; ++i) {
+    (void)backend_.set("last-seen-at", format_iso8601(SysTime(1'700'000'000'000ms)), now_);
+    EXPECT_EQ(judge(), BackendState::Active);
+    pass(1s);
+  }
+  EXPECT_EQ(judge(), BackendState::Stale);
+}
+
+TEST_F(LiveMerlionBackend, DoesNotExpireBeforeEtcdHadItsSay) {
+  pass(1h);
+  const auto expired = backend_.judge({10s, true, now_.steady - 1h}, now_);
+  EXPECT_EQ(backend_.state(), BackendState::Active);
+  EXPECT_TRUE(expired.unconfirmed);
+  (void)backend_.judge({10s, true, now_.steady}, now_);
+  EXPECT_EQ(backend_.state(), BackendState::Stale);
 }
 
 TEST_F(LiveMerlionBackend, IsFreshAndWarnedAboutWhenItsClockIsAhead) {
@@ -175,7 +216,7 @@ TEST_F(MerlionBackendTest, IsIncompleteOnlyAfterAMoment) {
   (void)judge();
   EXPECT_TRUE(backend_.is_incomplete());
   EXPECT_TRUE(judged_.changed);
-  backend_.set("listen-address", "10.0.0.1:1");
+  backend_.set("listen-address", "10.0.0.1:1", now_);
   (void)judge();
   EXPECT_FALSE(backend_.is_incomplete());
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "sources/merlion_view.h"
@@ -26,6 +27,12 @@ class MerlionViewTest : public testing::Test {
   void step(std::chrono::milliseconds time) { now_.wall += time; }
   std::string stamp(std::chrono::milliseconds ago = 0ms) const {
     return format_iso8601(now_.wall - ago);
+  }
+
+  // Judges, and asks etcd about what would expire, which has nothing to say.
+  void look() {
+    view_.tick(now_);
+    if (view_.unconfirmed()) view_.confirm(now_.steady, now_);
   }
 
   void sync(bool trusted = true) {

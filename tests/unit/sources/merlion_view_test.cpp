@@ -61,7 +61,7 @@ TEST_F(MerlionViewTest, OneBadBackendAffectsOnlyItself) {
   sync();
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "bad-time 10.0.0.3:1 stale/never-seen"}));
   pass(2s);
-  view_.tick(now_);
+  look();
   const std::string text = warnings();
   EXPECT_NE(text.find("etcd key /up/bad-address/listen-address: 'nonsense'"), std::string::npos);
   EXPECT_NE(text.find("etcd key /up/bad-time/last-seen-at: 'yesterday'"), std::string::npos);
@@ -94,7 +94,7 @@ TEST_F(MerlionViewTest, AHalfWrittenBackendAppearsWhenItIsComplete) {
   EXPECT_TRUE(view_.dirty());
   EXPECT_EQ(warnings(), "");  // it may be the first of two puts
   pass(2s);
-  view_.tick(now_);
+  look();
   EXPECT_NE(warnings().find("/up/a/listen-address: missing"), std::string::npos);
   put("/up/a/listen-address", "10.0.0.1:1");
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/"}));

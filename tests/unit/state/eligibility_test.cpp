@@ -33,7 +33,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{BackendState::Down, Reason::Unreachable, Eligibility::LastResort},
                     Row{BackendState::Down, Reason::SourceUnhealthy, Eligibility::Never},
                     Row{BackendState::Down, Reason::NotVerified, Eligibility::Never},
+                    Row{BackendState::Unknown, Reason::NotSeen, Eligibility::Normal},
                     Row{BackendState::Exited, Reason::ConnectFailed, Eligibility::Never},
+                    Row{BackendState::Exited, Reason::Unreachable, Eligibility::LastResort},
                     Row{BackendState::Stale, Reason::NotSeen, Eligibility::Never},
                     Row{BackendState::Stale, Reason::NeverSeen, Eligibility::Never},
                     Row{BackendState::Disabled, Reason::Disabled, Eligibility::Never}));
@@ -122,6 +124,13 @@ INSTANTIATE_TEST_SUITE_P(
              Condition::LastResort,
              "no other backend is left (1 unreachable, 1 leaving its source): 2 backends leaving "
              "the source or unreachable still take connections"},
+        Case{"those_that_failed_together_are_a_last_resort",
+             {in_state(BackendState::Exited, Reason::Unreachable), kDrained, kDown, kStale},
+             {100, 0, 0, 0},
+             Condition::LastResort,
+             "no other backend is left (1 unreachable, 1 drained by the operator, 1 down by its "
+             "probe, 1 not seen for too long): 1 backend that failed together, so that this host's "
+             "own network is the likelier fault, still takes connections"},
         Case{"fail_open",
              {kDown, kDown},
              {100, 100},
