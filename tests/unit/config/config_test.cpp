@@ -11,10 +11,10 @@ namespace {
 using namespace std::chrono_literals;
 using testing::ElementsAre;
 
-constexpr const char* kFile = "[[source]]\ntype = \"file\"\npath = \"/etc/lbd/services.d\"\n";
+constexpr const char* kSampleFile = "[[source]]\ntype = \"file\"\npath = \"/etc/lbd/services.d\"\n";
 
 TEST(Config, HasTheDefaultsOfTheDesign) {
-  const Config config = parse_config(kFile, "lbd.toml").value();
+  const Config config = parse_config(kSampleFile, "lbd.toml").value();
   Config expected;
   expected.daemon = {"/var/lib/lbd", "/run/lbd", LogLevel::Info, LogFormat::Text};
   expected.dataplane = {
@@ -110,7 +110,7 @@ TEST(Config, KeepsTheOrderOfTheSources) {
 }
 
 TEST(Config, EmptyCgroupMeansTheDefault) {
-  EXPECT_EQ(parse_config(std::string("[dataplane]\ncgroup = \"\"\n") + kFile, "x")
+  EXPECT_EQ(parse_config(std::string("[dataplane]\ncgroup = \"\"\n") + kSampleFile, "x")
                 .value()
                 .dataplane.cgroup,
             "");
@@ -118,7 +118,7 @@ TEST(Config, EmptyCgroupMeansTheDefault) {
 
 TEST(LoadConfig, ReadsAFile) {
   const TempFolder folder;
-  EXPECT_EQ(load_config(folder.write("lbd.toml", kFile)).value().sources.size(), 1U);
+  EXPECT_EQ(load_config(folder.write("lbd.toml", kSampleFile)).value().sources.size(), 1U);
 }
 
 TEST(LoadConfig, NamesAFileThatCannotBeRead) {
