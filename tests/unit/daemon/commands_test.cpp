@@ -14,16 +14,16 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-struct Outcome {
+struct CommandOutcome {
   int code = 0;
   std::string out, err;
 };
 
-Outcome run(std::vector<const char*> arguments) {
+CommandOutcome run(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "lbd");
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
-  Outcome outcome;
+  CommandOutcome outcome;
   outcome.code = run_command(static_cast<int>(arguments.size()), arguments.data());
   outcome.out = testing::internal::GetCapturedStdout();
   outcome.err = testing::internal::GetCapturedStderr();
@@ -41,7 +41,7 @@ TEST(Commands, WrongUsageIsExit2) {
   EXPECT_EQ(run({"fly"}).code, kExitUsage);
   EXPECT_EQ(run({"run", "--nonsense"}).code, kExitUsage);
   EXPECT_EQ(run({"merlion"}).code, kExitUsage);
-  const Outcome outcome = run({"merlion", "no-prefix"});
+  const CommandOutcome outcome = run({"merlion", "no-prefix"});
   EXPECT_EQ(outcome.code, kExitUsage);
   EXPECT_THAT(outcome.err, HasSubstr("PREFIX: 'no-prefix'"));
 }
@@ -52,7 +52,7 @@ TEST(Commands, CheckConfigNamesFileAndLine) {
       folder.write("good.toml", "[[source]]\ntype = \"file\"\npath = \"/x\"\n");
   const std::string bad = folder.write("bad.toml", "[dataplane]\nmodus = \"none\"\n");
   EXPECT_EQ(run({"check-config", good.c_str()}).code, kExitOk);
-  const Outcome outcome = run({"check-config", bad.c_str()});
+  const CommandOutcome outcome = run({"check-config", bad.c_str()});
   EXPECT_EQ(outcome.code, kExitFailed);
   EXPECT_THAT(outcome.err, HasSubstr("bad.toml:2"));
 }
