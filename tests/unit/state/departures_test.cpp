@@ -87,7 +87,8 @@ TEST_F(DeparturesTest, SameViewAgainChangesNothing) {
 
 TEST_F(DeparturesTest, NewOwnerOfTheServiceLetsTheOldBackendsDepart) {
   departures_.update(view_of({both_}), moment(0));
-  departures_.update(view_of({offered("127.0.0.1:80", {listed("10.0.0.9:80")}, "new")}), moment(10));
+  departures_.update(view_of({offered("127.0.0.1:80", {listed("10.0.0.9:80")}, "new")}),
+                     moment(10));
   EXPECT_EQ(all().size(), 2U);
   EXPECT_EQ(departures_.find(kKey, kOne)->service_name, "web");
 }

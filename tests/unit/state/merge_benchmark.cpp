@@ -27,7 +27,8 @@ Snapshot many() {
 class Turns {
  public:
   explicit Turns(bool drained) : snapshot_(many()) {
-    if (drained) (void)drains_.add({Drain::parse_target("10.0.1.1").value(), {}, SysTime{}, {}, {}});
+    if (drained)
+      (void)drains_.add({Drain::parse_target("10.0.1.1").value(), {}, SysTime{}, {}, {}});
     guard_.restore(snapshot_);
     turn();
   }
