@@ -108,10 +108,10 @@ PublishingDataplane::PublishingDataplane(std::unique_ptr<Dataplane> inside,
       open_outside_(std::move(open_outside)),
       left_over_(left_over),
       now_(std::move(now)) {
-  constexpr std::chrono::milliseconds kAlways{0};
-  upkeep_.add("clients of other hosts are not served", kAlways, [this] { return keep_open(); });
-  upkeep_.add("clients of other hosts", kAlways, [this] { return keep_told(); });
-  upkeep_.add("what serves clients of other hosts", kAlways, [this] { return tell_all(); });
+  constexpr std::chrono::milliseconds kEachTurn{0};
+  upkeep_.add("clients of other hosts are not served", kEachTurn, [this] { return keep_open(); });
+  upkeep_.add("clients of other hosts", kEachTurn, [this] { return keep_told(); });
+  upkeep_.add("what serves clients of other hosts", kEachTurn, [this] { return tell_all(); });
 }
 
 Result<> PublishingDataplane::open_outside() {
