@@ -22,9 +22,9 @@ using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr auto kService = "127.0.0.1:5000";
-constexpr auto kRefused = "errno 111";
-constexpr auto kRepaired = std::chrono::seconds(20);
+constexpr auto kWeb = "127.0.0.1:5000";
+constexpr auto kNobody = "errno 111";
+constexpr auto kComesBack = std::chrono::seconds(20);
 
 class Repair : public DataplaneNetns {
  protected:
@@ -32,7 +32,7 @@ class Repair : public DataplaneNetns {
     DataplaneNetns::SetUp();
     if (IsSkipped()) return;
     server_.emplace("127.0.0.1:7001", "web");
-    publish(kService, {{"127.0.0.1:7001"}});
+    publish(kWeb, {{"127.0.0.1:7001"}});
   }
   // Of everything that is pinned: the path below the folder, and the object's id.
   std::map<std::string, std::uint32_t> pins() {
@@ -51,7 +51,7 @@ class Repair : public DataplaneNetns {
     return out;
   }
   bool looks_until(const std::function<bool()>& right) {
-    return eventually([&] { return dataplane_->collect() && right(); }, kRepaired);
+    return eventually([&] { return dataplane_->collect() && right(); }, kComesBack);
   }
   std::string path(const std::string& name) { return sandbox_->bpffs() + "/" + name; }
 
@@ -67,34 +67,34 @@ TEST_F(Repair, EachPinThatIsRemovedComesBackAndIsCounted) {
     EXPECT_TRUE(looks_until([&, &n = name] { return fs::exists(path(n)); })) << name;
   }
   EXPECT_EQ(pins(), before) << "the same maps and links";
-  EXPECT_EQ(ask(kService), "web");
+  EXPECT_EQ(ask(kWeb), "web");
   EXPECT_THAT(dataplane_->info().notes, Contains(HasSubstr("put back")));
   EXPECT_THAT(dataplane_->info().problems, IsEmpty());
 }
 
 TEST_F(Repair, TheFolderThatIsRemovedComesBackAndARestartFindsEverything) {
   ASSERT_TRUE(dataplane_->collect());
-  const UniqueFd kept = connect_to(kService);
+  const UniqueFd kept = connect_to(kWeb);
   const auto before = pins();
   fs::remove_all(sandbox_->bpffs());
   EXPECT_TRUE(looks_until([&] { return pins() == before; }));
   open();
   EXPECT_EQ(pins(), before);
-  EXPECT_EQ(active(kService, "127.0.0.1:7001"), 1);
-  EXPECT_EQ(ask(kService), "web");
+  EXPECT_EQ(active(kWeb, "127.0.0.1:7001"), 1);
+  EXPECT_EQ(ask(kWeb), "web");
 }
 
 TEST_F(Repair, AStartCompletesTheFolderFromWhatRuns) {
-  const UniqueFd kept = connect_to(kService);
+  const UniqueFd kept = connect_to(kWeb);
   for (const char* name : {"services", "address_ids", "cold"}) {
     const auto before = pins();
     dataplane_.reset();
     for (const auto& [pin, id] : before)
       if (fs::path(pin).filename() == name) fs::remove(path(pin));
-    EXPECT_EQ(ask(kService), "web") << "the hooks run on";
+    EXPECT_EQ(ask(kWeb), "web") << "the hooks run on";
     open();
     EXPECT_EQ(pins(), before) << name;
-    EXPECT_EQ(active(kService, "127.0.0.1:7001"), 1);
+    EXPECT_EQ(active(kWeb, "127.0.0.1:7001"), 1);
   }
 }
 
@@ -105,18 +105,18 @@ TEST_F(Repair, AStartThatCannotCompleteTheFolderBeginsAfresh) {
   for (const auto& [pin, id] : before)
     if (fs::path(pin).filename() == "slots") fs::remove(path(pin));
   open();
-  publish(kService, {{"127.0.0.1:7001"}});
-  EXPECT_EQ(ask(kService), "web");
+  publish(kWeb, {{"127.0.0.1:7001"}});
+  EXPECT_EQ(ask(kWeb), "web");
   EXPECT_EQ(pins().size(), before.size());
 }
 
 TEST_F(Repair, AKeyThatAStrayToolDeletedComesBack) {
   const UniqueFd keys(::bpf_obj_get(path("current_maps/service_ids").c_str()));
   ASSERT_TRUE(keys);
-  const lb_addr key = bpf::to_abi(*ServiceKey::parse(kService));
+  const lb_addr key = bpf::to_abi(*ServiceKey::parse(kWeb));
   ASSERT_EQ(::bpf_map_delete_elem(keys.get(), &key), 0);
-  EXPECT_EQ(ask(kService), kRefused);
-  EXPECT_TRUE(looks_until([] { return ask(kService) == "web"; }));
+  EXPECT_EQ(ask(kWeb), kNobody);
+  EXPECT_TRUE(looks_until([] { return ask(kWeb) == "web"; }));
   EXPECT_THAT(dataplane_->info().notes, Contains(HasSubstr("put back")));
 }
 
@@ -130,7 +130,7 @@ TEST_F(Repair, ACgroupThatIsMadeAgainGetsItsHooks) {
   auto opened = open_ebpf_dataplane(io_, options);
   ASSERT_TRUE(opened) << opened.error().message();
   dataplane_ = *std::move(opened);
-  publish(kService, {{"127.0.0.1:7001"}});
+  publish(kWeb, {{"127.0.0.1:7001"}});
   ASSERT_TRUE(dataplane_->collect());
 
   ASSERT_EQ(::rmdir(options.cgroup.c_str()), 0);
@@ -138,8 +138,8 @@ TEST_F(Repair, ACgroupThatIsMadeAgainGetsItsHooks) {
   EXPECT_THAT(dataplane_->info().problems, Contains(HasSubstr(options.cgroup)));
   fs::create_directory(options.cgroup);
   std::ofstream(options.cgroup + "/cgroup.procs") << "0" << std::flush;
-  EXPECT_EQ(ask(kService), kRefused);
-  EXPECT_TRUE(looks_until([] { return ask(kService) == "web"; }));
+  EXPECT_EQ(ask(kWeb), kNobody);
+  EXPECT_TRUE(looks_until([] { return ask(kWeb) == "web"; }));
   EXPECT_THAT(dataplane_->info().problems, IsEmpty());
   std::ofstream(sandbox_->cgroup() + "/cgroup.procs") << "0" << std::flush;
   dataplane_.reset();
@@ -160,15 +160,15 @@ class RepairMount : public Repair {
 
 TEST_F(RepairMount, ABpffsThatIsMountedAgainGetsItsPins) {
   ASSERT_TRUE(dataplane_->collect());
-  const UniqueFd kept = connect_to(kService);
+  const UniqueFd kept = connect_to(kWeb);
   const auto before = pins();
   ASSERT_EQ(::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr), 0);  // it hides the one below
   EXPECT_TRUE(pins().empty());
   EXPECT_TRUE(looks_until([&] { return pins() == before; }));
-  EXPECT_EQ(ask(kService), "web");
+  EXPECT_EQ(ask(kWeb), "web");
   open();
   EXPECT_EQ(pins(), before);
-  EXPECT_EQ(active(kService, "127.0.0.1:7001"), 1);
+  EXPECT_EQ(active(kWeb, "127.0.0.1:7001"), 1);
   dataplane_.reset();
   ASSERT_TRUE(detach_ebpf(sandbox_->bpffs()));
   ASSERT_EQ(::umount("/sys/fs/bpf"), 0);
@@ -179,7 +179,7 @@ TEST_F(RepairMount, WithoutABpffsItServesOnAndSaysSo) {
   ASSERT_EQ(::mount("tmpfs", "/sys/fs/bpf", "tmpfs", 0, nullptr), 0);
   EXPECT_TRUE(looks_until([&] { return !dataplane_->info().problems.empty(); }));
   EXPECT_THAT(dataplane_->info().problems, Contains(HasSubstr("not on a bpffs")));
-  EXPECT_EQ(ask(kService), "web");
+  EXPECT_EQ(ask(kWeb), "web");
   ASSERT_EQ(::umount("/sys/fs/bpf"), 0);
   EXPECT_TRUE(looks_until([&] { return dataplane_->info().problems.empty(); }));
 }
