@@ -352,6 +352,8 @@ TEST_F(AppTest, WhatTheFleetDrainsStaysDrainedOverARestart) {
                                         .service = "",
                                         .drain = true,
                                         .ids = {"10.0.0.1:9000"}}));
+    const auto save = orders.unsaved();
+    ASSERT_TRUE(save && save());
   }
   const auto opened = open();
   ASSERT_TRUE(opened);

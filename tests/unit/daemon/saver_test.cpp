@@ -70,11 +70,15 @@ class SaverTest : public testing::Test {
   SavedProblems problems_;
   Saver saver_{folder_.file("sources"), departures_, verdicts_, problems_};
   std::string drained() { return read_file(folder_.file("drains.json")).value_or(""); }
-  void drain(std::string host) { EXPECT_TRUE(drains_.add({.target = std::move(host)})); }
+  void drain(std::string host) {
+    Drain order;
+    order.target = std::move(host);
+    EXPECT_TRUE(drains_.add(std::move(order)));
+  }
   Saver::Done keep_result() {
     return [this](Result<> result) { told_.push_back(result ? "" : result.error().message()); };
   }
-  Drains drains_ = Drains::open(folder_.file("drains.json")).value();
+  Drains drains_ = Drains::open(folder_.file("drains.json"), Moment{}).value();
   bool disk_hangs_ = false;
   std::deque<std::function<void()>> waiting_, ends_;
   std::vector<std::string> told_;

@@ -312,6 +312,7 @@ TEST(Drains, StepOfTheWallClockOverARestartMovesNoTermination) {
     Drain drain = drain_of("10.0.0.1:80");
     drain.terminate_at = until(104);
     ASSERT_TRUE(drains.add(drain));
+    save(drains);
   }
   for (const auto step : {24h, -24h}) {
     Moment now = moment(101);
