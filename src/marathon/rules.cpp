@@ -276,7 +276,8 @@ std::vector<ServicePtr> share(std::map<ServiceKey, Service> fresh,
 std::vector<ServiceKey> claims_of(const App& app, const Rules& rules) {
   std::vector<ServiceKey> out;
   std::vector<std::string> problems;
-  if (passes_label(app, rules))
+  Warnings unsaid;  // apply_rules() says them
+  if (passes_label(app, rules, unsaid))
     for (const Claim& claim : read_claims(app, rules, problems)) out.push_back(claim.key);
   std::sort(out.begin(), out.end());
   return out;
