@@ -17,7 +17,7 @@ using std::chrono::nanoseconds;
 // next waits twenty times as long, so that a stream of changes does not keep a CPU or a disk busy.
 constexpr milliseconds kQuickSave{20};
 constexpr milliseconds kLongestWait{1'000};  // what a crash may make us forget; also after an error
-constexpr milliseconds kDiskAnswers{
+constexpr milliseconds kSaveAnswers{
     2'000};  // at the end: a stop must not wait for a disk that hangs
 
 nanoseconds wait_after(nanoseconds took, bool good) {
@@ -64,7 +64,7 @@ void Saver::save_orders(const SourceSlots& slots, SteadyTime now, Done done) {
 }
 
 void Saver::save_all(const SourceSlots& slots) {
-  bool answers = wait_(kDiskAnswers);
+  bool answers = wait_(kSaveAnswers);
   if (const auto untold = std::exchange(running_, nullptr)) {
     take_back(*untold);
     std::move(untold->waiters.begin(), untold->waiters.end(), std::back_inserter(waiters_));
@@ -74,7 +74,7 @@ void Saver::save_all(const SourceSlots& slots) {
     const auto round = begin(slots);
     const auto result = std::make_shared<Result<>>();
     background_([round, result] { return *result = write(*round); }, [](const Result<>&) {});
-    answers = wait_(kDiskAnswers);
+    answers = wait_(kSaveAnswers);
     if (answers) return end(*round, not_before_, *result);
   }
   spdlog::error("the disk does not answer: what has changed last is not saved");
