@@ -91,9 +91,9 @@ class FakeDataplane : public NoneDataplane {
                                                 const Address& backend) override {
     calls.push_back("terminate " + backend.to_string());
     const Id id{key, backend};
-    const std::uint64_t left = std::min(survivors[id], active[id]);
+    const std::uint64_t surviving = std::min(survivors[id], active[id]);
     survivors[id] = 0;
-    return std::exchange(active[id], left) - left;
+    return std::exchange(active[id], surviving) - surviving;
   }
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {
     on_failure = std::move(handler);

@@ -20,7 +20,7 @@ constexpr Deadline until(int seconds) {
   return Deadline::in(std::chrono::seconds(seconds - 100), moment(100));
 }
 
-Drain drain_of(std::string_view target, std::optional<std::string> service = std::nullopt) {
+Drain order_on(std::string_view target, std::optional<std::string> service = std::nullopt) {
   return {Drain::parse_target(target).value(), std::move(service), at(100), std::nullopt, {}};
 }
 
@@ -52,7 +52,7 @@ TEST_P(Target, MeansTheBackend) {
   const auto& c = GetParam();
   Drains drains;
   ASSERT_TRUE(drains.add(
-      drain_of(c.target, *c.service ? std::optional<std::string>(c.service) : std::nullopt)));
+      order_on(c.target, *c.service ? std::optional<std::string>(c.service) : std::nullopt)));
   const ServicePtr web = offered("127.0.0.1:8080", {}, "web");
   EXPECT_EQ(drains.matches(named("10.0.0.1:80", "task-1"), *web), c.matches);
 }
@@ -89,8 +89,8 @@ TEST(DrainTargets, ThatAreNoneAreRefused) {
 
 TEST(Drains, RepeatingSucceedsAndKeepsTheTime) {
   Drains drains;
-  ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
-  Drain again = drain_of("10.0.0.1:80");
+  ASSERT_TRUE(drains.add(order_on("10.0.0.1:80")));
+  Drain again = order_on("10.0.0.1:80");
   again.since = at(200);
   ASSERT_TRUE(drains.add(again));
   ASSERT_EQ(drains.all().size(), 1U);
@@ -99,27 +99,27 @@ TEST(Drains, RepeatingSucceedsAndKeepsTheTime) {
   again.terminate_at = until(300);
   ASSERT_TRUE(drains.add(again));
   EXPECT_EQ(drains.all()[0].terminate_at, until(300));
-  ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
+  ASSERT_TRUE(drains.add(order_on("10.0.0.1:80")));
   EXPECT_EQ(drains.all()[0].terminate_at, until(300)) << "asking without one takes none away";
 }
 
 TEST(Drains, OfOneServiceAndOfAllAreTwo) {
   Drains drains;
-  ASSERT_TRUE(drains.add(drain_of("node1")));
-  ASSERT_TRUE(drains.add(drain_of("node1", "web")));
+  ASSERT_TRUE(drains.add(order_on("node1")));
+  ASSERT_TRUE(drains.add(order_on("node1", "web")));
   EXPECT_EQ(drains.all().size(), 2U);
-  ASSERT_TRUE(drains.remove(drain_of("node1").target));
+  ASSERT_TRUE(drains.remove(order_on("node1").target));
   EXPECT_TRUE(drains.matches(named("10.0.0.1:80", "a"), *offered("127.0.0.1:80", {}, "web")));
   EXPECT_FALSE(drains.matches(named("10.0.0.1:80", "a"), *offered("127.0.0.1:80", {}, "api")));
 }
 
 TEST(Drains, RemovingAnUnknownOneIsAnError) {
   Drains drains;
-  const auto removed = drains.remove(drain_of("10.0.0.1:80").target);
+  const auto removed = drains.remove(order_on("10.0.0.1:80").target);
   ASSERT_FALSE(removed);
   EXPECT_EQ(removed.error().code, std::errc::no_such_file_or_directory);
   EXPECT_EQ(removed.error().context, "there is no drain of 10.0.0.1:80");
-  EXPECT_EQ(drains.remove(drain_of("node1").target, "web").error().context,
+  EXPECT_EQ(drains.remove(order_on("node1").target, "web").error().context,
             "there is no drain of node1 in service web");
 }
 
@@ -131,17 +131,17 @@ void save(Drains& drains) {
 
 TEST(Drains, SurviveARestart) {
   const TempFolder folder;
-  Drain full = drain_of("[2001:db8::1]:80", "web");
+  Drain full = order_on("[2001:db8::1]:80", "web");
   full.terminate_at = until(500);
   full.ids = {"a", "b"};
   {
     Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
     ASSERT_TRUE(drains.add(full));
-    ASSERT_TRUE(drains.add(drain_of("node1")));
+    ASSERT_TRUE(drains.add(order_on("node1")));
     save(drains);
   }
   const Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
-  EXPECT_THAT(drains.all(), ElementsAre(full, drain_of("node1")));
+  EXPECT_THAT(drains.all(), ElementsAre(full, order_on("node1")));
 }
 
 TEST(Drains, BrokenFileIsNamedAndKept) {
@@ -161,8 +161,8 @@ TEST(Drains, BrokenFileIsNamedAndKept) {
 TEST(Drains, WhatCannotBeSavedIsInForceAndHandedOutAgain) {
   Drains drains = Drains::open("/nowhere/drains.json", moment(100)).value();
   EXPECT_FALSE(drains.has_unsaved());
-  ASSERT_TRUE(drains.add(drain_of("node1")));
-  EXPECT_THAT(drains.all(), ElementsAre(drain_of("node1")));
+  ASSERT_TRUE(drains.add(order_on("node1")));
+  EXPECT_THAT(drains.all(), ElementsAre(order_on("node1")));
   const auto job = drains.unsaved();
   EXPECT_FALSE(drains.unsaved()) << "handed out";
   ASSERT_TRUE(job);
@@ -174,22 +174,22 @@ TEST(Drains, WhatCannotBeSavedIsInForceAndHandedOutAgain) {
 TEST(Drains, ASaveIsOfTheMomentWhenItWasHandedOut) {
   const TempFolder folder;
   Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
-  ASSERT_TRUE(drains.add(drain_of("node1")));
+  ASSERT_TRUE(drains.add(order_on("node1")));
   const auto job = drains.unsaved();
-  ASSERT_TRUE(drains.add(drain_of("node2")));
+  ASSERT_TRUE(drains.add(order_on("node2")));
   ASSERT_TRUE(job());
   EXPECT_THAT(Drains::open(folder.file("drains.json"), moment(100)).value().all(),
-              ElementsAre(drain_of("node1")));
+              ElementsAre(order_on("node1")));
   save(drains);
   EXPECT_THAT(Drains::open(folder.file("drains.json"), moment(100)).value().all(),
-              ElementsAre(drain_of("node1"), drain_of("node2")));
+              ElementsAre(order_on("node1"), order_on("node2")));
 }
 
 class DrainsEnd : public testing::Test {
  protected:
   DrainsEnd() {
-    EXPECT_TRUE(drains_.add(drain_of("10.0.0.1:80")));
-    EXPECT_TRUE(drains_.add(drain_of("node1")));
+    EXPECT_TRUE(drains_.add(order_on("10.0.0.1:80")));
+    EXPECT_TRUE(drains_.add(order_on("node1")));
   }
   std::vector<std::string> settle(const DesiredState& state, bool complete = true) {
     std::vector<std::string> ended;
@@ -245,14 +245,14 @@ TEST_F(DrainsEnd, WhenANewBackendTookOverTheAddress) {
 
 TEST_F(DrainsEnd, DrainingAnewMeansTheNewBackend) {
   settle(state_of({named("10.0.0.1:80", "task-1", "node2")}));
-  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80")));
+  ASSERT_TRUE(drains_.add(order_on("10.0.0.1:80")));
   EXPECT_TRUE(drains_.matches(named("10.0.0.1:80", "task-2", "node2"), *web_));
 }
 
 TEST_F(DrainsEnd, OnDiskToo) {
   const TempFolder folder;
   Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
-  ASSERT_TRUE(drains.add(drain_of("10.0.0.1:80")));
+  ASSERT_TRUE(drains.add(order_on("10.0.0.1:80")));
   const Drains::TimePoint now{};
   ASSERT_TRUE(drains.settle(state_of({named("10.0.0.1:80", "task-1")}), true, now));
   save(drains);
@@ -265,7 +265,7 @@ TEST_F(DrainsEnd, OnDiskToo) {
 }
 
 Drain of_fleet(std::string_view target, std::string id, std::vector<std::string> ids = {}) {
-  Drain drain = drain_of(target);
+  Drain drain = order_on(target);
   drain.fleet = std::move(id);
   drain.ids = std::move(ids);
   return drain;
@@ -274,7 +274,7 @@ Drain of_fleet(std::string_view target, std::string id, std::vector<std::string>
 TEST(FleetDrains, StandBesideOurOwnAndAreNotSavedByUs) {
   TempFolder folder;
   Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
-  ASSERT_TRUE(drains.add(drain_of("node1")));
+  ASSERT_TRUE(drains.add(order_on("node1")));
   drains.set_fleet({of_fleet("node1", "f1"), of_fleet("node2", "f2")});
   EXPECT_EQ(drains.all().size(), 3U);
   EXPECT_TRUE(drains.matches(named("10.0.0.2:80", "b", "node2"), *offered("127.0.0.1:80", {})));
@@ -309,7 +309,7 @@ TEST(Drains, StepOfTheWallClockOverARestartMovesNoTermination) {
   const TempFolder folder;
   {
     Drains drains = Drains::open(folder.file("drains.json"), moment(100)).value();
-    Drain drain = drain_of("10.0.0.1:80");
+    Drain drain = order_on("10.0.0.1:80");
     drain.terminate_at = until(104);
     ASSERT_TRUE(drains.add(drain));
     save(drains);
@@ -324,10 +324,10 @@ TEST(Drains, StepOfTheWallClockOverARestartMovesNoTermination) {
 
 TEST(CoversAny, TellsWhetherATargetIsKnown) {
   const DesiredState state = state_of({named("10.0.0.1:80", "task-1", "node1")});
-  EXPECT_TRUE(covers_any(drain_of("10.0.0.1:80"), state));
-  EXPECT_TRUE(covers_any(drain_of("node1", "web"), state));
-  EXPECT_FALSE(covers_any(drain_of("10.0.0.2:80"), state));
-  EXPECT_FALSE(covers_any(drain_of("node1", "api"), state));
+  EXPECT_TRUE(covers_any(order_on("10.0.0.1:80"), state));
+  EXPECT_TRUE(covers_any(order_on("node1", "web"), state));
+  EXPECT_FALSE(covers_any(order_on("10.0.0.2:80"), state));
+  EXPECT_FALSE(covers_any(order_on("node1", "api"), state));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const Guard::TimePoint kStart{1h};
+const Guard::TimePoint kOriginStart{1h};
 
 // "/blue" has 10.0.1.1 and up, "/green" 10.0.2.1 and up.
 ServicePtr colour(std::string_view origin, int backends, std::string_view at = "127.0.0.1:80") {
@@ -27,7 +27,7 @@ ServicePtr colour(std::string_view origin, int backends, std::string_view at = "
   return std::make_shared<const Service>(std::move(out));
 }
 
-Snapshot guarded(std::vector<ServicePtr> services) {
+Snapshot guarded_origins(std::vector<ServicePtr> services) {
   return snapshot(std::move(services), Absence::Guarded);
 }
 
@@ -45,41 +45,41 @@ std::string shown(const Snapshot& s) {
 
 class GuardOrigin : public testing::Test {
  protected:
-  GuardOrigin() { guard_.restore(guarded({colour("/blue", 2)})); }
+  GuardOrigin() { guard_.restore(guarded_origins({colour("/blue", 2)})); }
   std::string admit(const Snapshot& s, std::chrono::milliseconds at) {
-    return shown(guard_.admit(s, kStart + at).admitted);
+    return shown(guard_.admit(s, kOriginStart + at).admitted);
   }
   Guard guard_;
 };
 
 TEST_F(GuardOrigin, TheOneThatHasThePortKeepsItWholeUntilASecondReading) {
-  EXPECT_EQ(admit(guarded({colour("/green", 3)}), 0s), "blue 2");
-  EXPECT_EQ(admit(guarded({colour("/green", 3)}), 9s), "blue 2");
-  EXPECT_EQ(admit(guarded({colour("/green", 3)}), 10s), "green 3");
+  EXPECT_EQ(admit(guarded_origins({colour("/green", 3)}), 0s), "blue 2");
+  EXPECT_EQ(admit(guarded_origins({colour("/green", 3)}), 9s), "blue 2");
+  EXPECT_EQ(admit(guarded_origins({colour("/green", 3)}), 10s), "green 3");
   EXPECT_FALSE(guard_.held());
 }
 
 TEST_F(GuardOrigin, ASingleBackendKeepsThePortForASecond) {
-  guard_.restore(guarded({colour("/blue", 1)}));
-  EXPECT_EQ(admit(guarded({colour("/green", 3)}), 0s), "blue 1");
-  EXPECT_EQ(admit(guarded({colour("/green", 3)}), 1s), "green 3");
+  guard_.restore(guarded_origins({colour("/blue", 1)}));
+  EXPECT_EQ(admit(guarded_origins({colour("/green", 3)}), 0s), "blue 1");
+  EXPECT_EQ(admit(guarded_origins({colour("/green", 3)}), 1s), "green 3");
 }
 
 TEST_F(GuardOrigin, AnAnswerThatWasShortChangesNothing) {
-  EXPECT_EQ(admit(guarded({colour("/green", 3)}), 0s), "blue 2");
-  EXPECT_EQ(admit(guarded({colour("/blue", 2)}), 1s), "blue 2");
+  EXPECT_EQ(admit(guarded_origins({colour("/green", 3)}), 0s), "blue 2");
+  EXPECT_EQ(admit(guarded_origins({colour("/blue", 2)}), 1s), "blue 2");
   EXPECT_FALSE(guard_.held());
 }
 
 TEST_F(GuardOrigin, EvidenceSwitchesAtOnce) {
-  Snapshot moved = guarded({colour("/green", 3)});
+  Snapshot moved = guarded_origins({colour("/green", 3)});
   moved.gone = {"10.0.1.1:80", "10.0.1.2:80"};
   EXPECT_EQ(admit(moved, 0s), "green 3");
   EXPECT_EQ(admit(snapshot({colour("/blue", 2)}), 1s), "blue 2") << "an edited file is evidence";
 }
 
 TEST_F(GuardOrigin, OneThatIsLeftKeepsThePortFromTheOther) {
-  Snapshot moved = guarded({colour("/green", 3)});
+  Snapshot moved = guarded_origins({colour("/green", 3)});
   moved.gone = {"10.0.1.1:80"};
   EXPECT_EQ(admit(moved, 0s), "blue 1");
   moved.gone = {"10.0.1.1:80", "10.0.1.2:80"};
@@ -87,8 +87,8 @@ TEST_F(GuardOrigin, OneThatIsLeftKeepsThePortFromTheOther) {
 }
 
 TEST_F(GuardOrigin, OneWithoutBackendsHasNothingToKeep) {
-  guard_.restore(guarded({colour("/blue", 0), colour("/green", 3, "127.0.0.1:81")}));
-  EXPECT_EQ(admit(guarded({colour("/green", 3), colour("/green", 3, "127.0.0.1:81")}), 0s),
+  guard_.restore(guarded_origins({colour("/blue", 0), colour("/green", 3, "127.0.0.1:81")}));
+  EXPECT_EQ(admit(guarded_origins({colour("/green", 3), colour("/green", 3, "127.0.0.1:81")}), 0s),
             "green 3, green 3");
 }
 
@@ -96,8 +96,8 @@ TEST_F(GuardOrigin, AnotherAddressOfTheSameMachineIsNoReplacement) {
   Service green = *colour("/green", 1);
   green.backends[0].address = Address::parse("10.0.1.1:80").value();
   const auto same_address = std::make_shared<const Service>(green);
-  EXPECT_EQ(admit(guarded({same_address}), 0s), "blue 2");
-  EXPECT_EQ(admit(guarded({same_address}), 10s), "green 1");
+  EXPECT_EQ(admit(guarded_origins({same_address}), 0s), "blue 2");
+  EXPECT_EQ(admit(guarded_origins({same_address}), 10s), "green 1");
 }
 
 // A folder is renamed, or a prefix: the backends are the same.
@@ -105,13 +105,13 @@ TEST_F(GuardOrigin, AnotherNameForTheSameBackendsIsNoOtherOrigin) {
   Service renamed = *colour("/blue", 2);
   renamed.origin = "/azure";
   renamed.name = "azure";
-  const auto verdict = guard_.admit(guarded({std::make_shared<const Service>(renamed)}), kStart);
+  const auto verdict = guard_.admit(guarded_origins({std::make_shared<const Service>(renamed)}), kOriginStart);
   EXPECT_EQ(verdict.admitted.services[0]->name, "azure");
   EXPECT_EQ(verdict.held, 0U);
 }
 
 TEST_F(GuardOrigin, AcceptGivesThePortToTheOther) {
-  admit(guarded({colour("/green", 3)}), 0s);
+  admit(guarded_origins({colour("/green", 3)}), 0s);
   EXPECT_EQ(shown(guard_.accept()), "green 3");
 }
 
@@ -121,14 +121,14 @@ TEST_P(GuardOriginProperty, NoServiceEverHasBackendsOfTwo) {
   std::mt19937 random(GetParam());
   const auto below = [&](unsigned limit) { return static_cast<int>(random() % limit); };
   Guard guard;
-  auto now = kStart;
+  auto now = kOriginStart;
   for (int step = 0; step < 300; ++step) {
     now += std::chrono::milliseconds(below(6'000));
     std::vector<ServicePtr> services;
     for (const char* at : {"127.0.0.1:80", "127.0.0.1:81"})
       if (below(4) > 0)
         services.push_back(colour(below(2) == 0 ? "/blue" : "/green", below(5), at));
-    Snapshot next = guarded(std::move(services));
+    Snapshot next = guarded_origins(std::move(services));
     if (below(3) == 0) next.gone = {"10.0.1.1:80", "10.0.1.2:80"};
     if (below(8) == 0) next.absence = Absence::Believed;
     const std::string admitted = shown(guard.admit(next, now).admitted);

@@ -20,7 +20,7 @@ class World {
   explicit World(unsigned seed) : random_(seed) {}
 
   void turn() {
-    const std::chrono::milliseconds passed(below(30\'000));
+    const std::chrono::milliseconds passed(below(30'000));
     now_.wall += passed;
     now_.steady += passed;
     for (std::size_t i = 0; i < 2; ++i)
@@ -40,7 +40,7 @@ class World {
     previous_ = std::move(result_);
     result_ = merged(&previous_);
     ASSERT_TRUE(
-        drains_.settle(result_.state, view_.complete, Drains::TimePoint(now_.time_since_epoch())));
+        drains_.settle(result_.state, view_.complete, now_.steady));
   }
 
   MergeResult merged(const MergeResult* previous) const {
