@@ -80,7 +80,8 @@ class FakeControl : public Control {
                        .slots = {4, 1048576},
                        .recounts = 1,
                        .lost_events = 0,
-                       .notes = {}};
+                       .notes = {},
+                       .lost = {}};
     state.services = 2;
     state.backends = 2;
     state.active_connections = 4;

@@ -49,7 +49,7 @@ class Select : public testing::Test {
       (*backends_)[i + 1].weight = static_cast<__u16>(reduced[i]);
       (*backends_)[i + 1].owner = i + 1;
     }
-    const SlotPlan plan = plan_slots(balance, kCounted, candidates);
+    const SlotPlan plan = plan_slots(balance, true, candidates);
     std::copy(plan.slots.begin(), plan.slots.end(), slots_->all().begin() + base);
     return LB_SET(base, plan.slots.size(), plan.policy);
   }

@@ -11,7 +11,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using Lines = std::vector<std::string>;
 
-const View::TimePoint kStart = View::TimePoint(1000s);
+const View::TimePoint kAbsenceStart = View::TimePoint(1000s);
 
 // Tasks "ID.1" and up, on 10.0.0.NET and up.
 App app(const std::string& id, int net, int tasks = 1, Port service_port = 10001) {
@@ -41,11 +41,11 @@ App unlabelled(App of) {
 class ViewAbsence : public testing::Test {
  protected:
   // What is in force afterwards, with a guard that admits all.
-  void read(std::vector<App> apps) { ASSERT_TRUE(view_.replace(std::move(apps), kStart)); }
+  void read(std::vector<App> apps) { ASSERT_TRUE(view_.replace(std::move(apps), kAbsenceStart)); }
   Lines build() {
     Lines out;
     for (const auto& service :
-         view_.build([](const auto&) { return std::nullopt; }, kStart).services)
+         view_.build([](const auto&) { return std::nullopt; }, kAbsenceStart).services)
       for (const Backend& b : service->backends)
         out.push_back(std::to_string(service->key.port) + " " + b.id);
     return out;
@@ -145,8 +145,8 @@ TEST_F(ViewAbsence, ThePortBelongsToTheAppThatIsInForce) {
 TEST_F(ViewAbsence, ThePortBelongsToTheAppOfBeforeARestart) {
   begin({app("/blue", 1, 2)});
   View restarted(Rules{}, view_.outcome().services);
-  ASSERT_TRUE(restarted.replace({app("/a", 3, 1), app("/blue", 1, 2)}, kStart));
-  const auto& outcome = restarted.build([](const auto&) { return std::nullopt; }, kStart);
+  ASSERT_TRUE(restarted.replace({app("/a", 3, 1), app("/blue", 1, 2)}, kAbsenceStart));
+  const auto& outcome = restarted.build([](const auto&) { return std::nullopt; }, kAbsenceStart);
   EXPECT_EQ(outcome.services.at(0)->origin, "/blue");
 }
 
