@@ -116,8 +116,8 @@ class AppTest : public testing::Test {
   }
   std::string problems() {
     std::string out;
-    for (const OwnProblem& problem : app_->control().status()->own_problems)
-      out += problem.what + ": " + problem.text + "\n";
+    const auto all = app_->control().status()->own_problems;
+    for (const OwnProblem& problem : all) out += problem.what + ": " + problem.text + "\n";
     return out;
   }
   std::ptrdiff_t state_problems() {

@@ -13,7 +13,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 // An app with service port 10000; task N is on 10.0.0.N:3100N.
-std::string plain(const std::string& tasks, const char* id) {
+std::string owned_app(const std::string& tasks, const char* id) {
   return fmt::format(
       R"({{"id":"{}","labels":{{"marathoner_haproxy_enabled":"true"}},"ports":[10000],"tasks":[{}]}})",
       id, tasks);
@@ -29,12 +29,12 @@ TEST_F(Owners, StayWithTheAppThatHasThemWhileItLives) {
   const ServiceKey key = ServiceKey::parse("127.0.0.1:10000").value();
   memory.owners = {{key, "/b"}};
   const auto owner = [&](const std::string& answer) { return read(answer).services.at(0)->origin; };
-  const std::string a = plain(task_of_owner(1), "/a");
-  EXPECT_EQ(owner(a + "," + plain(task_of_owner(2), "/b")), "/b");
+  const std::string a = owned_app(task_of_owner(1), "/a");
+  EXPECT_EQ(owner(a + "," + owned_app(task_of_owner(2), "/b")), "/b");
   EXPECT_THAT(outcome.warnings, ElementsAre(HasSubstr("/a: port 10000 belongs to /b ('b')")));
   EXPECT_THAT(rows(*outcome.services[0]), ElementsAre("10.0.0.2:31002")) << "and is not shared";
-  EXPECT_EQ(owner(a + "," + plain("", "/b")), "/a") << "without tasks it does not live";
-  EXPECT_EQ(owner(plain("", "/a") + "," + plain("", "/b")), "/b") << "neither does";
+  EXPECT_EQ(owner(a + "," + owned_app("", "/b")), "/a") << "without tasks it does not live";
+  EXPECT_EQ(owner(owned_app("", "/a") + "," + owned_app("", "/b")), "/b") << "neither does";
   EXPECT_EQ(owner(a), "/a");
 }
 
@@ -42,14 +42,14 @@ TEST_F(Owners, PassOnWhenTheLastTaskOfTheOwnerIsBeingKilled) {
   const ServiceKey key = ServiceKey::parse("127.0.0.1:10000").value();
   memory.owners = {{key, "/b"}};
   memory.ended = {"t2"};
-  EXPECT_EQ(read(plain(task_of_owner(1), "/a") + "," +
-                 plain(task_of_owner(2) + "," + task_of_owner(3), "/b"))
+  EXPECT_EQ(read(owned_app(task_of_owner(1), "/a") + "," +
+                 owned_app(task_of_owner(2) + "," + task_of_owner(3), "/b"))
                 .services.at(0)
                 ->origin,
             "/b");
   memory.ended = {"t2", "t3"};
-  EXPECT_EQ(read(plain(task_of_owner(1), "/a") + "," +
-                 plain(task_of_owner(2) + "," + task_of_owner(3), "/b"))
+  EXPECT_EQ(read(owned_app(task_of_owner(1), "/a") + "," +
+                 owned_app(task_of_owner(2) + "," + task_of_owner(3), "/b"))
                 .services.at(0)
                 ->origin,
             "/a");
@@ -57,7 +57,7 @@ TEST_F(Owners, PassOnWhenTheLastTaskOfTheOwnerIsBeingKilled) {
 }
 
 TEST_F(Owners, OfAnAppAreThoseThatItsLabelsAndDefinitionName) {
-  const App app = apps_of(plain(task_of_owner(1), "/a")).at(0);
+  const App app = apps_of(owned_app(task_of_owner(1), "/a")).at(0);
   EXPECT_THAT(claims_of(app, rules), ElementsAre(ServiceKey::parse("127.0.0.1:10000").value()));
   App without = app;
   without.labels.clear();
