@@ -46,7 +46,7 @@ Result<std::vector<lb_socket>> run_iterator(const bpf_program* program) {
     bytes.append(buffer.data(), static_cast<std::size_t>(n));
   }
   out.resize(bytes.size() / sizeof(lb_socket));
-  std::memcpy(out.data(), bytes.data(), out.size() * sizeof(lb_socket));
+  if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(lb_socket));
   return out;
 }
 
