@@ -121,7 +121,7 @@ bool Engine::turn(std::size_t limit) {
   const bool look_on = !watched_.empty() && next_look_ <= now && look_after_drains(now);
   if (replan_ || look_on) return true;
   // After applying, so that the kernel need not wait for the disk.
-  saver_.save(slots_, now);
+  saver_.save(saved_slots(), now);
   return false;
 }
 
@@ -137,6 +137,12 @@ StepResult Engine::step(std::size_t limit) {
     spdlog::info("applied upserted={} removed={} failed={}", r.upserted, r.removed, r.failed);
   applied_ = applied_ || r.upserted + r.removed > 0;
   return r;
+}
+
+SourceSlots Engine::saved_slots() const {
+  SourceSlots all = slots_;
+  all.insert(all.end(), former_.slots.begin(), former_.slots.end());
+  return all;
 }
 
 void Engine::do_due(SteadyTime now) {
@@ -307,7 +313,7 @@ SteadyTime Engine::next_wakeup() const {
   SteadyTime next = std::min(reconciler_.next_wakeup(), next_collect_);
   if (!watched_.empty()) next = std::min(next, next_look_);
   if (deadline_) next = std::min(next, *deadline_);
-  if (const auto at = saver_.next_save(slots_)) next = std::min(next, *at);
+  if (const auto at = saver_.next_save(saved_slots())) next = std::min(next, *at);
   if (const auto at = drains_.next_end()) next = std::min(next, *at);
   for (const auto& slot : slots_)
     if (const auto at = slot->next_recheck()) next = std::min(next, *at);

@@ -70,10 +70,10 @@ class Engine {
   void save_also(SavedOrders orders) { saver_.add(std::move(orders)); }
   // Begins to save what was ordered; `done` comes when it is on disk, or cannot be.
   void save_orders(Saver::Done done) {
-    saver_.save_orders(slots_, clocks_.steady(), std::move(done));
+    saver_.save_orders(saved_slots(), clocks_.steady(), std::move(done));
   }
   // Saves what is not saved yet, within the call; the background has run dry.
-  void save_all() { saver_.save_all(slots_); }
+  void save_all() { saver_.save_all(saved_slots()); }
   // All sources have delivered (or were loaded), and all that they want is programmed.
   [[nodiscard]] bool serves_all() const {
     return leftovers_adopted_ && !replan_ && reconciler_.failures().empty();
@@ -106,6 +106,8 @@ class Engine {
          ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
          Departures departures, SavedVerdicts verdicts, SavedProblems& problems);
 
+  // Those configured, and the former ones that stand in for them.
+  [[nodiscard]] SourceSlots saved_slots() const;
   void do_due(SteadyTime now);
   void replan();
   [[nodiscard]] MergeResult merge_all(Moment now);

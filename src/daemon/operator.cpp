@@ -31,21 +31,28 @@ Result<Drain> to_drain(const DrainTarget& what) {
   return drain;
 }
 
-// What somebody waits for lives as long as either side.
+// What a coroutine waits for: it lives as long as that one does. Who tells may be around for longer than
+// the loop that its timer belongs to.
 struct Answer {
   Event told;
   Result<> result;
 };
+
+std::function<void(Result<>)> teller(const std::weak_ptr<Answer>& asked) {
+  return [asked](Result<> result) {
+    const auto answer = asked.lock();
+    if (!answer) return;
+    answer->result = std::move(result);
+    answer->told.notify();
+  };
+}
 
 // A disk takes milliseconds, a full or slow one says so within this; one that hangs never answers.
 constexpr std::chrono::seconds kDiskAnswers{2};
 
 std::shared_ptr<Answer> begin_to_save(Engine& engine, const asio::any_io_executor& executor) {
   auto answer = std::make_shared<Answer>(Answer{Event(executor), fail("the disk does not answer")});
-  engine.save_orders([answer](Result<> result) {
-    answer->result = std::move(result);
-    answer->told.notify();
-  });
+  engine.save_orders(teller(answer));
   return answer;
 }
 
@@ -71,10 +78,7 @@ asio::awaitable<Result<>> save(Engine& engine, std::string what) {
 asio::awaitable<Result<>> settled(Dataplane& dataplane) {
   const auto answer =
       std::make_shared<Answer>(Answer{Event(co_await asio::this_coro::executor), {}});
-  dataplane.settle([answer](Result<> result) {
-    answer->result = std::move(result);
-    answer->told.notify();
-  });
+  dataplane.settle(teller(answer));
   const Event::Woken woken = co_await answer->told.wait();
   if (woken != Event::Woken::Notified) co_return fail(ECANCELED, "wait for the grace period");
   co_return answer->result;
@@ -247,12 +251,12 @@ std::chrono::milliseconds Operator::drain_timeout_of(const Drain& order) const {
   return agreed.value_or(usual);
 }
 
-// The order is saved and tried again, but whoever waits for it must not believe that it holds.
+// The order stays and is tried again, but who waits for it must not believe that it holds.
 Result<> Operator::check_programmed(const std::vector<DrainedBackend>& backends) const {
   for (const DrainedBackend& b : backends)
     if (const auto it = engine_.reconciler().failures().find(b.service);
         it != engine_.reconciler().failures().end())
-      return fail(EAGAIN, fmt::format("the drain is saved, but {} cannot be programmed yet: {}",
+      return fail(EAGAIN, fmt::format("the drain is kept, but {} cannot be programmed yet: {}",
                                       b.service.to_string(), it->second.error));
   return {};
 }

@@ -214,6 +214,11 @@ namespace {
 // What lbd follows of marathon-lb's labels, behind HAPROXY_{n}_.
 constexpr std::array<std::string_view, 4> kFollowed{"ENABLED", "PORT", "GROUP", "BALANCE"};
 
+// What its deployment tool (zdd) keeps for itself asks nothing of a balancer.
+bool is_bookkeeping(std::string_view word) {
+  return word == "APP_ID" || word.starts_with("DEPLOYMENT_");
+}
+
 // Labels of marathon-lb that lbd passes over, in one sentence: an app may have a dozen.
 void check_haproxy_names(const Labels& labels, std::vector<std::string>& problems) {
   constexpr std::string_view kPrefix = "HAPROXY_";
@@ -226,7 +231,7 @@ void check_haproxy_names(const Labels& labels, std::vector<std::string>& problem
     const bool indexed = digits > 0 && word.substr(digits).starts_with('_');
     if (indexed) word.remove_prefix(digits + 1);
     if (indexed ? std::find(kFollowed.begin(), kFollowed.end(), word) != kFollowed.end()
-                : word == "GROUP")
+                : word == "GROUP" || is_bookkeeping(word))
       continue;
     if (indexed && word == "MODE" && lower(trim(it->second)) == "tcp") continue;
     binds = binds || word == "BIND_ADDR";

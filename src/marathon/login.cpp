@@ -119,8 +119,8 @@ std::optional<WallTime> end_of_token(std::string_view token) {
   if (!claims.is_object()) return std::nullopt;
   const auto it = claims.find("exp");
   if (it == claims.end() || !it->is_number()) return std::nullopt;
-  // Far enough for everything, and no overflow whatever the number is.
-  const double at = std::clamp(it->get<double>(), 0.0, 32503680000.0);
+  // The year 2200: far enough for everything, and no overflow of the clock's nanoseconds.
+  const double at = std::clamp(it->get<double>(), 0.0, 7258118400.0);
   return WallTime(seconds(static_cast<long long>(at)));
 }
 

@@ -24,6 +24,7 @@ class FakeDataplane : public NoneDataplane {
   std::map<Id, std::uint64_t> active;      // connections, TCP and UDP
   std::map<Id, std::uint64_t> survivors;   // how many a terminate() leaves
   std::map<Address, std::string> refused;  // backends that it cannot use, and why
+  std::string mode = "none";               // of info()
   std::vector<std::string> notes;          // of info()
   std::vector<std::string> problems;       // of info()
   std::map<ServiceKey, std::string> local_only, left_out;
@@ -100,6 +101,7 @@ class FakeDataplane : public NoneDataplane {
   }
   [[nodiscard]] DataplaneInfo info() const override {
     DataplaneInfo out = NoneDataplane::info();
+    out.mode = mode;
     out.notes = notes;
     out.counts_connections = counts;
     out.problems = problems;

@@ -289,6 +289,8 @@ TEST_F(EngineTest, ADrainOutlivesAMomentWithoutItsBackend) {
   deliver({both});
   EXPECT_THAT(programmed("127.0.0.1:80"), drained);
   deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")}, "web")});
+  after(milliseconds(600));  // it has run out, and the drain rests
+  ASSERT_EQ(engine_->drains().all().size(), 1U);
   EXPECT_LE(engine_->next_wakeup(), steady_ + Drains::kRest);
   after(Drains::kRest);
   EXPECT_THAT(engine_->drains().all(), IsEmpty());
@@ -304,6 +306,7 @@ class LostDrainsFile : public EngineTest {
     engine_->replan_soon();
     run();
     ASSERT_THAT(programmed("127.0.0.1:80"), drained_);
+    engine_->save_all();  // nothing is left that would be written over what the test writes
   }
   static ServicePtr web_of(const std::vector<std::string>& addresses) {
     std::vector<Backend> backends;
@@ -346,6 +349,7 @@ TEST_F(LostDrainsFile, HasNothingToDoWithWhatIsOutForAnotherReason) {
   down.weight = 0;
   deliver({offered("127.0.0.1:80", {down, listed("10.0.0.2:80")}, "web")});
   ASSERT_EQ(programmed("127.0.0.1:80")[0], (ProgrammedBackend{addr("10.0.0.1:80"), 0}));
+  engine_->save_all();
   folder_.write("drains.json", "junk");
   start();
   EXPECT_THAT(engine_->drains().all(), IsEmpty());
@@ -359,8 +363,9 @@ TEST_F(EngineTest, BrokenSavedFilesDoNotKeepItFromStarting) {
   EXPECT_EQ(programmed("127.0.0.1:80").size(), 2U);
 }
 
-// The bar of issue 2 is 5 ms on a quiet machine; here it only guards against a wrong order of growth.
-TEST_F(EngineTest, OneChangeAmongTenThousandServicesIsCheap) {
+// What makes it cheap: all others are neither merged again nor looked at by the reconciler. (Milliseconds
+// are for tools/bench: here they would tell of the neighbours.)
+TEST_F(EngineTest, OneChangeAmongTenThousandServicesTouchesNoOther) {
   start();
   std::vector<ServicePtr> many;
   for (unsigned i = 0; i < 10'000; ++i)
@@ -372,16 +377,15 @@ TEST_F(EngineTest, OneChangeAmongTenThousandServicesIsCheap) {
   many[5000] = offered("127.0.0.1:5001", {listed("10.0.0.1:9000", 7), listed("10.0.0.2:9000")});
   const Snapshot next = snapshot(many);
   const std::size_t writes = dataplane_.writes;
+  const DesiredState before = engine_->reconciler().desired();
 
-  const auto begin = std::chrono::steady_clock::now();
   engine_->deliver(*engine_->slots()[0], next);
   engine_->apply_all();
-  const auto took = std::chrono::steady_clock::now() - begin;
   EXPECT_EQ(dataplane_.writes, writes + 1);
-  RecordProperty(
-      "microseconds",
-      static_cast<int>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
-  EXPECT_LT(took, milliseconds(200));
+  std::vector<ServiceKey> touched;
+  for (const auto& [service_key, service] : engine_->reconciler().desired())
+    if (before.at(service_key) != service) touched.push_back(service_key);
+  EXPECT_THAT(touched, ElementsAre(key("127.0.0.1:5001")));
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ TEST_F(OperatorTest, DrainThatCannotBeSavedIsInForceAndSaysSo) {
   EXPECT_THAT(drained.error().context,
               HasSubstr("the drain of 10.0.0.2:9000 is in force, but not saved: "));
   EXPECT_THAT(programmed("127.0.0.1:80"),
-              ElementsAre(ProgrammedBackend{two_, 0}, ProgrammedBackend{one_, 1}));
+              ElementsAre(ProgrammedBackend{two_, 0, true}, ProgrammedBackend{one_, 1}));
   std::filesystem::remove(folder_.file("drains.json"));
   const auto undrained = run_awaitable(control.undrain({"10.0.0.2:9000", ""}));
   EXPECT_TRUE(undrained) << "saved again";
@@ -209,6 +209,8 @@ TEST_F(OperatorTest, DrainOfABackendEndsWhenItHasLeft) {
   after(milliseconds(100));
   after(milliseconds(100));
   EXPECT_THAT(*control.drain_progress({"10.0.0.2:9000", ""}), IsEmpty());
+  EXPECT_EQ(control.status()->drains.size(), 1U) << "if it comes back, it is still drained";
+  after(Drains::kRest);
   EXPECT_THAT(control.status()->drains, IsEmpty());
 }
 
@@ -225,12 +227,14 @@ TEST_F(OperatorTest, ListShowsCountsAndConflict) {
 }
 
 TEST_F(OperatorTest, AServiceThatIsNotServedAsWantedHasTheConditionThatSaysSo) {
+  dataplane_.mode = "ebpf";
   dataplane_.local_only[web_] = "a loopback backend";
   auto views = make().list();
   EXPECT_EQ(views->front().service->condition, Condition::LocalOnly);
   EXPECT_THAT(views->front().service->text, HasSubstr("a loopback backend"));
   EXPECT_EQ(make().status()->problems.front().condition, Condition::LocalOnly);
   EXPECT_THAT(make().explain(web_)->notes, Contains(HasSubstr("a loopback backend")));
+  EXPECT_EQ(make().explain(web_)->outcome, Outcome::Balanced);
   dataplane_.local_only.clear();
   dataplane_.left_out[web_] = "5 backends";
   EXPECT_EQ(make().list()->front().service->condition, Condition::Partial);

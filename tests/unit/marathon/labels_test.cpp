@@ -189,6 +189,8 @@ TEST_F(Settings, NamesAreChecked) {
                      {"lbd_weight", "x"},
                      {"HAPROXY_0_MODE", "tcp"},
                      {"HAPROXY_0_PORT", "80"},
+                     {"HAPROXY_APP_ID", "x"},
+                     {"HAPROXY_DEPLOYMENT_COLOUR", "blue"},
                      {"HAPROXY_GROUP", "x"}}),
               IsEmpty());
   EXPECT_THAT(
