@@ -105,7 +105,8 @@ TEST_F(GuardOrigin, AnotherNameForTheSameBackendsIsNoOtherOrigin) {
   Service renamed = *colour("/blue", 2);
   renamed.origin = "/azure";
   renamed.name = "azure";
-  const auto verdict = guard_.admit(guarded_origins({std::make_shared<const Service>(renamed)}), kOriginStart);
+  const auto verdict =
+      guard_.admit(guarded_origins({std::make_shared<const Service>(renamed)}), kOriginStart);
   EXPECT_EQ(verdict.admitted.services[0]->name, "azure");
   EXPECT_EQ(verdict.held, 0U);
 }
