@@ -2,11 +2,11 @@
 #         [BUSY filter] [ALONE filter] [SMOKE] [TSAN])
 # One gtest executable, each TEST a ctest test labelled with its tier (unit | bpf | netns | vm). A test finds its data under
 # LB_TEST_DATA and the programs (lbd, lbctl) in LB_BIN_DIR. GTEST_SKIP says why; tests/main.cpp turns it into a failure in CI.
-# Tests run beside each other, up to eight per core (LB_TEST_SLOTS), as most of them wait. BUSY: a filter of gtest for those that keep
-# a core busy, and count as eight. ALONE: for those that measure, or change what all tests share.
+# Tests run beside each other, up to three per core (LB_TEST_SLOTS), as most of them wait. BUSY: a filter of gtest for those that keep
+# a core busy, and count as three. ALONE: for those that measure, or change what all tests share.
 # SMOKE: of the netns tier, also run with AddressSanitizer and by `tools/test --quick` (label netns-smoke). TSAN: they start threads,
 # and run with ThreadSanitizer too.
-set(LB_TEST_SLOTS 8)
+set(LB_TEST_SLOTS 3)
 
 function(lb_test name tier)
   cmake_parse_arguments(PARSE_ARGV 2 arg "SMOKE;TSAN" "TIMEOUT;BUSY;ALONE" "SOURCES;LINK")
