@@ -161,7 +161,10 @@ void Engine::replan() {
   std::vector<SourceInput> inputs;
   dismiss_former();
   for (const auto& slot : slots_) inputs.push_back(slot->input());
-  for (const auto& slot : former_.slots) inputs.push_back(slot->input());
+  for (const auto& slot : former_.slots) {
+    inputs.push_back(slot->input());
+    inputs.back().former = true;
+  }
   View view = resolve_claims(inputs, &view_);
   departures_.clamp(now);
   departures_.update(view, now);

@@ -88,7 +88,8 @@ void Resolver::decide(const ServiceKey& key) {
   });
   const Claimant& first = allowed != claimants_.end() ? *allowed : claimants_.front();
   const auto waiting = waiting_before(first.source);
-  if (!waiting || !sources_[*waiting].ports.contains(key.port)) return settle_on(key, first);
+  if (!waiting || sources_[first.source].former || !sources_[*waiting].ports.contains(key.port))
+    return settle_on(key, first);
   const auto owner = previous_owner(key);
   const auto keeps = std::find_if(claimants_.begin(), claimants_.end(), [&](const Claimant& c) {
     const SourceInput& source = sources_[c.source];

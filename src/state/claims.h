@@ -21,6 +21,8 @@ struct SourceInput {
   // it might claim; after that they need not, else a dead etcd would keep files from working.
   bool gave_up = false;
   std::string formerly{};  // its name in the configuration before; empty: the same
+  // It is configured no more, and has in force what those that wait came instead of: it waits for none.
+  bool former = false;
 };
 
 struct OwnedService {

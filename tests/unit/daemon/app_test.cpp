@@ -306,6 +306,15 @@ TEST_F(Successor, OfAnotherTypeIsWaitedFor) {
   EXPECT_FALSE(folder_.has("state/sources/marathon%3Ahttp%3A%2F%2Fm1%3A8080.json"));
 }
 
+TEST_F(Successor, OfAnotherTypeComesBeforeTheFormerWasSaved) {
+  sources_["marathon:http://m1:8080"]->deliver(
+      snapshot({offered("127.0.0.1:81", {listed("10.0.0.9:9000")})}));
+  poll();  // the save before this one was at the same moment: the next is not due
+  reload({files("new")});
+  reboot({files("new")});
+  EXPECT_NE(kernel_.service(key("127.0.0.1:81")), nullptr);
+}
+
 TEST_F(Successor, MayBeTheFormerItself) {
   reload({files("new")});
   reload({marathon("http://m1:8080")});

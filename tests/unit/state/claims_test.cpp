@@ -119,6 +119,14 @@ TEST_F(Claims, PreviousOwnerStaysWhileUndecided) {
   EXPECT_EQ(owners(resolve()), "web-b@b");
 }
 
+TEST_F(Claims, FormerSourceWaitsForNone) {
+  deliver(1, {kWebB});
+  sources_[1].former = true;
+  EXPECT_EQ(owners(resolve()), "web-b@b");
+  deliver(0, {kWebA});
+  EXPECT_EQ(owners(resolve()), "web-a@a");
+}
+
 TEST_F(Claims, SourceThatMayNotHaveThePortIsNotWaitedFor) {
   sources_[0].ports = PortRanges::parse("1024-65535").value();
   deliver(1, {kWebB});
