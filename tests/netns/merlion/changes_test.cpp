@@ -130,7 +130,7 @@ TEST_P(MerlionChanges, AListenerOnAllAddressesIsLeftAloneByUpdates) {
   configure();
   set("listen-address", "0.0.0.0:8080");
   add("a", kOne);
-  ASSERT_NO_FATAL_FAILURE(start());
+  ASSERT_NO_FATAL_FAILURE(start("local-only"));
   const UniqueFd client = connect_to(kListen);
   EXPECT_EQ(read_all_now(client), "1");
   const auto total = [&] { return lbd_->backend("site", kOne).total; };

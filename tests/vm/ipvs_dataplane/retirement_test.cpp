@@ -19,7 +19,7 @@ namespace {
 constexpr auto kWeb = "127.0.0.1:8080";
 constexpr auto kOwnServer = "10.9.0.11:9100";  // the test's, in `near`
 // IPVS remembers a connection that was reset for 10 s (ip_vs_proto_tcp.c, CLOSE).
-constexpr auto kForgetting = std::chrono::seconds(25);
+constexpr auto kListForgets = std::chrono::seconds(25);
 
 // Both ends of a connection through IPVS, so that each can be closed by itself.
 class Ends {
@@ -81,7 +81,7 @@ class IpvsRetirementVm : public IpvsVm {
   void second_goes_by_the_list() {
     ASSERT_TRUE(has_server(kSecond)) << ipvs();
     change(service("web", kWeb, {kHost}));
-    ASSERT_TRUE(eventually([] { return !has_server(kSecond); }, kForgetting)) << ipvs();
+    ASSERT_TRUE(eventually([] { return !has_server(kSecond); }, kListForgets)) << ipvs();
   }
 };
 
@@ -106,7 +106,7 @@ TEST_F(IpvsRetirementVm, HalfClosedConnectionsKeepTheirServer) {
 
   by_client.reset();
   by_server.reset();
-  EXPECT_TRUE(eventually([] { return !has_server(kOwnServer); }, kForgetting)) << ipvs();
+  EXPECT_TRUE(eventually([] { return !has_server(kOwnServer); }, kListForgets)) << ipvs();
 }
 
 TEST_F(IpvsRetirementVm, AServiceThatIsRemovedStaysForItsHalfClosedConnections) {
@@ -120,11 +120,11 @@ TEST_F(IpvsRetirementVm, AServiceThatIsRemovedStaysForItsHalfClosedConnections) 
   change(service("web", kWeb, {kSecond}) + other);
   close_one_to_second();
   change(other);
-  ASSERT_TRUE(eventually([] { return !has_server(kSecond); }, kForgetting)) << ipvs();
+  ASSERT_TRUE(eventually([] { return !has_server(kSecond); }, kListForgets)) << ipvs();
   EXPECT_TRUE(has_server(std::string(kOwnServer) + " -m -w 0")) << ipvs();
   EXPECT_TRUE(ends.down());
   ends.reset();
-  EXPECT_TRUE(eventually([] { return ipvs().find(kWeb) == std::string::npos; }, kForgetting))
+  EXPECT_TRUE(eventually([] { return ipvs().find(kWeb) == std::string::npos; }, kListForgets))
       << ipvs();
 }
 
@@ -146,7 +146,7 @@ TEST_F(IpvsRetirementVm, OpenConnectionsKeepAServerPastItsDrainDeadline) {
   EXPECT_TRUE(has_server(std::string(kNear) + " -m -w 0")) << ipvs();
   EXPECT_TRUE(open->alive());
   open->reset();
-  EXPECT_TRUE(eventually([] { return !has_server(kNear); }, kForgetting)) << ipvs();
+  EXPECT_TRUE(eventually([] { return !has_server(kNear); }, kListForgets)) << ipvs();
 }
 
 }  // namespace
