@@ -159,7 +159,10 @@ void App::apply_config(Config config) {
 void App::record_sources_if_changed() {
   SourceIdentities now = identities_of(config_);
   for (const auto& slot : engine_->former().slots) now.push_back(identity_of(*slot, recorded_));
-  if (now == recorded_) return;
+  constexpr std::chrono::seconds kRetry{1};
+  if (now == recorded_ && !record_again_) return;
+  if (record_again_ && parts_.clocks.steady() < *record_again_) return;
+  record_again_.reset();
   recorded_ = now;
   std::map<std::string, std::string> renamed;
   for (const auto& slot : engine_->slots())
@@ -177,6 +180,7 @@ void App::record_sources_if_changed() {
       [this](const Result<>& saved) {
         problems_.set("sources",
                       saved ? "" : "cannot record the sources: " + saved.error().message());
+        if (!saved) record_again_ = parts_.clocks.steady() + kRetry;
       });
 }
 
