@@ -45,6 +45,29 @@ std::optional<asio::ip::address> to_address(const ares_addrinfo_node& node) {
   return asio::ip::address_v6(bytes, six.sin6_scope_id);
 }
 
+// What /etc/hosts says. c-ares asks DNS beside it for the family that it does not name, and a silent server
+// would hold up "localhost".
+std::vector<asio::ip::address> in_hosts_file(ares_channel channel, const std::string& name) {
+  std::vector<asio::ip::address> out;
+  for (const int family : {AF_INET, AF_INET6}) {
+    hostent* found = nullptr;
+    if (ares_gethostbyname_file(channel, name.c_str(), family, &found) != ARES_SUCCESS) continue;
+    for (char** at = found->h_addr_list; at != nullptr && *at != nullptr; ++at) {
+      asio::ip::address_v4::bytes_type four{};
+      asio::ip::address_v6::bytes_type six{};
+      if (family == AF_INET) {
+        std::memcpy(four.data(), *at, four.size());
+        out.emplace_back(asio::ip::address_v4(four));
+      } else {
+        std::memcpy(six.data(), *at, six.size());
+        out.emplace_back(asio::ip::address_v6(six));
+      }
+    }
+    ares_free_hostent(found);
+  }
+  return out;
+}
+
 }  // namespace
 
 ResolverChannel::ResolverChannel() : configuration_(read_stamp()) {}
@@ -77,6 +100,7 @@ ResolverChannel::~ResolverChannel() {
 }
 
 void ResolverChannel::ask(const std::string& name, Done done) {
+  if (auto known = in_hosts_file(channel_, name); !known.empty()) return done(std::move(known));
   ++asked_;
   ares_addrinfo_hints hints{};
   hints.ai_family = AF_UNSPEC;
