@@ -100,6 +100,9 @@ ResolverChannel::~ResolverChannel() {
 }
 
 void ResolverChannel::ask(const std::string& name, Done done) {
+  boost::system::error_code no_literal;
+  const auto literal = asio::ip::make_address(name, no_literal);
+  if (!no_literal) return done(std::vector{literal});
   if (auto known = in_hosts_file(channel_, name); !known.empty()) return done(std::move(known));
   ++asked_;
   ares_addrinfo_hints hints{};
