@@ -36,7 +36,8 @@ std::string MerlionView::backend_range() const {
 
 std::string MerlionView::key_name(std::string_view name, std::string_view key) const {
   const std::string upstream = config_ ? config_->upstream_prefix : std::string();
-  return fmt::format("{}/{}{}{}", upstream, printable(name), key.empty() ? "" : "/", key);
+  return fmt::format("{}/{}{}{}", upstream, printable(name), key.empty() ? "" : "/",
+                     printable(key));
 }
 
 void MerlionView::lost(Moment now) {
