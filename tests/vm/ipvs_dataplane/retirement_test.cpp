@@ -83,12 +83,11 @@ class IpvsRetirementVm : public IpvsVm {
     change(service("web", kWeb, {kHost}));
     ASSERT_TRUE(eventually([] { return !has_server(kSecond); }, kListForgets)) << ipvs();
   }
+  // Listed, and chosen no more.
+  static bool stays_without_weight(const std::string& server) {
+    return ipvs().find("-r " + server + " -m -w 0") != std::string::npos;
+  }
 };
-
-// Listed, and chosen no more.
-bool stays_without_weight(const std::string& server) {
-  return ipvs().find("-r " + server + " -m -w 0") != std::string::npos;
-}
 
 TEST_F(IpvsRetirementVm, HalfClosedConnectionsKeepTheirServer) {
   UniqueFd listener;
