@@ -61,6 +61,12 @@ class EbpfDataplane final : public Dataplane {
         table_(std::move(maps), counting_),
         grace_(io, "lbd-grace") {}
 
+  ~EbpfDataplane() override {
+    if (ring_) ring_->close();
+  }
+  EbpfDataplane(const EbpfDataplane&) = delete;
+  EbpfDataplane& operator=(const EbpfDataplane&) = delete;
+
   Result<> start(asio::io_context& io);
 
   Result<Observed> read() override { return Observed{table_.observe_all()}; }
@@ -100,7 +106,7 @@ class EbpfDataplane final : public Dataplane {
   bool counting_;
   bpf::SocketWalk walk_;
   bpf::Table table_;
-  std::unique_ptr<bpf::EventRing> ring_;
+  std::shared_ptr<bpf::EventRing> ring_;  // its coroutine may outlive this object
   std::function<void(const ConnectFailure&)> handler_;
   std::uint64_t recounts_ = 0;
   std::uint64_t missed_events_ = 0;  // when the last recount began
@@ -131,7 +137,7 @@ void EbpfDataplane::open_ring(asio::io_context& io) {
     return;
   }
   ring_ = *std::move(ring);
-  spawn(io, "bpf-events", [ring = ring_.get()] { return ring->run(); });
+  spawn(io, "bpf-events", [ring = ring_] { return ring->run(); });
 }
 
 void EbpfDataplane::on_event(const lb_event& event) {

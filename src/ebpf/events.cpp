@@ -38,6 +38,12 @@ asio::awaitable<void> EventRing::run() {
 
 void EventRing::drain() { ring_buffer__consume(ring_); }
 
+void EventRing::close() {
+  handler_ = [](const lb_event&) {};
+  boost::system::error_code ignored;
+  readable_.close(ignored);
+}
+
 int EventRing::on_event(void* self, void* data, std::size_t size) noexcept {
   if (size >= sizeof(lb_event))
     static_cast<EventRing*>(self)->handler_(*static_cast<const lb_event*>(data));

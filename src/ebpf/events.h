@@ -29,6 +29,8 @@ class EventRing {
   asio::awaitable<void> run();
   // What is in the ring now.
   void drain();
+  // run() ends, also one that has not begun, and the handler is called no more.
+  void close();
 
  private:
   EventRing(asio::io_context& io, Handler handler);
