@@ -119,7 +119,7 @@ class App {
   AppParts parts_;
   SourceIdentities recorded_;  // in state_dir: those configured, and former ones still in force
   std::optional<SteadyTime> record_again_;  // the last attempt failed
-  DaemonConfig logging_;       // as set up: the level may be a source's
+  DaemonConfig logging_;                    // as set up: the level may be a source's
   std::vector<FolderLock> locks_;
   ProcessNames process_names_;
   SavedProblems problems_;
