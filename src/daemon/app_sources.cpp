@@ -159,7 +159,7 @@ void App::apply_config(Config config) {
 void App::record_sources_if_changed() {
   SourceIdentities now = identities_of(config_);
   for (const auto& slot : engine_->former().slots) now.push_back(identity_of(*slot, recorded_));
-  constexpr std::chrono::seconds kRetry{1};
+  static constexpr std::chrono::seconds kRetry{1};
   if (now == recorded_ && !record_again_) return;
   if (record_again_ && parts_.clocks.steady() < *record_again_) return;
   record_again_.reset();
