@@ -5,7 +5,7 @@ option(LB_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(LB_TIDY "Run clang-tidy on every file that is compiled" OFF)
 
 if(LB_SANITIZE)
-  # At -O1 address and undefined together take three times as long to compile.
+  # clang (CMakePresets.json): gcc 12 takes twice as long to compile with address and undefined; each takes three times as long at -O1.
   add_compile_options(-O0 -g1 -fsanitize=${LB_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${LB_SANITIZE})
   if(LB_SANITIZE MATCHES "undefined")

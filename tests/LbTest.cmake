@@ -1,15 +1,15 @@
 # lb_test(NAME TIER SOURCES a_test.cpp ... [LINK lb_model ...] [TIMEOUT seconds, if the tier's is too short]
-#         [BUSY filter] [ALONE filter] [SMOKE] [TSAN])
+#         [BUSY filter] [ALONE filter] [SMOKE [EXCEPT filter]] [TSAN])
 # One gtest executable, each TEST a ctest test labelled with its tier (unit | bpf | netns | vm). A test finds its data under
 # LB_TEST_DATA and the programs (lbd, lbctl) in LB_BIN_DIR. GTEST_SKIP says why; tests/main.cpp turns it into a failure in CI.
 # Tests run beside each other, up to three per core (LB_TEST_SLOTS), as most of them wait. BUSY: a filter of gtest for those that keep
 # a core busy, and count as three. ALONE: for those that measure, or change what all tests share.
-# SMOKE: of the netns tier, also run with AddressSanitizer and by `tools/test --quick` (label netns-smoke). TSAN: they start threads,
-# and run with ThreadSanitizer too.
+# SMOKE: of the netns tier, also run with AddressSanitizer and by `tools/test --quick` (label netns-smoke), EXCEPT for those that take
+# a sanitized lbd minutes. TSAN: they start threads, and run with ThreadSanitizer too.
 set(LB_TEST_SLOTS 3)
 
 function(lb_test name tier)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "SMOKE;TSAN" "TIMEOUT;BUSY;ALONE" "SOURCES;LINK")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "SMOKE;TSAN" "TIMEOUT;BUSY;ALONE;EXCEPT" "SOURCES;LINK")
   lb_reject_unparsed(lb_test ${name})
   lb_test_executable(${name} "${arg_SOURCES};${PROJECT_SOURCE_DIR}/tests/main.cpp" "${arg_LINK};GTest::gmock;GTest::gtest")
   target_compile_definitions(${name} PRIVATE LB_TEST_TIER="${tier}")
@@ -18,6 +18,11 @@ function(lb_test name tier)
     list(APPEND properties TIMEOUT ${arg_TIMEOUT})  # of two the last one counts
   endif()
   lb_add_to_group(${tier}_tests ${name})
+  set(apart ${arg_BUSY} ${arg_ALONE} ${arg_EXCEPT})
+  list(JOIN apart ":" apart)
+  if(arg_EXCEPT)
+    lb_discover(${name} "${arg_EXCEPT}" "${properties}")
+  endif()
   if(arg_SMOKE)
     lb_add_to_group(smoke_tests ${name})
     list(APPEND properties LABELS ${tier}-smoke)
@@ -25,8 +30,7 @@ function(lb_test name tier)
   if(arg_TSAN)
     lb_add_to_group(tsan_tests ${name})
   endif()
-  if(arg_BUSY OR arg_ALONE)
-    string(JOIN ":" apart ${arg_BUSY} ${arg_ALONE})
+  if(apart)
     lb_discover(${name} "-${apart}" "${properties}")
   else()
     lb_discover(${name} "*" "${properties}")
