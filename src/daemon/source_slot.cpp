@@ -86,6 +86,11 @@ void SourceSlot::set_guard(GuardOptions options) {
   guard_.set_options(options);
 }
 
+void SourceSlot::set_unused(const Unused& backends) {
+  guard_.set_unused(backends);
+  if (source) source->unused(backends);
+}
+
 std::function<Result<>()> SourceSlot::unsaved(const SnapshotStore& store) {
   if (!has_unsaved()) return {};
   unsaved_ = false;

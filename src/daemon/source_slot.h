@@ -37,6 +37,8 @@ class SourceSlot {
   [[nodiscard]] Result<> load(const SnapshotStore& store);
   // The same, saved under the name that it had before.
   [[nodiscard]] Result<> load(const SnapshotStore& store, const std::string& formerly);
+  // What was loaded, as the kernel has it; nothing that it says is saved.
+  void amend_loaded(Snapshot snapshot) { guard_.restore(std::move(snapshot)); }
   // What `former` has in force is in force here until this source delivers.
   void continue_from(const SourceSlot& former);
 
@@ -47,6 +49,7 @@ class SourceSlot {
   // The operator believes the last reading. Returns how many backends go.
   std::size_t accept();
   void set_guard(GuardOptions options);
+  void set_unused(const Unused& backends);
 
   // Writes the snapshot that is in force, in whatever thread; empty: that was handed out already. If
   // it fails, say so, and it is handed out again.

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -130,6 +132,10 @@ struct Snapshot {
   // silence, even where it is all of a source.
   bool lapses = false;
 };
+
+// Backends that get no new connections for reasons that their source does not know: drained by an operator,
+// or down by lbd's own checks. What is left without them may be less than the source thinks.
+using Unused = std::set<std::pair<ServiceKey, Address>>;
 
 [[nodiscard]] std::string_view to_string(Protocol protocol);
 [[nodiscard]] std::string_view to_string(Balance balance);

@@ -358,6 +358,12 @@ SourceStatus EtcdSource::status() const {
   return out;
 }
 
+void EtcdSource::unused(const Unused& backends) {
+  for (const auto& part : impl_->parts)
+    part->follower.view().set_unused(backends, impl_->clocks.now());
+  impl_->changed.notify();
+}
+
 void EtcdSource::connect_failed(const ConnectFailure& failure) {
   if (!tells_of_backend(failure)) return;
   for (const auto& part : impl_->parts)

@@ -217,15 +217,16 @@ void MerlionBackend::continue_from(const MerlionBackend& before) {
   address_inherited_ = last_seen_inherited_ = true;
 }
 
-void MerlionBackend::end_listing() {
+void MerlionBackend::end_listing(bool trusted) {
   if (std::exchange(address_inherited_, false)) address_.reset();
-  if (!std::exchange(last_seen_inherited_, false)) return;
+  if (!std::exchange(last_seen_inherited_, false) || !trusted) return;
   last_seen_.reset();
   heard_at_.reset();
 }
 
 void MerlionBackend::continue_saved(const Saved& saved, SysTime as_of, Moment now) {
-  was_stale_ = saved.state == BackendState::Stale;
+  // One that had never been seen may have been seen since.
+  was_stale_ = saved.state == BackendState::Stale && saved.reason != Reason::NeverSeen;
   if (saved.state == BackendState::Active || saved.state == BackendState::Unknown)
     state_ = BackendState::Active;
   if (saved.state != BackendState::Exited) return;

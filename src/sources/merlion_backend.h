@@ -90,7 +90,8 @@ class MerlionBackend {
   void continue_from(const MerlionBackend& before);
   // It was known in an earlier run, which last looked at `as_of`. Then as above.
   void continue_saved(const Saved& saved, SysTime as_of, Moment now);
-  void end_listing();
+  // `trusted`: what it lacks is not there. Else the last sign of life stays, and expires by freshness.
+  void end_listing(bool trusted = true);
 
   // Silent together with all others, or out together with all others: the likelier fault is not its
   // own. judge() heeds both.

@@ -63,6 +63,20 @@ void MerlionView::connect_failed(const Address& address, int error, Moment now) 
   }
 }
 
+void MerlionView::set_unused(const Unused& backends, Moment now) {
+  if (backends == unused_) return;
+  unused_ = backends;
+  compare(now);
+}
+
+std::set<std::string> MerlionView::unused_names() const {
+  std::set<std::string> names;
+  if (built_ && !unused_.empty())
+    for (const Backend& listed : built_->backends)
+      if (unused_.contains({built_->key, listed.address})) names.insert(listed.id);
+  return names;
+}
+
 void MerlionView::set_full(std::string why, Moment now) {
   if (full_ == why) return;
   const bool again = why.empty();
@@ -124,7 +138,7 @@ void MerlionView::replace_backends(const std::vector<etcd::KeyValue>& kvs, bool 
     it->second.set(slash == std::string_view::npos ? "" : rest.substr(slash + 1), kv.value, now,
                    false);
   }
-  for (auto& [name, backend] : backends_) backend.end_listing();
+  for (auto& [name, backend] : backends_) backend.end_listing(trusted);
   const bool had_some = !before.empty() || (built_ && !built_->backends.empty());
   if (!trusted || (backends_.empty() && had_some)) suspect_listing(now);
   saved_states_.clear();
@@ -231,11 +245,16 @@ void MerlionView::tick(Moment now) {
 
 // Two or more, none heard of within freshness, and all of these silences began within one freshness.
 // `since`: those that were heard of before that are silent on their own.
-bool MerlionView::are_all_silent(SteadyTime* since) const {
+// One that gets no connections may have written a moment after the last that does, and expires a moment
+// later: it speaks against that only if it was heard of lately.
+bool MerlionView::are_all_silent(SteadyTime now, SteadyTime* since) const {
   SteadyTime newest = SteadyTime::min();
+  const std::set<std::string> unused = unused_names();
   for (const auto& [name, backend] : backends_) {
     if (backend.disabled() || !backend.last_seen()) continue;
-    if (!backend.is_expired()) return false;
+    const bool idle = backend.is_exited() || unused.contains(name);
+    const bool late = backend.heard_at() && now - *backend.heard_at() > config_->freshness / 2;
+    if (!backend.is_expired() && !(idle && late)) return false;
     if (backend.heard_at()) newest = std::max(newest, *backend.heard_at());
   }
   if (newest == SteadyTime::min() || config_->freshness <= 0s) return false;
@@ -253,8 +272,12 @@ bool MerlionView::have_all_failed() const {
   SteadyTime first = SteadyTime::max();
   SteadyTime last = SteadyTime::min();
   bool refused = false;
+  const std::set<std::string> unused = unused_names();
   for (const auto& [name, backend] : backends_) {
-    if (backend.disabled() || backend.is_expired() || !backend.last_seen()) continue;
+    const bool lost = backend.is_expired() && !backend.is_held();
+    if (backend.disabled() || lost || !backend.last_seen() || !backend.address() ||
+        unused.contains(name))
+      continue;
     if (!backend.is_exited() || !backend.exit()->began) return false;
     first = std::min(first, *backend.exit()->began);
     last = std::max(last, *backend.exit()->began);
@@ -271,16 +294,18 @@ void MerlionView::compare(Moment now) {
   const bool had_failed = all_failed_;
   SteadyTime since{};
   const bool in_sync = in_sync_ && full_.empty();
-  if (in_sync) all_silent_ = are_all_silent(&since);
+  if (in_sync) all_silent_ = are_all_silent(now.steady, &since);
+  // Who is held while all are silent may have failed with all others before.
+  for (auto& [name, backend] : backends_)
+    if (in_sync)
+      backend.set_held(all_silent_ && backend.heard_at() && *backend.heard_at() >= since);
   all_failed_ = have_all_failed();
   if (!was_silent && !had_failed && !all_silent_ && !all_failed_) return;
   // Who was held while all were silent gets the time to be heard of again.
   if (was_silent && !all_silent_) give_grace(now);
-  for (auto& [name, backend] : backends_) {
-    if (in_sync)
-      backend.set_held(all_silent_ && backend.heard_at() && *backend.heard_at() >= since);
-    backend.set_last_resort(all_failed_ && backend.is_exited() && !backend.is_expired());
-  }
+  for (auto& [name, backend] : backends_)
+    backend.set_last_resort(all_failed_ && backend.is_exited() &&
+                            (!backend.is_expired() || backend.is_held()));
   dirty_ = judge_all(now) || dirty_ || was_silent != all_silent_ || had_failed != all_failed_;
 }
 

@@ -66,6 +66,8 @@ class MerlionView {
   void confirm(SteadyTime asked, Moment now);
   // A connect to a backend of the service that build() returned has failed; `error` is an errno value.
   void connect_failed(const Address& address, int error, Moment now);
+  // They cannot be tried: that all others have failed is all that can be known.
+  void set_unused(const Unused& backends, Moment now);
   // Judges every backend by the clock. Needed when next_look() has come; everything else judges what it
   // touches.
   void tick(Moment now);
@@ -101,8 +103,9 @@ class MerlionView {
   bool judge_all(Moment now);
   void settle_first_sight(Moment now);
   void compare(Moment now);
-  [[nodiscard]] bool are_all_silent(SteadyTime* since) const;
+  [[nodiscard]] bool are_all_silent(SteadyTime now, SteadyTime* since) const;
   [[nodiscard]] bool have_all_failed() const;
+  [[nodiscard]] std::set<std::string> unused_names() const;
   void add_clock_warnings(Built& out) const;
   void add_common_faults(const Service& service, Built& out) const;
   void suspect(Moment now);
@@ -118,6 +121,7 @@ class MerlionView {
   std::optional<MerlionConfig> config_;  // last good
   std::string config_error_;
   Backends backends_;
+  Unused unused_;
   std::map<std::string, MerlionBackend::Saved> saved_states_;  // until the first range
   SysTime saved_as_of_;
   ServicePtr built_;          // last built, or saved

@@ -49,6 +49,8 @@ class Source {
   virtual void report(const std::vector<ServiceReport>& services) { (void)services; }
   // What is used of its services since its last snapshot, or since the wipe guard let go of something.
   virtual void admitted(const Snapshot& in_force) { (void)in_force; }
+  // Of its services and others; whenever that has changed.
+  virtual void unused(const Unused& backends) { (void)backends; }
   // All that it delivered so far has gone to the kernel, as far as that took it.
   virtual void applied() {}
 

@@ -25,23 +25,18 @@ bool has_backend(const Service& service, const Address& address) {
   return found != all.end() && found->address == address;
 }
 
-bool is_usable(const Backend& backend) {
-  return backend.weight > 0 &&
-         (backend.state == BackendState::Active || backend.state == BackendState::Unknown);
-}
-
 // Its source has announced its end.
 bool is_leaving(const Backend& backend) {
   return backend.state == BackendState::Draining && backend.reason == Reason::Source;
 }
 
 // One app, prefix or file has the key that another one had. What shares a backend is the same thing
-// under a new name.
+// under a new name; one that has no name is known by its address.
 bool is_taken_over(const Service& before, const Service& after) {
   return before.origin != after.origin &&
          std::none_of(before.backends.begin(), before.backends.end(), [&](const Backend& b) {
            return std::any_of(after.backends.begin(), after.backends.end(), [&](const Backend& a) {
-             return a.address == b.address && a.id == b.id;
+             return a.address == b.address && (a.id == b.id || b.id == b.address.to_string());
            });
          });
 }
@@ -69,6 +64,12 @@ class Cursor {
 
 }  // namespace
 
+bool Guard::is_usable(const ServiceKey& key, const Backend& backend) const {
+  return backend.weight > 0 &&
+         (backend.state == BackendState::Active || backend.state == BackendState::Unknown) &&
+         !unused_.contains({key, backend.address});
+}
+
 void Guard::restore(Snapshot accepted) {
   accepted_ = std::move(accepted);
   reading_.reset();
@@ -90,7 +91,8 @@ void Guard::add_missing(const ServicePtr& before, const ServicePtr& after, const
                         TimePoint now, Absences& out) const {
   const bool goes_on = after && !is_taken_over(*before, *after);
   const bool usable_left =
-      goes_on && std::any_of(after->backends.begin(), after->backends.end(), is_usable);
+      goes_on && std::any_of(after->backends.begin(), after->backends.end(),
+                             [&](const Backend& b) { return is_usable(after->key, b); });
   for (const Backend& backend : before->backends) {
     if (goes_on && has_backend(*after, backend.address)) continue;
     if (is_leaving(backend)) continue;
@@ -102,7 +104,7 @@ void Guard::add_missing(const ServicePtr& before, const ServicePtr& after, const
       absent.wait = known->second.wait;
       absent.was_held = true;
     }
-    absent.last = !usable_left && is_usable(backend);
+    absent.last = !usable_left && is_usable(before->key, backend);
     absent.after = goes_on ? after->backends.size() : 0;
     out.emplace(id, std::move(absent));
   }
@@ -175,7 +177,14 @@ void Guard::hold_passed(Absences& hold, Wait source) {
     Wait& wait = by_key[id.first];
     wait = std::max(wait, absent.wait);
   }
+  Cursor accepted(accepted_->services);
   for (auto it = passed_.begin(); it != passed_.end();) {
+    // What another origin has come for since is settled.
+    const ServicePtr now = accepted.find(it->first.first);
+    if (now && is_taken_over(*it->second.service, *now)) {
+      it = passed_.erase(it);
+      continue;
+    }
     const auto key = by_key.find(it->first.first);
     const Wait wait = std::max(source, key != by_key.end() ? key->second : Wait::None);
     if (wait < Wait::Confirm) {

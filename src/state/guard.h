@@ -29,7 +29,7 @@ struct GuardOptions {
 //
 // Only absences without evidence are held, each until a later reading lacks it too, or until it is back.
 // How much later depends on the loss:
-//   kAgain    it takes the last usable backend of a service, or the service's port goes to another origin
+//   kAgain    it takes the last backend in use of a service, or the service's port goes to another origin
 //   confirm   it is an implausible share of the source, or of a service that has not as many new ones
 //   total     the reading has nothing at all
 // Losses that come one by one (leases that run out) are one loss when they come within `confirm`: once
@@ -62,6 +62,9 @@ class Guard {
   };
 
   explicit Guard(GuardOptions options = {}) : options_(options) {}
+
+  // Which are no use as the last ones of a service. From the next reading on.
+  void set_unused(Unused backends) { unused_ = std::move(backends); }
 
   // What is held goes on being held.
   void set_options(GuardOptions options) { options_ = options; }
@@ -106,7 +109,10 @@ class Guard {
   [[nodiscard]] ServicePtr with_held(const Service* fresh, Absences::const_iterator begin,
                                      Absences::const_iterator end, const ServicePtr& before) const;
 
+  [[nodiscard]] bool is_usable(const ServiceKey& key, const Backend& backend) const;
+
   GuardOptions options_;
+  Unused unused_;
   std::optional<Snapshot> accepted_;
   std::optional<Snapshot> reading_;  // the last one as it came; kept only while something is held
   Absences held_;

@@ -341,5 +341,46 @@ TEST_F(FailedTogether, StayTheLastResortOverARestart) {
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 exited/unreachable", "b 10.0.0.2:1 exited/unreachable"}));
 }
 
+// It cannot be tried, and so it cannot fail.
+TEST_F(FailedTogether, ADrainedOneIsNoneOfThem) {
+  (void)build();
+  view_.set_unused(
+      {{ServiceKey::parse("127.0.0.1:8080").value(), Address::parse("10.0.0.2:1").value()}}, now_);
+  fail("10.0.0.1:1");
+  EXPECT_EQ(seen().front(), "a 10.0.0.1:1 exited/unreachable");
+}
+
+// It writes a moment after the last one that is used, and expires a moment later.
+TEST_F(FailedTogether, ADrainedOneDoesNotProveThatTheOthersAreSilentAlone) {
+  (void)build();
+  view_.set_unused(
+      {{ServiceKey::parse("127.0.0.1:8080").value(), Address::parse("10.0.0.2:1").value()}}, now_);
+  pass(2s);
+  put("/up/b/last-seen-at", stamp());
+  pass(8001ms);
+  look();
+  EXPECT_EQ(seen().front(), "a 10.0.0.1:1 unknown/not-seen");
+}
+
+// Their keys are deleted one by one.
+TEST_F(FailedTogether, OneWithoutAddressIsNoneOfThem) {
+  fail("10.0.0.1:1");
+  del("/up/b/listen-address");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 exited/unreachable"}));
+}
+
+// A listing of another cluster, or of an old state, that lacks the key.
+TEST_F(FailedTogether, AListingThatIsNotTrustedTakesNoSignOfLife) {
+  std::erase_if(backends_, [](const auto& kv) { return kv.key == "/up/a/last-seen-at"; });
+  sync(false);
+  EXPECT_EQ(seen().front(), "a 10.0.0.1:1 active/");
+  pass(10001ms);
+  put("/up/b/last-seen-at", stamp());
+  look();
+  EXPECT_EQ(seen().front(), "a 10.0.0.1:1 stale/not-seen");
+  sync(true);
+  EXPECT_EQ(seen().front(), "a 10.0.0.1:1 stale/never-seen");
+}
+
 }  // namespace
 }  // namespace lb

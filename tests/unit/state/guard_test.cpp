@@ -379,5 +379,15 @@ TEST_F(GuardTest, LimitsAreThoseOfTheConfiguration) {
   EXPECT_EQ(lax.admit(guarded({}), kStart).held, 6U) << "all of two and more, whatever the limit";
 }
 
+// The one beside it is drained, or down by lbd's own checks: the source does not know.
+TEST_F(GuardTest, TheLastInUseIsHeldBesideOneThatIsNotUsed) {
+  Guard guard;
+  guard.restore(snapshot({web(2)}));
+  guard.set_unused(
+      {{ServiceKey::parse("127.0.0.1:80").value(), Address::parse("10.0.0.1:80").value()}});
+  EXPECT_EQ(guard.admit(guarded({web(1)}), kStart).held, 1U);
+  EXPECT_EQ(guard.recheck(kStart + Guard::kAgain).held, 0U) << "a second reading agrees";
+}
+
 }  // namespace
 }  // namespace lb
