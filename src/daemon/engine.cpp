@@ -8,6 +8,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "state/catch_up.h"
 #include "state/lost_drains.h"
 
 namespace lb {
@@ -17,6 +18,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLookStep{10};    // at what departs; then others get their turn
 constexpr milliseconds kCollect{1'000};  // what Dataplane::collect asks for
+// Later than planned by so much, lbd has slept; then what waits is read for so long. A machine that is
+// always late judges all the same.
+constexpr milliseconds kLate{1'000}, kReadFirst{1'000}, kLateAgain{10'000};
 
 // What fails ten times a second is said when it begins.
 const DesiredBackend* find_departed(const DesiredService& service, const Address& address) {
@@ -32,6 +36,9 @@ const DesiredBackend* find_departed(const DesiredService& service, const Address
 bool may_have_connections(Protocol protocol, const ObservedBackend& backend) {
   return backend.active_connections.value_or(protocol == Protocol::Tcp ? 1 : 0) > 0;
 }
+
+const ServiceKey& key_of(const OwnedService& owned) { return owned.service->key; }
+const ServiceKey& key_of(const ServiceKey& key) { return key; }
 
 }  // namespace
 
@@ -66,7 +73,7 @@ Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSetting
       departures_(std::move(departures)),
       verdicts_(std::move(verdicts)),
       problems_(problems),
-      saver_(state_dir + "/sources", departures_, verdicts_, problems_),
+      saver_(state_dir + "/sources", departures_, verdicts_, problems_, clocks_.steady),
       reconciler_(dataplane, std::move(options)),
       drain_watch_(dataplane) {
   saver_.add(saved_orders(drains_));
@@ -89,12 +96,19 @@ void Engine::configure(EngineSettings settings, SourceSlots slots, FormerSources
   departures_.set_timeout(settings.drain_timeout);
   slots_ = std::move(slots);
   former_ = former.slots.empty() ? FormerSources{} : std::move(former);
+  unused_told_ = false;
   replan_ = true;
 }
 
+// A successor that has delivered may still wait for what another source claims.
 void Engine::dismiss_former() {
-  if (former_.slots.empty() || !std::all_of(former_.until.begin(), former_.until.end(),
-                                            [](const auto& slot) { return slot->delivered(); }))
+  const auto delivered = [](const auto& slot) { return slot->delivered(); };
+  const auto speaks = [](const auto& slot) {
+    return slot->snapshot() != nullptr || slot->input().gave_up;
+  };
+  if (former_.slots.empty() ||
+      !std::all_of(former_.until.begin(), former_.until.end(), delivered) ||
+      !std::all_of(slots_.begin(), slots_.end(), speaks))
     return;
   for (const auto& slot : former_.slots)
     spdlog::info("source={} is configured no more: what only it had leaves", slot->name());
@@ -112,7 +126,20 @@ std::optional<std::size_t> Engine::drop_former(const std::string& name) {
   return backends;
 }
 
+SteadyTime Engine::judged(SteadyTime now) const { return now < judge_from_ ? awake_ : now; }
+
 bool Engine::turn(std::size_t limit) {
+  if (const SteadyTime awake = clocks_.steady();
+      awake - kLate > planned_ && awake - kLateAgain > judge_from_)
+    judge_from_ = awake + kReadFirst;
+  else if (awake >= judge_from_)
+    awake_ = awake;
+  const bool more = do_turn(limit);
+  planned_ = more ? SteadyTime::max() : next_wakeup();
+  return more;
+}
+
+bool Engine::do_turn(std::size_t limit) {
   const SteadyTime now = clocks_.steady();
   do_due(now);
   if (std::exchange(replan_, false)) replan();
@@ -129,6 +156,8 @@ void Engine::apply_all() {
   if (std::exchange(replan_, false)) replan();
   while (step(std::numeric_limits<std::size_t>::max()).more) {
   }
+  if (planned_ == SteadyTime::max())
+    planned_ = next_wakeup();  // the first is late, too, if we sleep now
 }
 
 StepResult Engine::step(std::size_t limit) {
@@ -146,7 +175,7 @@ SourceSlots Engine::saved_slots() const {
 }
 
 void Engine::do_due(SteadyTime now) {
-  for (const auto& slot : slots_) replan_ = slot->recheck(now) || replan_;
+  for (const auto& slot : slots_) replan_ = slot->recheck(judged(now)) || replan_;
   if (deadline_ && *deadline_ <= now) replan_ = true;
   if (const auto end = drains_.next_end(); end && *end <= now) replan_ = true;
   if (next_collect_ <= now) {
@@ -159,21 +188,29 @@ void Engine::do_due(SteadyTime now) {
 void Engine::replan() {
   const Moment now = clocks_.now();
   std::vector<SourceInput> inputs;
+  // Before the first plan, and once.
+  std::optional<Observed> before;
+  if (!std::exchange(kernel_asked_, true))
+    if (auto observed = dataplane_.read()) before = *std::move(observed);
   dismiss_former();
+  if (before) catch_up_with_kernel(*before);
   for (const auto& slot : slots_) inputs.push_back(slot->input());
   for (const auto& slot : former_.slots) {
     inputs.push_back(slot->input());
     inputs.back().former = true;
   }
   View view = resolve_claims(inputs, &view_);
+  if (before) forget_contradicted_departures(*before, view);
   departures_.clamp(now);
-  departures_.update(view, now);
+  departures_.update(view, now, verdicts_.down());
   view_ = std::move(view);
+  adopt_claimed(before, now);
   adopt_leftovers(now);
-  if (!std::exchange(drains_known_, true) && !drains_.loaded()) recover_drains(now.wall);
+  if (before) recover_drains(*before, now.wall);
 
   MergeResult result = merge_all(now);
-  auto ended = drains_.settle(result.state, view_.complete, clocks_.steady());
+  const bool judges = now.steady >= judge_from_;
+  auto ended = drains_.settle(result.state, view_.complete && judges, now.steady);
   problems_.set("drains", ended ? "" : "cannot save the drains: " + ended.error().message());
   if (ended && !ended->empty()) {
     for (const Drain& drain : *ended) {
@@ -188,8 +225,9 @@ void Engine::replan() {
   reconciler_.want(std::move(result.state));
   merged_ = std::move(result);
   merged_once_ = true;
+  tell_unused();
   if (leftovers_adopted_) reconciler_.all_sources_delivered();
-  plan_watch(now.steady);
+  plan_watch(judged(now.steady));
   plan_next_deadline(now.steady);
 }
 
@@ -201,7 +239,7 @@ MergeResult Engine::merge_all(Moment now) {
                 .health = &verdicts_.down(),
                 .scope_all = settings_.scope_all,
                 .previous = merged_once_ ? &merged_ : nullptr,
-                .now = now});
+                .now = {now.wall, judged(now.steady)}});
 }
 
 std::vector<ServicePtr> Engine::checked() const {
@@ -209,6 +247,30 @@ std::vector<ServicePtr> Engine::checked() const {
   for (const MergeResult::Memo& memo : merged_.memo)
     if (memo.checked) out.push_back(memo.service);
   return out;
+}
+
+// A service that the kernel has, and that a source names for the first time. What nobody names in it left,
+// and the disk has not heard of that. `all`: what the kernel has, if it was just read.
+void Engine::adopt_claimed(const std::optional<Observed>& all, Moment now) {
+  const auto adopt = [&](const ObservedService& service) {
+    for (const ObservedBackend& b : service.backends)
+      if (b.listed && may_have_connections(service.key.protocol, b))
+        departures_.adopt(service.key, b.address, now);
+  };
+  const std::set<ServiceKey>& unclaimed = reconciler_.unclaimed();
+  const auto is_claimed = [&](const ServiceKey& key) {
+    return unclaimed.contains(key) &&
+           std::binary_search(view_.services.begin(), view_.services.end(), key,
+                              [](const auto& a, const auto& b) { return key_of(a) < key_of(b); });
+  };
+  if (all) {
+    for (const ObservedService& service : all->services)
+      if (service.programmed && is_claimed(service.key)) adopt(service);
+    return;
+  }
+  for (const ServiceKey& key : unclaimed)
+    if (is_claimed(key))
+      if (const auto service = dataplane_.read(key)) adopt(*service);
 }
 
 // Once all sources have spoken, what the kernel has and nobody named has left while we were away: it
@@ -229,17 +291,59 @@ void Engine::adopt_leftovers(Moment now) {
         departures_.adopt(service.key, b.address, now);
 }
 
-// drains.json is lost, or there never was one: what the kernel knows as drained by an operator stays so.
-// What the fleet drains has its own file. Once only, before the first plan.
-void Engine::recover_drains(SysTime now) {
-  const auto observed = dataplane_.read();
-  if (!observed) return;
-  auto orders = lost_drains(*observed, view_, drains_, drains_.broken(), now);
+// What the kernel uses has come back since it left, and so has a service of which it uses anything: what
+// left that one is found when a source names it.
+void Engine::forget_contradicted_departures(const Observed& observed, const View& view) {
+  std::set<ServiceKey> named;
+  for (const OwnedService& owned : view.services) named.insert(owned.service->key);
+  std::set<ServiceKey> used;
+  std::vector<Departures::Key> back;
+  for (const ObservedService& service : observed.services)
+    for (const ObservedBackend& b : service.backends) {
+      if (!b.listed || b.weight == 0) continue;
+      back.emplace_back(service.key, b.address);
+      used.insert(service.key);
+    }
+  for (const auto& [id, departure] : departures_.all())
+    if (used.contains(id.first) && !named.contains(id.first)) back.push_back(id);
+  for (const Departures::Key& id : back) (void)departures_.finish(id.first, id.second);
+}
+
+// The disk may be behind, and the sources may be away.
+void Engine::catch_up_with_kernel(const Observed& observed) {
+  for (const auto& slot : saved_slots()) {
+    if (slot->delivered() || !slot->snapshot()) continue;
+    auto newer = catch_up(*slot->snapshot(), observed, {drains_, departures_, verdicts_.down()});
+    if (!newer) continue;
+    spdlog::warn("source={} what was saved is older than what the kernel has, which stays in force",
+                 slot->name());
+    slot->amend_loaded(*std::move(newer));
+  }
+}
+
+// What the kernel knows as drained by an operator stays so, whatever became of drains.json: lost, or not
+// written before lbd ended.
+void Engine::recover_drains(const Observed& observed, SysTime now) {
+  auto orders = lost_drains(observed, view_, drains_, drains_.broken(), now);
   if (orders.empty()) return;
   std::string targets;
   for (const Drain& order : orders) targets += " " + to_string(order.target);
   spdlog::error("drained backends are known from the kernel alone, and stay drained:{}", targets);
   drains_.recover(std::move(orders));
+}
+
+void Engine::tell_unused() {
+  Unused unused;
+  if (!drains_.all().empty() || !verdicts_.down().empty())
+    for (const auto& [key, service] : reconciler_.desired())
+      for (const DesiredBackend& b : service->backends)
+        if (b.effective_weight == 0 && !b.departed &&
+            (b.reason == Reason::Operator || verdicts_.down().contains({key, b.backend.address})))
+          unused.emplace(key, b.backend.address);
+  if (unused_told_ && unused == unused_) return;
+  unused_ = std::move(unused);
+  unused_told_ = true;
+  for (const auto& slot : slots_) slot->set_unused(unused_);
 }
 
 bool Engine::terminates(const DesiredService& service, const DesiredBackend& backend,
@@ -256,8 +360,11 @@ void Engine::plan_watch(SteadyTime now) {
     WatchedBackend watched{key.first, key.second, false};
     if (const auto service = reconciler_.desired().find(key.first);
         service != reconciler_.desired().end())
-      if (const DesiredBackend* b = find_departed(*service->second, key.second))
+      if (const DesiredBackend* b = find_departed(*service->second, key.second)) {
+        // The last resort still gets connections: that it has none right now means nothing.
+        if (b->effective_weight > 0) continue;
         watched.terminate = terminates(*service->second, *b, now);
+      }
     watched_.push_back(watched);
   }
   const bool some_end =
@@ -281,9 +388,7 @@ void Engine::plan_next_deadline(SteadyTime now) {
 
 bool Engine::look_after_drains(SteadyTime now) {
   // Tens of thousands may leave together, while others wait for the loop.
-  const auto enough = [began = std::chrono::steady_clock::now()] {
-    return std::chrono::steady_clock::now() - began >= kLookStep;
-  };
+  const auto enough = [this, now] { return clocks_.steady() - now >= kLookStep; };
   const DrainWatch::Look look = drain_watch_.look(watched_, enough);
   if (look.terminated > 0) spdlog::info("terminated connections={}", look.terminated);
   log_change(drain_error_, look.errors.empty() ? "" : look.errors.front().message());
@@ -313,6 +418,12 @@ std::vector<std::string> Engine::problems() const {
 
 SteadyTime Engine::next_wakeup() const {
   if (replan_) return SteadyTime::min();
+  const SteadyTime next = next_due();
+  // Deadlines stand still: what is due by them comes when they go on.
+  return clocks_.steady() < judge_from_ ? std::max(next, judge_from_) : next;
+}
+
+SteadyTime Engine::next_due() const {
   SteadyTime next = std::min(reconciler_.next_wakeup(), next_collect_);
   if (!watched_.empty()) next = std::min(next, next_look_);
   if (deadline_) next = std::min(next, *deadline_);

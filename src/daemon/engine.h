@@ -106,14 +106,23 @@ class Engine {
          ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
          Departures departures, SavedVerdicts verdicts, SavedProblems& problems);
 
+  // What deadlines are judged by. After a late wake-up (SIGSTOP, a machine that was paused) they stand
+  // still for a moment: what waits is read first.
+  [[nodiscard]] SteadyTime judged(SteadyTime now) const;
+  bool do_turn(std::size_t limit);
+  [[nodiscard]] SteadyTime next_due() const;
   // Those configured, and the former ones that stand in for them.
   [[nodiscard]] SourceSlots saved_slots() const;
   void do_due(SteadyTime now);
   void replan();
   [[nodiscard]] MergeResult merge_all(Moment now);
+  void adopt_claimed(const std::optional<Observed>& all, Moment now);
   void adopt_leftovers(Moment now);
   void dismiss_former();
-  void recover_drains(SysTime now);
+  void catch_up_with_kernel(const Observed& observed);
+  void forget_contradicted_departures(const Observed& observed, const View& view);
+  void recover_drains(const Observed& observed, SysTime now);
+  void tell_unused();
   void plan_watch(SteadyTime now);
   void plan_next_deadline(SteadyTime now);
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
@@ -141,11 +150,16 @@ class Engine {
   bool applied_ = false;
   std::vector<std::string> warnings_;
   std::vector<Drain> ended_fleet_;
+  Unused unused_;             // as the slots know it
+  bool unused_told_ = false;  // to those that are configured now
   bool replan_ = true;
   bool leftovers_adopted_ = false;
-  bool drains_known_ = false;            // those of a lost file were asked of the kernel
-  std::optional<SteadyTime> deadline_;   // something ends then: plan again
-  std::vector<WatchedBackend> watched_;  // sorted
+  bool kernel_asked_ = false;               // what is newer there than on disk is known
+  std::optional<SteadyTime> deadline_;      // something ends then: plan again
+  std::vector<WatchedBackend> watched_;     // sorted
+  SteadyTime awake_{};                      // at the last turn
+  SteadyTime planned_ = SteadyTime::max();  // when the next one was to be
+  SteadyTime judge_from_{};                 // until then deadlines stand still, at awake_
   SteadyTime next_look_{};
   SteadyTime next_collect_{};
   std::string drain_error_;  // the last, while it lasts

@@ -50,7 +50,7 @@ void Saver::save(const SourceSlots& slots, SteadyTime now) {
   const auto due = next_save(slots);
   if (!due || now < *due) return;
   running_ = begin(slots);
-  background_([round = running_] { return write(*round); },
+  background_([round = running_, clock = clock_] { return write(*round, clock); },
               [this, round = running_, now](const Result<>& result) {
                 if (running_ != round) return;  // save_all() did not wait for the news
                 running_.reset();
@@ -73,7 +73,8 @@ void Saver::save_all(const SourceSlots& slots) {
   if (answers) {
     const auto round = begin(slots);
     const auto result = std::make_shared<Result<>>();
-    background_([round, result] { return *result = write(*round); }, [](const Result<>&) {});
+    background_([round, result, clock = clock_] { return *result = write(*round, clock); },
+                [](const Result<>&) {});
     answers = wait_(kSaveAnswers);
     if (answers) return end(*round, not_before_, *result);
   }
@@ -104,12 +105,12 @@ std::shared_ptr<Saver::Round> Saver::begin(const SourceSlots& slots) {
   return round;
 }
 
-Result<> Saver::write(Round& round) {
-  const auto begin = std::chrono::steady_clock::now();
+Result<> Saver::write(Round& round, const std::function<SteadyTime()>& clock) {
+  const SteadyTime begin = clock();
   for (const auto& job : std::exchange(round.order_jobs, {}))
     if (auto saved = job(); !saved) round.orders_saved = std::move(saved);
   Result<> others = write_others(round);
-  round.took = std::chrono::steady_clock::now() - begin;
+  round.took = clock() - begin;
   return round.orders_saved ? others : round.orders_saved;
 }
 

@@ -43,12 +43,14 @@ class Saver {
   using Wait = std::function<bool(std::chrono::milliseconds)>;
 
   // All of them outlive this; a save that fails is one of the problems until one succeeds.
+  // `clock` is asked in the background, too.
   Saver(std::string folder, Departures& departures, SavedVerdicts& verdicts,
-        SavedProblems& problems)
+        SavedProblems& problems, std::function<SteadyTime()> clock = std::chrono::steady_clock::now)
       : store_(std::move(folder)),
         departures_(departures),
         verdicts_(verdicts),
-        problems_(problems) {}
+        problems_(problems),
+        clock_(std::move(clock)) {}
 
   // Until this is called, each save happens within save(). It must not call us once we are gone.
   void use(Background background, Wait wait) {
@@ -81,7 +83,7 @@ class Saver {
   };
   [[nodiscard]] bool has_unsaved(const SourceSlots& slots) const;
   [[nodiscard]] std::shared_ptr<Round> begin(const SourceSlots& slots);
-  static Result<> write(Round& round);
+  static Result<> write(Round& round, const std::function<SteadyTime()>& clock);
   static Result<> write_others(Round& round);
   void end(const Round& round, SteadyTime began, const Result<>& result);
   void take_back(const Round& round);
@@ -90,6 +92,7 @@ class Saver {
   Departures& departures_;
   SavedVerdicts& verdicts_;
   SavedProblems& problems_;
+  std::function<SteadyTime()> clock_;
   Background background_ = [](const auto& job, const auto& done) { done(job()); };
   Wait wait_ = [](auto) { return true; };
   std::vector<SavedOrders> orders_;

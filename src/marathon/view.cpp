@@ -166,7 +166,10 @@ std::vector<std::string> View::doubtful_apps() const {
   std::map<std::string, std::vector<ServiceKey>> claims;
   std::set<std::string> out;
   for (const ServicePtr& service : in_force_) {
-    if (service->backends.empty() || given_up(*service) || out.contains(service->origin)) continue;
+    // Without origin: of which app it was is not known.
+    if (service->backends.empty() || service->origin.empty() || given_up(*service) ||
+        out.contains(service->origin))
+      continue;
     const auto app = listed.find(service->origin);
     if (app == listed.end()) {
       out.insert(service->origin);

@@ -29,6 +29,7 @@ json to_json(const Departures::Key& key, const Departure& departure) {
               {"backend", to_json(departure.backend)},   {"since", format_iso8601(departure.since)},
               {"terminated", departure.terminated}};
   write_deadline(out, "deadline", departure.deadline);
+  if (!departure.origin.empty()) out["origin"] = departure.origin;
   if (departure.timeout) out["timeout"] = format_duration(*departure.timeout);
   return out;
 }
@@ -44,6 +45,7 @@ Result<std::pair<Departures::Key, Departure>> departure_from(const json& value,
   value.at("service_name").get_to(out.service_name);
   value.at("source").get_to(out.source);
   value.at("terminated").get_to(out.terminated);
+  if (const auto origin = value.find("origin"); origin != value.end()) origin->get_to(out.origin);
   if (const auto own = value.find("timeout"); own != value.end()) {
     LB_TRY(out.timeout, parse_duration(own->get<std::string>()));
   }
@@ -76,10 +78,11 @@ Result<Departures> Departures::open(std::string path, std::chrono::milliseconds 
   return out;
 }
 
-void Departures::update(const View& view, Moment now) {
+void Departures::update(const View& view, Moment now, const HealthVerdicts& down) {
+  const Leaving leaving{now, down};
   auto before = before_.begin();
   const auto depart_all = [&](const OwnedService& gone) {
-    depart_missing(gone, before_sources_[gone.source], nullptr, now);
+    depart_missing(gone, before_sources_[gone.source], nullptr, leaving);
   };
   std::vector<OwnedService> current;
   current.reserve(view.services.size());
@@ -94,7 +97,7 @@ void Departures::update(const View& view, Moment now) {
       continue;  // the same value: nobody left, and who is in it was dropped when it came
     }
     if (known) {
-      depart_missing(*before, before_sources_[before->source], owned.service.get(), now);
+      depart_missing(*before, before_sources_[before->source], owned.service.get(), leaving);
       ++before;
     }
     drop_present(*owned.service);
@@ -106,22 +109,28 @@ void Departures::update(const View& view, Moment now) {
 }
 
 void Departures::depart_missing(const OwnedService& before, const std::string& source,
-                                const Service* after, Moment now) {
+                                const Service* after, const Leaving& leaving) {
   for (const Backend& backend : before.service->backends)
-    if (!after || !find_backend(*after, backend.address)) depart(before, source, backend, now);
+    if (!after || !find_backend(*after, backend.address)) depart(before, source, backend, leaving);
 }
 
 void Departures::depart(const OwnedService& owned, const std::string& source,
-                        const Backend& backend, Moment now) {
+                        const Backend& backend, const Leaving& leaving) {
   const Service& service = *owned.service;
   Departure departure{.backend = backend,
                       .service_name = service.name,
                       .balance = service.balance,
                       .source = source,
-                      .since = now.wall,
+                      .origin = service.origin,
+                      .since = leaving.now.wall,
                       .deadline = {},
                       .timeout = service.drain_timeout};
-  departure.deadline = latest(departure, now);
+  const auto verdict = leaving.down.find({service.key, backend.address});
+  if (verdict != leaving.down.end() && !verdict->second.up) {
+    departure.backend.state = BackendState::Down;
+    departure.backend.reason = Reason::ProbeFailed;
+  }
+  departure.deadline = latest(departure, leaving.now);
   departures_.insert_or_assign(Key{service.key, backend.address}, departure);
   dirty_ = true;
 }

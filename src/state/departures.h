@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "health/verdict.h"
 #include "state/claims.h"
 #include "state/deadline.h"
 
@@ -23,6 +24,7 @@ struct Departure {
   std::string service_name;
   Balance balance = Balance::LeastConn;
   std::string source;  // name; empty when only the kernel knew of it
+  std::string origin{};  // of the service that it left
   SysTime since;
   Deadline deadline;        // from then on Lingering
   bool terminated = false;  // the caller was told once to end its connections
@@ -45,8 +47,9 @@ class Departures {
                                                Moment now);
 
   // Compares with the view before: what was there and is absent now departs; what is (back) in the
-  // view is no departure. Services that are refused count as absent.
-  void update(const View& view, Moment now);
+  // view is no departure. Services that are refused count as absent. `down`: by lbd's own checks when it
+  // left, which is what is known of it from then on.
+  void update(const View& view, Moment now, const HealthVerdicts& down = {});
 
   // What the kernel has at start: if neither the view nor a saved departure knows it, it departs now
   // under the name ADDR:PORT with weight 0. Call it after update(), once the view is complete.
@@ -75,10 +78,14 @@ class Departures {
   void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
  private:
+  struct Leaving {
+    Moment now;
+    const HealthVerdicts& down;
+  };
   void depart(const OwnedService& owned, const std::string& source, const Backend& backend,
-              Moment now);
+              const Leaving& leaving);
   void depart_missing(const OwnedService& before, const std::string& source, const Service* after,
-                      Moment now);
+                      const Leaving& leaving);
   void drop_present(const Service& service);
   [[nodiscard]] const Service* in_view(const ServiceKey& key) const;
   // When its connections shall be gone, counted from `now`.

@@ -44,12 +44,21 @@ bool names_host(const std::string& wanted, const Backend& backend) {
   return ip && *ip == backend.address.ip;
 }
 
+// By the names that it had when the order was given. A source may give none (files), or may not have said
+// it yet (what only the kernel knew at start): then the address is all that there is.
+bool means(const Drain& drain, const Backend& backend) {
+  const auto has = [&](const std::string& id) {
+    return std::binary_search(drain.ids.begin(), drain.ids.end(), id);
+  };
+  if (drain.ids.empty() || has(backend.id)) return true;
+  const std::string unnamed = backend.address.to_string();
+  return backend.id == unnamed || has(unnamed);
+}
+
 bool covers(const Drain& drain, const Backend& backend, const ServiceKey& key,
             std::string_view name) {
   if (const auto* address = std::get_if<Address>(&drain.target)) {
-    if (*address != backend.address) return false;
-    if (!drain.ids.empty() && !std::binary_search(drain.ids.begin(), drain.ids.end(), backend.id))
-      return false;
+    if (*address != backend.address || !means(drain, backend)) return false;
   } else if (!names_host(std::get<std::string>(drain.target), backend)) {
     return false;
   }

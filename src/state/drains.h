@@ -33,7 +33,8 @@ struct Drain {
   SysTime since;
   std::optional<Deadline> terminate_at;  // then its connections are destroyed
   // Names of the backends that an ADDR:PORT meant when it was first seen, filled in by settle(): a
-  // new backend that takes over the address is not drained. Empty for hosts.
+  // new backend that takes over the address is not drained. Empty for hosts. ADDR:PORT is the name of one
+  // that has none: it means whatever is there.
   std::vector<std::string> ids;
   std::string fleet{};  // id of the fleet's order; empty: given to this lbd
   // The file that had it was lost, and the kernel still knew of it: in force until an operator drains or

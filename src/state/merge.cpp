@@ -228,8 +228,13 @@ void Merger::add_departed(const Parts& parts, DesiredService& service) const {
       service.balance = departure.balance;
       service.source = departure.source;
     }
-    if (!left_out(departure.backend.address) && why_no_host(departure.backend.address.ip).empty())
-      service.backends.push_back(departed(departure, parts));
+    if (left_out(departure.backend.address) || !why_no_host(departure.backend.address.ip).empty())
+      continue;
+    service.backends.push_back(departed(departure, parts));
+    // The port is another app's now: what the first one left never serves beside it.
+    if (parts.owned && !departure.origin.empty() &&
+        parts.owned->service->origin != departure.origin)
+      service.backends.back().backend.weight = 0;
   }
 }
 

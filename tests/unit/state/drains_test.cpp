@@ -330,5 +330,15 @@ TEST(CoversAny, TellsWhetherATargetIsKnown) {
   EXPECT_FALSE(covers_any(order_on("node1", "api"), state));
 }
 
+// A source without names, or one that has not spoken yet: then the address is all that is known.
+TEST(DrainTest, OfABackendWithoutANameMeansItsAddress) {
+  Drain drain = order_on("10.0.0.1:80");
+  drain.ids = {"10.0.0.1:80"};
+  EXPECT_TRUE(covers_any(drain, state_of({named("10.0.0.1:80", "task-1", "node1")})));
+  drain.ids = {"task-1"};
+  EXPECT_TRUE(covers_any(drain, state_of({named("10.0.0.1:80", "10.0.0.1:80", "node1")})));
+  EXPECT_FALSE(covers_any(drain, state_of({named("10.0.0.1:80", "task-2", "node1")})));
+}
+
 }  // namespace
 }  // namespace lb

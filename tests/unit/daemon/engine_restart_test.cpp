@@ -1,0 +1,114 @@
+// An lbd that is killed before it has saved, and one that has slept.
+#include "unit/daemon/engine_fixture.h"
+
+namespace lb {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::Field;
+using testing::IsEmpty;
+
+class EngineRestart : public EngineFixture {
+ protected:
+  // SIGKILL, while the disk hangs.
+  void stop_saving() {
+    engine_->save_in([](const auto&, const auto&) {}, [](auto) { return false; });
+  }
+  void kill_and_start() {
+    engine_.reset();
+    start();
+  }
+  static auto used(std::string_view address, bool is_used) {
+    return testing::AllOf(
+        Field(&ProgrammedBackend::address, Address::parse(address).value()),
+        Field(&ProgrammedBackend::weight, is_used ? testing::Gt(0U) : testing::Le(0U)));
+  }
+};
+
+TEST_F(EngineRestart, WhatWasInForceAndNotSavedStays) {
+  start();
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
+  stop_saving();
+  dataplane_.active[{key("127.0.0.1:80"), Address::parse("10.0.0.1:80").value()}] = 1;
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80"), listed("10.0.0.3:80")})});
+  ASSERT_THAT(programmed("127.0.0.1:80"),
+              ElementsAre(used("10.0.0.1:80", false), used("10.0.0.2:80", true),
+                          used("10.0.0.3:80", true)));
+  kill_and_start();
+  EXPECT_THAT(programmed("127.0.0.1:80"),
+              ElementsAre(used("10.0.0.1:80", false), used("10.0.0.2:80", true),
+                          used("10.0.0.3:80", true)));
+  // And the source has the last word.
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")})});
+  EXPECT_THAT(programmed("127.0.0.1:80"), testing::Contains(used("10.0.0.2:80", true)));
+  EXPECT_THAT(programmed("127.0.0.1:80"),
+              testing::Not(testing::Contains(used("10.0.0.1:80", true))));
+}
+
+TEST_F(EngineRestart, ADrainThatWasNotSavedIsKnownFromTheKernel) {
+  start();
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
+  stop_saving();
+  ASSERT_TRUE(engine_->drains().add({.target = Address::parse("10.0.0.1:80").value(),
+                                     .service = std::nullopt,
+                                     .since = wall_,
+                                     .terminate_at = std::nullopt,
+                                     .ids = {}}));
+  engine_->replan_soon();
+  run();
+  kill_and_start();
+  EXPECT_THAT(programmed("127.0.0.1:80"),
+              ElementsAre(used("10.0.0.1:80", false), used("10.0.0.2:80", true)));
+  EXPECT_EQ(engine_->drains().all().size(), 1U);
+}
+
+TEST_F(EngineRestart, AServiceThatIsNotOnDiskIsNotTakenForOneThatLeft) {
+  start();
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80")})});
+  dataplane_.active[{key("127.0.0.1:80"), Address::parse("10.0.0.1:80").value()}] = 1;
+  deliver({});
+  after(1s);  // it departs, and that is saved
+  stop_saving();
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")})});
+  kill_and_start();
+  EXPECT_THAT(programmed("127.0.0.1:80"), testing::Contains(used("10.0.0.2:80", true)));
+}
+
+// Deadlines that passed while lbd slept are judged when what waited has been read.
+TEST_F(EngineRestart, AfterSleepTheSourceSpeaksFirst) {
+  start();
+  settings_.terminate_on_timeout = true;
+  engine_->configure(settings_, engine_->slots());
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
+  dataplane_.active[{key("127.0.0.1:80"), Address::parse("10.0.0.1:80").value()}] = 3;
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")})});
+  wall_ += 20min;
+  steady_ += 20min;
+  dataplane_.calls.clear();
+  run();
+  EXPECT_THAT(dataplane_.calls, testing::Not(testing::Contains("terminate 10.0.0.1:80")));
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
+  after(2s);
+  EXPECT_THAT(dataplane_.calls, testing::Not(testing::Contains("terminate 10.0.0.1:80")));
+  EXPECT_THAT(programmed("127.0.0.1:80"),
+              ElementsAre(used("10.0.0.1:80", true), used("10.0.0.2:80", true)));
+}
+
+TEST_F(EngineRestart, AfterSleepADeadlineIsADeadlineAllTheSame) {
+  start();
+  settings_.terminate_on_timeout = true;
+  engine_->configure(settings_, engine_->slots());
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
+  dataplane_.active[{key("127.0.0.1:80"), Address::parse("10.0.0.1:80").value()}] = 3;
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")})});
+  wall_ += 20min;
+  steady_ += 20min;
+  run();
+  after(1100ms);
+  after(200ms);
+  EXPECT_THAT(dataplane_.calls, testing::Contains("terminate 10.0.0.1:80"));
+}
+
+}  // namespace
+}  // namespace lb
