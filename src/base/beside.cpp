@@ -1,24 +1,13 @@
 #include "base/beside.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <mutex>
 #include <thread>
 
 #include <boost/asio/post.hpp>
 
+#include "base/block_signals.h"
+
 namespace lb {
-namespace {
-
-// The daemon's signals go to the loop's thread.
-void block_signals() {
-  sigset_t all;
-  ::sigfillset(&all);
-  (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-}
-
-}  // namespace
 
 asio::execution_context::id Beside::id;
 

@@ -43,7 +43,7 @@ class Beside final : public asio::execution_context::service {
   int next_ = 0;
 };
 
-// ETIMEDOUT: it is still under way, and its result will find nobody.
+// ETIMEDOUT: it is still under way, and its result has no reader.
 template <class T>
 asio::awaitable<Result<T>> beside(std::function<Result<T>()> job,
                                   std::chrono::milliseconds within) {

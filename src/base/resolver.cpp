@@ -1,8 +1,6 @@
 #include "base/resolver.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -16,18 +14,12 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
+#include "base/block_signals.h"
 #include "base/resolver_channel.h"
 #include "base/unique_fd.h"
 
 namespace lb {
 namespace {
-
-// The daemon's signals go to the loop's thread.
-void block_signals() {
-  sigset_t all;
-  ::sigfillset(&all);
-  (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-}
 
 // The last one is in use; those before it have questions that are not answered yet.
 class Channels {

@@ -249,7 +249,7 @@ std::vector<ServicePtr> Engine::checked() const {
   return out;
 }
 
-// A service that the kernel has, and that a source names for the first time. What nobody names in it left,
+// A service that the kernel has, and that a source names for the first time. What the source does not name in it left,
 // and the disk has not heard of that. `all`: what the kernel has, if it was just read.
 void Engine::adopt_claimed(const std::optional<Observed>& all, Moment now) {
   const auto adopt = [&](const ObservedService& service) {

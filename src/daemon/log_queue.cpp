@@ -1,8 +1,6 @@
 #include "daemon/log_queue.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,15 +11,10 @@
 #include <thread>
 #include <utility>
 
+#include "base/block_signals.h"
+
 namespace lb {
 namespace {
-
-// EPIPE comes as an error and not as a signal, and the daemon's signals go to the loop's thread.
-void block_signals() {
-  sigset_t all;
-  ::sigfillset(&all);
-  (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-}
 
 // False: the descriptor takes nothing, as when its reader has died.
 bool write_all(int fd, std::string_view text) {

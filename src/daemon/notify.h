@@ -9,7 +9,7 @@
 
 namespace lb {
 
-// "READY=1", "STOPPING=1", "WATCHDOG=1". Without NOTIFY_SOCKET in the environment nobody asked:
+// "READY=1", "STOPPING=1", "WATCHDOG=1". Without NOTIFY_SOCKET in the environment no service manager asked:
 // success. Never waits: a service manager that does not read is an error.
 [[nodiscard]] Result<> notify_service_manager(std::string_view state);
 

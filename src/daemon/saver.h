@@ -22,7 +22,7 @@ using SourceSlots = std::vector<std::shared_ptr<SourceSlot>>;  // in the order o
 // Logs an error that is not the last one; `last` becomes it, or "" once all is well.
 void log_change(std::string& last, std::string error);
 
-// What operators have ordered: saved before all else, and whoever gave an order waits for that.
+// What operators have ordered: saved before all else, and who gave an order waits for that.
 struct SavedOrders {
   std::function<std::function<Result<>()>()> unsaved;  // as Drains::unsaved()
   std::function<bool()> has_unsaved;

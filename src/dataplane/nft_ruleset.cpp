@@ -145,7 +145,8 @@ Result<> NftRuleset::compare(std::uint32_t generation) {
   LB_TRY(const std::string now, fingerprint());
   if (ours) {
     LB_TRY(const std::uint32_t still, tables_.generation());
-    if (still == generation) state_.fingerprint = now;  // else somebody is at it: at the next look
+    if (still == generation)
+      state_.fingerprint = now;  // else another program is at it: at the next look
     unsaved_ = true;
     return {};
   }

@@ -31,7 +31,7 @@ class NftRuleset {
   [[nodiscard]] Result<> program(std::vector<ProgrammedService> changed,
                                  const std::vector<ServiceKey>& removed, bool guard_forwarding);
 
-  // Puts the rules back if somebody changed them: how often since it was asked last. Asks the kernel for one number where nobody
+  // Puts the rules back if they were changed: how often since it was asked last. Asks the kernel for one number where none has
   // changed anything, so it may be called often: what is dear is done in proportion to what it costs.
   [[nodiscard]] Result<std::size_t> look(Clock::time_point now);
   // Writes the file if it is out of date.

@@ -20,7 +20,7 @@ class Sysctls {
   // `name` as a path: "net/ipv4/vs/conntrack". ENOENT where the kernel has no such setting.
   [[nodiscard]] Result<std::string> get(const std::string& name) const;
   // Sets it unless it is so; the value it had is saved before. An earlier saved one stays. True: it had been set before, and
-  // somebody has changed it since.
+  // it was changed since.
   [[nodiscard]] Result<bool> set(const std::string& name, const std::string& value);
   // The value before lbd's first change; nullopt where lbd changed nothing.
   [[nodiscard]] std::optional<std::string> before(const std::string& name) const;

@@ -52,7 +52,7 @@ ObservedService Table::observe_entry(const ServiceKey& key, Entry& entry) {
   ObservedService out;
   out.key = key;
   out.programmed = entry.index.has_value();
-  // Shown as not reachable, it is written again by whoever wants it.
+  // Shown as not reachable, it is written again by who wants it.
   if (!entry.index || is_as_written(key, entry))
     out.addresses.assign(entry.addresses.begin(), entry.addresses.end());
   if (entry.index) out.balance = static_cast<Balance>(maps_.services[*entry.index].balance);

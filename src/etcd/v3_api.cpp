@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 
 // A page of small keys is some 300 kB of JSON, which is read without holding up anything else.
 constexpr int kPage = 2000;
-// Ten times what keys of Merlion come to. Larger is what nobody needs: its values stay in etcd.
+// Ten times what keys of Merlion come to. Larger is what lbd does not need: its values stay in etcd.
 constexpr std::size_t kMaxPage = std::size_t{8} << 20;
 constexpr int kListings = 3;  // the history may be compacted while pages are read
 constexpr auto kCountTimeout = 3s;

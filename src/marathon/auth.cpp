@@ -131,7 +131,7 @@ asio::awaitable<Result<std::string>> Auth::dcos_token() {
   }
   if (!token) co_return tl::unexpected(std::move(token.error()));
   // A fresh token that has ended, or is about to, tells that this host's clock is ahead. Lives of years
-  // tell of one that is behind; a token that has ended sooner is refused, and fetched anew.
+  // tell of one that is behind; a token that has ended sooner is refused, and fetched again.
   const auto end = end_of_token(*token);
   std::chrono::system_clock::duration life = kUsualLife;
   if (end) life = *end - std::chrono::system_clock::now();

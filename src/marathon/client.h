@@ -69,7 +69,7 @@ class Client {
   asio::awaitable<Result<HttpResponse>> get(HttpRequest request);
   asio::awaitable<Result<HttpStream>> open(HttpRequest request);
   asio::awaitable<std::string> ask_leader(std::string endpoint);
-  // It says that nobody leads, or does not say: what it denies then may be there (0.8).
+  // It says that none leads, or does not say: what it denies then may be there (0.8).
   asio::awaitable<bool> knows_no_leader(std::string endpoint, std::chrono::milliseconds patience);
   [[nodiscard]] tl::unexpected<Error> refusal(const std::string& what, int status,
                                               std::string_view body) const;

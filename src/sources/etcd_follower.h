@@ -47,7 +47,7 @@ class EtcdFollower {
   [[nodiscard]] const std::string& error() const { return error_; }  // "" while watching
   // etcd's own words for why it takes no writes, "" while it does.
   [[nodiscard]] const std::string& full() const { return full_; }
-  // Keys that nobody needs, whose values were too much to fetch.
+  // Keys that lbd does not need, whose values were too much to fetch.
   [[nodiscard]] std::size_t unread() const { return unread_; }
   // Every endpoint was asked in vain since the start, or since it was last watching.
   [[nodiscard]] bool none_answers() const { return failures_ >= endpoints().size(); }

@@ -23,7 +23,7 @@ struct Departure {
   Backend backend;  // as its source last described it
   std::string service_name;
   Balance balance = Balance::LeastConn;
-  std::string source;  // name; empty when only the kernel knew of it
+  std::string source;    // name; empty when only the kernel knew of it
   std::string origin{};  // of the service that it left
   SysTime since;
   Deadline deadline;        // from then on Lingering

@@ -49,7 +49,7 @@ struct Drain {
 class Drains {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
-  // A file that is written anew, a task list read at the wrong moment: what is drained is away for less than this.
+  // A file that is rewritten, a task list read at the wrong moment: what is drained is away for less than this.
   static constexpr std::chrono::minutes kRest{5};
 
   // In memory only, for tests.

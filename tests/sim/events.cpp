@@ -78,7 +78,7 @@ void History::blue_green(std::size_t index) {
           each->address);
 }
 
-// A file that is written anew lacks it for a moment.
+// A file that is rewritten lacks it for a moment.
 void History::leave_and_return(std::size_t index) {
   if (sources_[index].type != Type::File) return;
   const std::vector<Instance*> all = listed(index);

@@ -65,7 +65,7 @@ TEST_F(Faults, OfAnswersCostNothing) {
   EXPECT_EQ(client_->stop().failed, 0);
 }
 
-// Every Marathon has forgotten everything, and nobody asked for that: for longer than `confirm`. When
+// Every Marathon has forgotten everything, and no operator asked for that: for longer than `confirm`. When
 // the operator says at the updater that it is true, the listeners do not hold it again.
 TEST_F(Faults, OfAStoreThatIsEmptyCostNothingUntilTheOperatorBelievesIt) {
   marathon().add_app({.id = "/api", .ports = {10002}});

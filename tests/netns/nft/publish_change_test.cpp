@@ -312,7 +312,7 @@ TEST_F(PublishChangeTest, ConnectionsOfTheProxyBeforeGoOn) {
   program(service(kService, {backend("127.0.0.1:9001")}));
   ASSERT_EQ(::send(client.get(), "x", 1, MSG_NOSIGNAL), 1);
   char byte = 0;
-  EXPECT_EQ(::recv(accepted.get(), &byte, 1, 0), 1) << "also where nobody else is served";
+  EXPECT_EQ(::recv(accepted.get(), &byte, 1, 0), 1) << "also where no other client is served";
 }
 
 // Each datagram renews its flow, so that a sender that does not pause would never meet the service.

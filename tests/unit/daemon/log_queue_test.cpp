@@ -77,7 +77,7 @@ TEST(LogQueue, SurvivesADeadReader) {
   Pipe pipe;
   LogQueue queue(pipe.in.get());
   pipe.out.reset();
-  queue.push("nobody reads this\n");
+  queue.push("no one reads this\n");
   EXPECT_TRUE(queue.flush(1min));
   EXPECT_EQ(queue.dropped(), 1U);
 }
@@ -86,7 +86,7 @@ TEST(LogQueue, EndsWhileTheReaderStops) {
   const Pipe pipe;
   pipe.fill();
   LogQueue queue(pipe.in.get());
-  queue.push("nobody reads this\n");
+  queue.push("no one reads this\n");
   EXPECT_FALSE(queue.flush(1ms));
 }
 

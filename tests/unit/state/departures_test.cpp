@@ -75,7 +75,7 @@ TEST_F(DeparturesTest, BackendThatComesBackIsNoDeparture) {
   departures_.update(view_of({both_}), moment(20));
   EXPECT_THAT(all(), IsEmpty());
   departures_.update(view_of({one_}), moment(30));
-  EXPECT_EQ(departures_.find(kKey, kTwo)->since, moment(30).wall) << "leaving again starts anew";
+  EXPECT_EQ(departures_.find(kKey, kTwo)->since, moment(30).wall) << "leaving again starts over";
 }
 
 TEST_F(DeparturesTest, SameViewAgainChangesNothing) {
