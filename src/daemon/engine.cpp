@@ -176,8 +176,8 @@ SourceSlots Engine::saved_slots() const {
 
 void Engine::do_due(SteadyTime now) {
   for (const auto& slot : slots_) replan_ = slot->recheck(judged(now)) || replan_;
-  if (deadline_ && *deadline_ <= now) replan_ = true;
-  if (const auto end = drains_.next_end(); end && *end <= now) replan_ = true;
+  if (deadline_ && *deadline_ <= judged(now)) replan_ = true;
+  if (const auto end = drains_.next_end(); end && *end <= judged(now)) replan_ = true;
   if (next_collect_ <= now) {
     next_collect_ = now + kCollect;
     const auto done = dataplane_.collect();
@@ -228,7 +228,7 @@ void Engine::replan() {
   tell_unused();
   if (leftovers_adopted_) reconciler_.all_sources_delivered();
   plan_watch(judged(now.steady));
-  plan_next_deadline(now.steady);
+  plan_next_deadline(judged(now.steady));
 }
 
 MergeResult Engine::merge_all(Moment now) {

@@ -31,12 +31,12 @@ bool is_leaving(const Backend& backend) {
 }
 
 // One app, prefix or file has the key that another one had. What shares a backend is the same thing
-// under a new name; one that has no name is known by its address.
+// under a new name; where the origin is not known, by its address.
 bool is_taken_over(const Service& before, const Service& after) {
   return before.origin != after.origin &&
          std::none_of(before.backends.begin(), before.backends.end(), [&](const Backend& b) {
            return std::any_of(after.backends.begin(), after.backends.end(), [&](const Backend& a) {
-             return a.address == b.address && (a.id == b.id || b.id == b.address.to_string());
+             return a.address == b.address && (a.id == b.id || before.origin.empty());
            });
          });
 }

@@ -66,7 +66,19 @@ class EngineFixture : public testing::Test {
     while (engine_->turn(256)) {
     }
   }
+  // Awake at each moment at which the engine wants to be.
   void after(milliseconds time) {
+    const SteadyTime until = steady_ + time;
+    while (steady_ < until) {
+      const SteadyTime due = std::max(engine_->next_wakeup(), steady_ + milliseconds(1));
+      const auto step = std::chrono::ceil<milliseconds>(std::min(due, until) - steady_);
+      wall_ += step;
+      steady_ += step;
+      run();
+    }
+  }
+  // Stopped for so long: the engine's deadlines pass meanwhile.
+  void sleep(milliseconds time) {
     wall_ += time;
     steady_ += time;
     run();

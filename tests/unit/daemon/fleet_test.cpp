@@ -88,7 +88,7 @@ TEST_F(FleetTest, AnOrderEndsWithItsBackend) {
   turn();
   EXPECT_GT(weight("10.0.0.2:9000"), 0U) << "a new task on the same address is another one";
   EXPECT_FALSE(fleet_->orders().all().at(0).ended) << "the task may come back";
-  steady_ += Drains::kRest;
+  after(Drains::kRest);
   turn();
   EXPECT_TRUE(fleet_->orders().all().at(0).ended);
 }

@@ -364,8 +364,13 @@ TEST_F(FailedTogether, ADrainedOneDoesNotProveThatTheOthersAreSilentAlone) {
 
 // Their keys are deleted one by one.
 TEST_F(FailedTogether, OneWithoutAddressIsNoneOfThem) {
+  const Unused drained{
+      {ServiceKey::parse("127.0.0.1:8080").value(), Address::parse("10.0.0.2:1").value()}};
+  view_.set_unused(drained, now_);
   fail("10.0.0.1:1");
   del("/up/b/listen-address");
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 exited/unreachable"}));
+  view_.set_unused({}, now_);
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 exited/unreachable"}));
 }
 
