@@ -360,11 +360,8 @@ void Engine::plan_watch(SteadyTime now) {
     WatchedBackend watched{key.first, key.second, false};
     if (const auto service = reconciler_.desired().find(key.first);
         service != reconciler_.desired().end())
-      if (const DesiredBackend* b = find_departed(*service->second, key.second)) {
-        // The last resort still gets connections: that it has none right now means nothing.
-        if (b->effective_weight > 0) continue;
+      if (const DesiredBackend* b = find_departed(*service->second, key.second))
         watched.terminate = terminates(*service->second, *b, now);
-      }
     watched_.push_back(watched);
   }
   const bool some_end =

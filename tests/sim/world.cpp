@@ -165,6 +165,8 @@ void World::judge_gone(const ServiceKey& key, const ProgrammedService* before,
     const auto left = known != instances.end() ? known->second.left_at : std::nullopt;
     const SteadyTime from = std::min(since != out_since_.end() ? since->second : SteadyTime::max(),
                                      left.value_or(SteadyTime::max()));
+    // As the last resort it got connections until the look that found none; one may just have come.
+    if (b.weight > 0 && left) continue;
     if (from == SteadyTime::max() || now.steady - from < drain_timeout)
       fail(fmt::format("{} of {} is dropped with {} connections, before its deadline",
                        b.address.to_string(), key.to_string(), count->second));
@@ -180,7 +182,11 @@ void World::judge_termination(const Id& id) {
       instance != instances.end() && is_ordered(instance->second, [&](const auto& o) {
         return o.terminate_at && *o.terminate_at <= now.steady;
       });
-  const bool left = since != out_since_.end() && now.steady - since->second >= drain_timeout;
+  const SteadyTime out =
+      std::min(since != out_since_.end() ? since->second : SteadyTime::max(),
+               instance != instances.end() ? instance->second.left_at.value_or(SteadyTime::max())
+                                           : SteadyTime::max());
+  const bool left = out != SteadyTime::max() && now.steady - out >= drain_timeout;
   if (!ordered && !left)
     fail(fmt::format("{} connections of {} are ended before the deadline", count->second,
                      id.second.to_string()));
