@@ -5,6 +5,7 @@
 
 #include "netns/merlion/file_server.h"
 #include "netns/merlion/fixture.h"
+#include "support/patience.h"
 
 namespace lb::test {
 namespace {
@@ -78,7 +79,7 @@ TEST_P(MerlionCase, DeletedBackendIsRefusedAtOnce) {
   ASSERT_NO_FATAL_FAILURE(start());
   EXPECT_EQ(ask(kListen), "1");
   drop("aaa");
-  EXPECT_TRUE(eventually([] { return ask(kListen) == "errno 111"; }, 500ms));
+  EXPECT_TRUE(eventually([] { return ask(kListen) == "errno 111"; }, promised(500ms)));
 }
 
 TEST_P(MerlionCase, ChangedListener) {
@@ -87,7 +88,7 @@ TEST_P(MerlionCase, ChangedListener) {
   ASSERT_NO_FATAL_FAILURE(start());
   EXPECT_EQ(ask(kListen), "1");
   set("listen-address", "127.0.0.1:8081");
-  EXPECT_TRUE(eventually([] { return ask("127.0.0.1:8081") == "1"; }, 500ms));
+  EXPECT_TRUE(eventually([] { return ask("127.0.0.1:8081") == "1"; }, promised(500ms)));
   EXPECT_EQ(ask(kListen), "errno 111");
 }
 
