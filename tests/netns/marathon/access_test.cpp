@@ -103,14 +103,14 @@ TEST_F(Access, ByADcosLoginThatIsRenewed) {
 
 TEST_F(Access, ByADcosTokenIsRenewedBeforeItEnds) {
   make_key();
-  FakeMarathon& marathon = begin({.dcos_public_key = folder_.file("dcos.pub"), .token_life = 4s});
+  FakeMarathon& marathon = begin({.dcos_public_key = folder_.file("dcos.pub"), .token_life = 12s});
   config_.interval = 200ms;
   config_.access.dcos_login = marathon.url() + "/acs/api/v1/auth/login";
   config_.access.dcos_uid = "lbd";
   config_.access.dcos_key_file = folder_.file("dcos.key");
   start();
   ASSERT_TRUE(works());
-  ASSERT_TRUE(until([&] { return marathon.count("/acs/api/v1/auth/login") == 3; }));
+  ASSERT_TRUE(until([&] { return marathon.count("/acs/api/v1/auth/login") == 3; }, 60s));
   EXPECT_EQ(marathon.refusals(), 0);
   EXPECT_TRUE(errors_.empty()) << errors_[0];
 }
