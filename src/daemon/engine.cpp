@@ -135,7 +135,8 @@ bool Engine::turn(std::size_t limit) {
   else if (awake >= judge_from_)
     awake_ = awake;
   const bool more = do_turn(limit);
-  planned_ = more ? SteadyTime::max() : next_wakeup();
+  // What wants to be at once is no longer late than what wants to be now.
+  planned_ = more ? SteadyTime::max() : std::max(next_wakeup(), clocks_.steady());
   return more;
 }
 
@@ -157,7 +158,8 @@ void Engine::apply_all() {
   while (step(std::numeric_limits<std::size_t>::max()).more) {
   }
   if (planned_ == SteadyTime::max())
-    planned_ = next_wakeup();  // the first is late, too, if we sleep now
+    planned_ =
+        std::max(next_wakeup(), clocks_.steady());  // the first is late, too, if we sleep now
 }
 
 StepResult Engine::step(std::size_t limit) {
