@@ -160,6 +160,9 @@ Result<> App::open_engine() {
   LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, engine_settings(config_),
                                reconciler_options(), parts_.clocks, slots, problems_));
   engine_->configure(engine_settings(config_), std::move(slots), std::move(former));
+  engine_->catch_up();
+  for (std::size_t i = 0; i < config_.sources.size(); ++i)
+    make_source(*engine_->slots()[i], config_.sources[i]);
   engine_->save_also(saved_orders(fleet_->orders()));
   engine_->save_in(
       [this](Worker::Job job, Worker::Done done) {

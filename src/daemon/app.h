@@ -98,6 +98,8 @@ class App {
   using FillSlot = std::function<void(SourceSlot&)>;
   [[nodiscard]] std::shared_ptr<SourceSlot> make_slot(const SourceConfig& source,
                                                       const FillSlot& fill);
+  // It begins with what the slot has.
+  void make_source(SourceSlot& slot, const SourceConfig& config);
   void keep_what_cannot_change(Config& config) const;
   void apply_config(Config config);
   void record_sources_if_changed();

@@ -64,15 +64,18 @@ std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const Fil
   auto slot = std::make_shared<SourceSlot>(source.name, type_of(source), ports_for(source, config_),
                                            config_.guard);
   fill(*slot);
+  return slot;
+}
+
+void App::make_source(SourceSlot& slot, const SourceConfig& config) {
   std::optional<Snapshot> saved;
-  if (slot->snapshot()) saved = *slot->snapshot();
+  if (slot.snapshot()) saved = *slot.snapshot();
   const SourceContext context{.io = io_,
                               .clocks = parts_.clocks,
                               .orders = fleet_->orders(),
                               .orders_changed = [this] { fleet_->orders_changed(); },
                               .node = fleet_->node()};
-  slot->source = parts_.make_source(context, source, std::move(saved));
-  return slot;
+  slot.source = parts_.make_source(context, config, std::move(saved));
 }
 
 SourceSlots App::open_sources(FormerSources& former) {
@@ -135,6 +138,7 @@ void App::apply_config(Config config) {
       slots.push_back(make_slot(config_.sources[i], [&](SourceSlot& slot) {
         if (p) slot.continue_from(*before[*p]);
       }));
+      make_source(*slots.back(), config_.sources[i]);
       fresh.push_back(slots.back());
     }
     if (!p || contains(formerly.until, before[*p])) former.until.push_back(slots.back());

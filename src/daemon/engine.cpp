@@ -8,9 +8,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "state/catch_up.h"
-#include "state/lost_drains.h"
-
 namespace lb {
 namespace {
 
@@ -22,7 +19,6 @@ constexpr milliseconds kCollect{1'000};  // what Dataplane::collect asks for
 // always late judges all the same.
 constexpr milliseconds kLate{1'000}, kReadFirst{1'000}, kLateAgain{10'000};
 
-// What fails ten times a second is said when it begins.
 const DesiredBackend* find_departed(const DesiredService& service, const Address& address) {
   const auto found = std::lower_bound(
       service.backends.begin(), service.backends.end(), address,
@@ -31,14 +27,6 @@ const DesiredBackend* find_departed(const DesiredService& service, const Address
       found != service.backends.end() && found->backend.address == address && found->departed;
   return departed ? &*found : nullptr;
 }
-
-// A dataplane that cannot count knows a TCP backend for as long as it may have connections.
-bool may_have_connections(Protocol protocol, const ObservedBackend& backend) {
-  return backend.active_connections.value_or(protocol == Protocol::Tcp ? 1 : 0) > 0;
-}
-
-const ServiceKey& key_of(const OwnedService& owned) { return owned.service->key; }
-const ServiceKey& key_of(const ServiceKey& key) { return key; }
 
 }  // namespace
 
@@ -58,7 +46,8 @@ Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::st
   std::unique_ptr<Engine> engine(new Engine(dataplane, state_dir, settings, std::move(options),
                                             std::move(clocks), std::move(slots), std::move(drains),
                                             std::move(departures), std::move(verdicts), problems));
-  LB_CHECK(engine->reconciler_.adopt(engine->clocks_.steady()));
+  LB_TRY(engine->found_, dataplane.read());
+  engine->reconciler_.adopt(*engine->found_, engine->clocks_.steady());
   return engine;
 }
 
@@ -190,12 +179,9 @@ void Engine::do_due(SteadyTime now) {
 void Engine::replan() {
   const Moment now = clocks_.now();
   std::vector<SourceInput> inputs;
-  // Before the first plan, and once.
-  std::optional<Observed> before;
-  if (!std::exchange(kernel_asked_, true))
-    if (auto observed = dataplane_.read()) before = *std::move(observed);
+  catch_up();
+  const std::optional<Observed> before = std::exchange(found_, std::nullopt);
   dismiss_former();
-  if (before) catch_up_with_kernel(*before);
   for (const auto& slot : slots_) inputs.push_back(slot->input());
   for (const auto& slot : former_.slots) {
     inputs.push_back(slot->input());
@@ -249,89 +235,6 @@ std::vector<ServicePtr> Engine::checked() const {
   for (const MergeResult::Memo& memo : merged_.memo)
     if (memo.checked) out.push_back(memo.service);
   return out;
-}
-
-// A service that the kernel has, and that a source names for the first time. What the source does not name in it left,
-// and the disk has not heard of that. `all`: what the kernel has, if it was just read.
-void Engine::adopt_claimed(const std::optional<Observed>& all, Moment now) {
-  const auto adopt = [&](const ObservedService& service) {
-    for (const ObservedBackend& b : service.backends)
-      if (b.listed && may_have_connections(service.key.protocol, b))
-        departures_.adopt(service.key, b.address, now);
-  };
-  const std::set<ServiceKey>& unclaimed = reconciler_.unclaimed();
-  const auto is_claimed = [&](const ServiceKey& key) {
-    return unclaimed.contains(key) &&
-           std::binary_search(view_.services.begin(), view_.services.end(), key,
-                              [](const auto& a, const auto& b) { return key_of(a) < key_of(b); });
-  };
-  if (all) {
-    for (const ObservedService& service : all->services)
-      if (service.programmed && is_claimed(service.key)) adopt(service);
-    return;
-  }
-  for (const ServiceKey& key : unclaimed)
-    if (is_claimed(key))
-      if (const auto service = dataplane_.read(key)) adopt(*service);
-}
-
-// Once all sources have spoken, what the kernel has and nobody named has left while we were away: it
-// departs like anything else, so that its connections run out.
-void Engine::adopt_leftovers(Moment now) {
-  if (leftovers_adopted_ || !std::all_of(slots_.begin(), slots_.end(),
-                                         [](const auto& slot) { return slot->delivered(); }))
-    return;
-  leftovers_adopted_ = true;
-  const auto observed = dataplane_.read();
-  if (!observed) {
-    spdlog::warn("cannot read what the kernel still has: {}", observed.error().message());
-    return;
-  }
-  for (const ObservedService& service : observed->services)
-    for (const ObservedBackend& b : service.backends)
-      if (b.listed || may_have_connections(service.key.protocol, b))
-        departures_.adopt(service.key, b.address, now);
-}
-
-// What the kernel uses has come back since it left, and so has a service of which it uses anything: what
-// left that one is found when a source names it.
-void Engine::forget_contradicted_departures(const Observed& observed, const View& view) {
-  std::set<ServiceKey> named;
-  for (const OwnedService& owned : view.services) named.insert(owned.service->key);
-  std::set<ServiceKey> used;
-  std::vector<Departures::Key> back;
-  for (const ObservedService& service : observed.services)
-    for (const ObservedBackend& b : service.backends) {
-      if (!b.listed || b.weight == 0) continue;
-      back.emplace_back(service.key, b.address);
-      used.insert(service.key);
-    }
-  for (const auto& [id, departure] : departures_.all())
-    if (used.contains(id.first) && !named.contains(id.first)) back.push_back(id);
-  for (const Departures::Key& id : back) (void)departures_.finish(id.first, id.second);
-}
-
-// The disk may be behind, and the sources may be away.
-void Engine::catch_up_with_kernel(const Observed& observed) {
-  for (const auto& slot : saved_slots()) {
-    if (slot->delivered() || !slot->snapshot()) continue;
-    auto newer = catch_up(*slot->snapshot(), observed, {drains_, departures_, verdicts_.down()});
-    if (!newer) continue;
-    spdlog::warn("source={} what was saved is older than what the kernel has, which stays in force",
-                 slot->name());
-    slot->amend_loaded(*std::move(newer));
-  }
-}
-
-// What the kernel knows as drained by an operator stays so, whatever became of drains.json: lost, or not
-// written before lbd ended.
-void Engine::recover_drains(const Observed& observed, SysTime now) {
-  auto orders = lost_drains(observed, view_, drains_, drains_.broken(), now);
-  if (orders.empty()) return;
-  std::string targets;
-  for (const Drain& order : orders) targets += " " + to_string(order.target);
-  spdlog::error("drained backends are known from the kernel alone, and stay drained:{}", targets);
-  drains_.recover(std::move(orders));
 }
 
 void Engine::tell_unused() {

@@ -51,6 +51,9 @@ class Engine {
   // What the health checks have found.
   void set_health(const HealthVerdicts& verdicts) { replan_ = verdicts_.set(verdicts) || replan_; }
   void configure(EngineSettings settings, SourceSlots slots, FormerSources former = {});
+  // At the start, before there are sources: what the slots have loaded becomes what the kernel has, where
+  // that is newer. The first plan does it if this was not called.
+  void catch_up();
   // Those of an earlier configuration whose successors have not delivered yet.
   [[nodiscard]] const FormerSources& former() const { return former_; }
   // `lbctl resync --accept`: not any longer. Returns how many backends go; nullopt: there is none.
@@ -119,7 +122,6 @@ class Engine {
   void adopt_claimed(const std::optional<Observed>& all, Moment now);
   void adopt_leftovers(Moment now);
   void dismiss_former();
-  void catch_up_with_kernel(const Observed& observed);
   void forget_contradicted_departures(const Observed& observed, const View& view);
   void recover_drains(const Observed& observed, SysTime now);
   void tell_unused();
@@ -154,10 +156,11 @@ class Engine {
   bool unused_told_ = false;  // to those that are configured now
   bool replan_ = true;
   bool leftovers_adopted_ = false;
-  bool kernel_asked_ = false;               // what is newer there than on disk is known
-  std::optional<SteadyTime> deadline_;      // something ends then: plan again
-  std::vector<WatchedBackend> watched_;     // sorted
-  SteadyTime awake_{};                      // at the last turn
+  bool caught_up_ = false;
+  std::optional<Observed> found_;        // what the kernel had at the start; until the first plan
+  std::optional<SteadyTime> deadline_;   // something ends then: plan again
+  std::vector<WatchedBackend> watched_;  // sorted
+  SteadyTime awake_{};                   // at the last turn
   SteadyTime planned_ = SteadyTime::max();  // when the next one was to be
   SteadyTime judge_from_{};                 // until then deadlines stand still, at awake_
   SteadyTime next_look_{};

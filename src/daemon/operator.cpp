@@ -17,13 +17,6 @@
 namespace lb {
 namespace {
 
-const ObservedService* find_observed(const Observed& observed, const ServiceKey& key) {
-  const auto it =
-      std::lower_bound(observed.services.begin(), observed.services.end(), key,
-                       [](const ObservedService& s, const ServiceKey& k) { return s.key < k; });
-  return it != observed.services.end() && it->key == key ? &*it : nullptr;
-}
-
 Result<Drain> to_drain(const DrainTarget& what) {
   Drain drain;
   LB_TRY(drain.target, Drain::parse_target(what.target));
@@ -95,7 +88,7 @@ std::vector<ServiceView> Operator::list(const Observed& observed) const {
   const Reconciler& reconciler = engine_.reconciler();
   std::vector<ServiceView> views;
   for (const auto& [key, desired] : reconciler.desired()) {
-    const ObservedService* seen = find_observed(observed, key);
+    const ObservedService* seen = find_service(observed, key);
     DesiredServicePtr service = as_seen(reconciler.effective(key), seen);
     auto counts = counts_of(*service, seen);
     views.push_back({std::move(service), std::move(counts)});
@@ -103,7 +96,7 @@ std::vector<ServiceView> Operator::list(const Observed& observed) const {
   for (const ServiceKey& key : reconciler.unclaimed()) {
     DesiredServicePtr service = reconciler.effective(key);
     if (!service) continue;  // it has just been removed from the kernel
-    auto counts = counts_of(*service, find_observed(observed, key));
+    auto counts = counts_of(*service, find_service(observed, key));
     views.push_back({std::move(service), std::move(counts)});
   }
   std::sort(views.begin(), views.end(),

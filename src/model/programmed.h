@@ -2,6 +2,7 @@
 // dataplanes and the code that talks to the kernel.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -72,6 +73,15 @@ struct ObservedService {
 struct Observed {
   std::vector<ObservedService> services;  // sorted by key
 };
+
+// Null: it is not there.
+[[nodiscard]] inline const ObservedService* find_service(const Observed& observed,
+                                                         const ServiceKey& key) {
+  const auto found =
+      std::lower_bound(observed.services.begin(), observed.services.end(), key,
+                       [](const ObservedService& s, const ServiceKey& k) { return s.key < k; });
+  return found != observed.services.end() && found->key == key ? &*found : nullptr;
+}
 
 struct ConnectFailure {
   enum class Kind : std::uint8_t { Refused, TimedOut, GaveUp, Other, SynRetransmitted };

@@ -11,14 +11,12 @@ namespace lb {
 Reconciler::Reconciler(Dataplane& dataplane, ReconcilerOptions options)
     : dataplane_(dataplane), options_(std::move(options)) {}
 
-Result<> Reconciler::adopt(SteadyTime now) {
-  LB_TRY(const Observed observed, dataplane_.read());
+void Reconciler::adopt(const Observed& observed, SteadyTime now) {
   for (auto& [key, programmed] : to_applied(observed)) {
     set_applied(key, programmed);
     unclaimed_.insert(key);
   }
   next_drift_ = now + kDrift;
-  return {};
 }
 
 void Reconciler::want(DesiredState desired) {

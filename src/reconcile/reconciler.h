@@ -67,7 +67,7 @@ class Reconciler {
 
   // Takes what the kernel has as applied. Once, before the first step: then a restart with nothing
   // changed writes nothing, and what is programmed already counts as before any listener.
-  [[nodiscard]] Result<> adopt(SteadyTime now);
+  void adopt(const Observed& observed, SteadyTime now);
 
   void want(DesiredState desired);
   void set_local_addresses(std::vector<IpAddress> addresses);

@@ -91,12 +91,8 @@ std::optional<Snapshot> catch_up(const Snapshot& saved, const Observed& observed
   std::optional<Snapshot> out;
   for (std::size_t i = 0; i < saved.services.size(); ++i) {
     const Service& service = *saved.services[i];
-    const auto seen =
-        std::lower_bound(observed.services.begin(), observed.services.end(), service.key,
-                         [](const ObservedService& s, const ServiceKey& k) { return s.key < k; });
-    if (seen == observed.services.end() || seen->key != service.key || !seen->programmed ||
-        seen->addresses.empty())
-      continue;
+    const ObservedService* seen = find_service(observed, service.key);
+    if (seen == nullptr || !seen->programmed || seen->addresses.empty()) continue;
     Service now = as_programmed(service, *seen, why);
     if (now == service) continue;
     if (!out) out = saved;

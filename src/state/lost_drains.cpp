@@ -8,18 +8,29 @@
 namespace lb {
 namespace {
 
+// No source has named it so far, and so its host's name is not known: where the file is there, an order for
+// any host may mean it, and says so when its source has spoken.
+bool may_cover(const Drains& known, const Address& address) {
+  return std::any_of(known.all().begin(), known.all().end(), [&](const Drain& drain) {
+    if (const auto* target = std::get_if<Address>(&drain.target)) return *target == address;
+    const auto ip = IpAddress::parse(std::get<std::string>(drain.target));
+    return ip ? *ip == address.ip : known.loaded();
+  });
+}
+
 bool is_covered(const ServiceKey& key, const Address& address, const View& view,
                 const Drains& known) {
   const auto owned = std::lower_bound(
       view.services.begin(), view.services.end(), key,
       [](const OwnedService& s, const ServiceKey& k) { return s.service->key < k; });
-  if (owned == view.services.end() || owned->service->key != key) return false;
+  if (owned == view.services.end() || owned->service->key != key) return may_cover(known, address);
   const auto& backends = owned->service->backends;
   const auto found =
       std::lower_bound(backends.begin(), backends.end(), address,
                        [](const Backend& b, const Address& a) { return b.address < a; });
-  return found != backends.end() && found->address == address &&
-         known.matches(*found, *owned->service);
+  return found != backends.end() && found->address == address
+             ? known.matches(*found, *owned->service)
+             : may_cover(known, address);
 }
 
 Drain order_of(const Address& address, std::optional<std::string> service, SysTime now) {

@@ -115,7 +115,6 @@ void History::start(bool first) {
     slots.push_back(make_slot(i, model.name));
     if (model.former.empty()) (void)slots[i]->load(store, model.saved_as);
     if (!slots[i]->snapshot()) (void)slots[i]->load(store);
-    attach(*slots[i], i, world_.random.between(milliseconds(0), milliseconds(2'000)));
     if (model.former.empty()) continue;
     if (!slots[i]->snapshot()) former.until.push_back(slots[i]);
     auto old = make_slot(i, model.former);
@@ -133,6 +132,9 @@ void History::start(bool first) {
   if (!opened) world_.fail("lbd does not start: " + opened.error().message());
   engine_ = *std::move(opened);
   if (!former.slots.empty()) engine_->configure(settings_, slots, std::move(former));
+  engine_->catch_up();
+  for (std::size_t i = 0; i < sources_.size(); ++i)
+    attach(*slots[i], i, world_.random.between(milliseconds(0), milliseconds(2'000)));
   engine_->save_in([this](auto job, auto done) { disk_.run(std::move(job), std::move(done)); },
                    [this](auto) { return disk_.finish(); });
   auto orders = FleetOrders::open(folder_ + "/fleet.json");

@@ -18,6 +18,14 @@ class EngineRestart : public EngineFixture {
     engine_.reset();
     start();
   }
+  void one_departs_and_is_to_be_terminated() {
+    start();
+    settings_.terminate_on_timeout = true;
+    engine_->configure(settings_, engine_->slots());
+    deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
+    dataplane_.active[{key("127.0.0.1:80"), Address::parse("10.0.0.1:80").value()}] = 3;
+    deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")})});
+  }
   static testing::Matcher<ProgrammedBackend> used(std::string_view address, bool is_used) {
     const testing::Matcher<std::uint32_t> weight =
         is_used ? testing::Matcher<std::uint32_t>(testing::Gt(0U)) : testing::Eq(0U);
@@ -77,12 +85,7 @@ TEST_F(EngineRestart, AServiceThatIsNotOnDiskIsNotTakenForOneThatLeft) {
 
 // Deadlines that passed while lbd slept are judged when what waited has been read.
 TEST_F(EngineRestart, AfterSleepTheSourceSpeaksFirst) {
-  start();
-  settings_.terminate_on_timeout = true;
-  engine_->configure(settings_, engine_->slots());
-  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
-  dataplane_.active[{key("127.0.0.1:80"), Address::parse("10.0.0.1:80").value()}] = 3;
-  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")})});
+  one_departs_and_is_to_be_terminated();
   dataplane_.calls.clear();
   sleep(20min);
   EXPECT_THAT(dataplane_.calls, testing::Not(testing::Contains("terminate 10.0.0.1:80")));
@@ -94,12 +97,7 @@ TEST_F(EngineRestart, AfterSleepTheSourceSpeaksFirst) {
 }
 
 TEST_F(EngineRestart, AfterSleepADeadlineIsADeadlineAllTheSame) {
-  start();
-  settings_.terminate_on_timeout = true;
-  engine_->configure(settings_, engine_->slots());
-  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
-  dataplane_.active[{key("127.0.0.1:80"), Address::parse("10.0.0.1:80").value()}] = 3;
-  deliver({offered("127.0.0.1:80", {listed("10.0.0.2:80")})});
+  one_departs_and_is_to_be_terminated();
   sleep(20min);
   after(1100ms);
   after(200ms);

@@ -34,7 +34,7 @@ class ReconcilerFixture : public testing::Test {
   // A new lbd over the same kernel.
   Reconciler& start() {
     reconciler_ = std::make_unique<Reconciler>(dataplane_, options());
-    EXPECT_TRUE(reconciler_->adopt(now_));
+    reconciler_->adopt(dataplane_.read().value(), now_);
     reconciler_->set_local_addresses({ip("127.0.0.1"), ip("10.0.0.1"), ip("::1")});
     return *reconciler_;
   }

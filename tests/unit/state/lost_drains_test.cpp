@@ -58,6 +58,17 @@ TEST(LostDrains, AreNotThoseOfTheFleet) {
               IsEmpty());
 }
 
+// It ends with that order, and not with one of its own that is left over.
+TEST(LostDrains, AreNotThoseOfAHostThatNoSourceHasNamedYet) {
+  Drains known;
+  ASSERT_TRUE(
+      known.add({.target = "10.0.0.1", .service = {}, .since = {}, .terminate_at = {}, .ids = {}}));
+  EXPECT_THAT(found({{service("127.0.0.1:99",
+                              {observed("10.0.0.1:80", true), observed("10.0.0.2:80", true)})}},
+                    known),
+              ElementsAre("10.0.0.2:80"));
+}
+
 TEST(LostDrains, MayBeWhatAnOlderLbdDidNotExplain) {
   ObservedBackend out = observed("10.0.0.1:80", false);
   out.weight = 0;
