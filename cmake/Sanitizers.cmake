@@ -1,7 +1,8 @@
-# LB_SANITIZE = address,undefined | thread and LB_FUZZ: set by the presets. They hold for everything that is compiled here, so they
-# are directory options, not part of a target.
+# LB_SANITIZE = address,undefined | thread: set by the presets. It holds for everything that is compiled here, so these are directory
+# options, not part of a target. LB_FUZZ: the libraries tell libFuzzer which way an input took (cmake/Library.cmake), and each lb_fuzz()
+# is also a target of it; with address.
 set(LB_SANITIZE "" CACHE STRING "Sanitizers, as of -fsanitize: address,undefined or thread, or empty")
-option(LB_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
+option(LB_FUZZ "Also build the libFuzzer targets (needs clang and LB_SANITIZE=address)" OFF)
 option(LB_TIDY "Run clang-tidy on every file that is compiled" OFF)
 
 if(LB_SANITIZE)
@@ -11,11 +12,6 @@ if(LB_SANITIZE)
   if(LB_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
-endif()
-
-if(LB_FUZZ)
-  add_compile_options(-O1 -g -fsanitize=fuzzer-no-link,address -fno-omit-frame-pointer)
-  add_link_options(-fsanitize=address)
 endif()
 
 if(LB_TIDY)

@@ -6,7 +6,7 @@ target_compile_options(lb_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
   -Werror=unused-result
-  # Only gcc's warnings are kept at zero; clang compiles us for fuzzing alone, and its -Wconversion means more than gcc's.
+  # Only gcc's warnings are kept at zero; clang compiles us for sanitizers alone, and its -Wconversion means more than gcc's.
   $<$<AND:$<BOOL:${LB_WERROR}>,$<CXX_COMPILER_ID:GNU>>:-Werror>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion>
   # gcc 12 warns about std::string + at -O2 and above, wrongly (its bug 105651).
