@@ -226,8 +226,9 @@ class Control {
  public:
   virtual ~Control() = default;
 
-  [[nodiscard]] virtual Result<std::vector<ServiceView>> list() = 0;  // sorted by key
-  [[nodiscard]] virtual Result<Status> status() = 0;
+  // Others get their turn between some services and the next: each one is as it was at some moment since the call.
+  virtual asio::awaitable<Result<std::vector<ServiceView>>> list() = 0;  // sorted by key
+  virtual asio::awaitable<Result<Status>> status() = 0;
   [[nodiscard]] virtual Result<std::vector<SourceView>>
   sources() = 0;  // in the order of the configuration
   [[nodiscard]] virtual Result<Explanation> explain(ServiceKey to) = 0;

@@ -39,15 +39,15 @@ ApiReply reply_of(const Result<T>& result, ToJson to_json) {
 }
 
 // A drain that matched nothing: say what is similar to what was asked for.
-ApiReply unknown_target(const Error& error, const DrainTarget& what, Control& control) {
-  const auto services = control.list();
-  if (!services) return reply_of(error);
+asio::awaitable<ApiReply> unknown_target(Error error, DrainTarget what, Control& control) {
+  const auto services = co_await control.list();
+  if (!services) co_return reply_of(error);
   std::vector<std::string> near;
   if (!what.service.empty()) near = nearest(what.service, service_names(*services));
   const bool service_is_known =
       std::find(near.begin(), near.end(), what.service) != near.end() || what.service.empty();
   if (service_is_known) near = nearest(what.target, drain_targets(*services));
-  return {.status = 404, .body = dump(error_json(error.context, near)), .allow = {}};
+  co_return ApiReply{.status = 404, .body = dump(error_json(error.context, near)), .allow = {}};
 }
 
 // What each call does. Overloads of one name, so that std::visit finds the call that was forgotten.
@@ -56,7 +56,7 @@ class Handler {
   explicit Handler(Control& control) : control_(control) {}
 
   asio::awaitable<ApiReply> operator()(ListCall call) const {
-    Result<std::vector<ServiceView>> all = control_.list();
+    Result<std::vector<ServiceView>> all = co_await control_.list();
     if (!all) co_return reply_of(all.error());
     std::vector<ServiceView> services = filter_services(*std::move(all), call.filter);
     ApiReply reply;
@@ -65,7 +65,8 @@ class Handler {
   }
 
   asio::awaitable<ApiReply> operator()(StatusCall) const {
-    co_return reply_of(control_.status(), status_json);
+    const auto status = co_await control_.status();
+    co_return reply_of(status, status_json);
   }
 
   asio::awaitable<ApiReply> operator()(SourcesCall) const {
@@ -79,18 +80,22 @@ class Handler {
   asio::awaitable<ApiReply> operator()(DrainCall call) const {
     const DrainTarget what = call.request.what;
     const auto result = co_await control_.drain(std::move(call.request));
-    co_return drained(result, what);
+    ApiReply reply = co_await drained(result, what);
+    co_return reply;
   }
 
   asio::awaitable<ApiReply> operator()(UndrainCall call) const {
     const DrainTarget what = call.what;
     const auto result = co_await control_.undrain(std::move(call.what));
-    co_return drained(result, what);
+    ApiReply reply = co_await drained(result, what);
+    co_return reply;
   }
 
   asio::awaitable<ApiReply> operator()(ProgressCall call) const {
     const DrainTarget what = call.what;
-    co_return drained(control_.drain_progress(std::move(call.what)), what);
+    const auto result = control_.drain_progress(std::move(call.what));
+    ApiReply reply = co_await drained(result, what);
+    co_return reply;
   }
 
   asio::awaitable<ApiReply> operator()(AcceptCall call) const {
@@ -104,31 +109,42 @@ class Handler {
 
   asio::awaitable<ApiReply> operator()(FleetDrainCall call) const {
     const auto result = co_await control_.drain_fleet(call.what);
-    co_return fleet(result, call.what);
+    ApiReply reply = co_await fleet(result, call.what);
+    co_return reply;
   }
 
   asio::awaitable<ApiReply> operator()(FleetUndrainCall call) const {
     const auto result = co_await control_.undrain_fleet(call.what);
-    co_return fleet(result, call.what);
+    ApiReply reply = co_await fleet(result, call.what);
+    co_return reply;
   }
 
   asio::awaitable<ApiReply> operator()(FleetProgressCall call) const {
-    co_return fleet(control_.fleet_progress(call.what), call.what);
+    const auto result = control_.fleet_progress(call.what);
+    ApiReply reply = co_await fleet(result, call.what);
+    co_return reply;
   }
 
  private:
-  [[nodiscard]] ApiReply fleet(const Result<relay::FleetProgress>& result,
-                               const DrainTarget& what) const {
-    if (result) return ok(fleet_json(*result));
-    if (status_of(result.error()) == 404) return unknown_target(result.error(), what, control_);
-    return reply_of(result.error());
+  [[nodiscard]] asio::awaitable<ApiReply> fleet(const Result<relay::FleetProgress>& result,
+                                                const DrainTarget& what) const {
+    if (result) co_return ok(fleet_json(*result));
+    ApiReply reply = co_await refused(result.error(), what);
+    co_return reply;
   }
 
-  [[nodiscard]] ApiReply drained(const Result<std::vector<DrainedBackend>>& result,
-                                 const DrainTarget& what) const {
-    if (result) return ok(drained_json(*result));
-    if (status_of(result.error()) == 404) return unknown_target(result.error(), what, control_);
-    return reply_of(result.error());
+  [[nodiscard]] asio::awaitable<ApiReply> drained(const Result<std::vector<DrainedBackend>>& result,
+                                                  const DrainTarget& what) const {
+    if (result) co_return ok(drained_json(*result));
+    ApiReply reply = co_await refused(result.error(), what);
+    co_return reply;
+  }
+
+  [[nodiscard]] asio::awaitable<ApiReply> refused(const Error& error,
+                                                  const DrainTarget& what) const {
+    if (status_of(error) != 404) co_return reply_of(error);
+    ApiReply reply = co_await unknown_target(error, what, control_);
+    co_return reply;
   }
 
   Control& control_;

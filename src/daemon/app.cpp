@@ -70,6 +70,7 @@ App::App(asio::io_context& io, Config config, AppParts parts)
       disk_(io, "lbd-disk"),
       wake_(io.get_executor()),
       look_(io.get_executor()),
+      applied_(io.get_executor()),
       signals_(io),
       addresses_(io.get_executor()) {
   upkeep_.add("what another dataplane left", milliseconds(0), [this]() -> Result<std::size_t> {
@@ -260,7 +261,7 @@ asio::awaitable<void> App::engine_loop() {
     find_late_names();
     upkeep_.run(parts_.clocks.steady());
     record_sources_if_changed();
-    if (engine_->take_applied()) tell_reports(*engine_);  // weights are news, counts can wait
+    if (engine_->take_applied()) applied_.notify();
     const SteadyTime next = engine_->next_wakeup();
     const Event::Woken woken = co_await wake_.wait(next);
     if (woken == Event::Woken::Cancelled) co_return;
@@ -334,12 +335,12 @@ void App::end_without_config(const SourceSlot& slot) {
 
 // Sources that publish counts; where there are none nobody wakes up for them.
 asio::awaitable<void> App::report_loop() {
-  asio::steady_timer timer(io_);
   while (wants_reports(engine_->slots())) {
-    tell_reports(*engine_);
-    timer.expires_after(kReportEvery);
-    const auto [error] = co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-    if (error) co_return;
+    co_await tell_reports(*engine_);
+    // Weights are news, counts can wait.
+    const Event::Woken woken =
+        co_await applied_.wait(std::chrono::steady_clock::now() + kReportEvery);
+    if (woken == Event::Woken::Cancelled) co_return;
   }
   reporting_ = false;
 }
@@ -352,7 +353,7 @@ void App::report_if_wanted() {
 
 asio::awaitable<void> App::fleet_loop() {
   for (;;) {
-    fleet_->look(*engine_);
+    co_await fleet_->look(*engine_);
     const Event::Woken woken =
         co_await look_.wait(std::chrono::steady_clock::now() + fleet_->pace());
     if (woken == Event::Woken::Cancelled) co_return;

@@ -138,7 +138,8 @@ class App {
   bool reloading_ = false;  // reload_beside() runs
   bool reload_again_ = false;
   bool stopping_ = false;
-  Event look_;  // the fleet's orders have changed
+  Event look_;     // the fleet's orders have changed
+  Event applied_;  // to the kernel: reports are due
   asio::signal_set signals_;
   LocalAddresses addresses_;
   Upkeep upkeep_{"lbd"};

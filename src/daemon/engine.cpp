@@ -132,6 +132,11 @@ bool Engine::turn(std::size_t limit) {
 bool Engine::do_turn(std::size_t limit) {
   const SteadyTime now = clocks_.steady();
   do_due(now);
+  if (leftovers_) {
+    adopt_leftovers(clocks_.now());
+    if (leftovers_) return true;
+    replan_ = true;
+  }
   if (std::exchange(replan_, false)) replan();
   if (step(limit).more) return true;
   // Only here, when all is applied: a count of 0 means something only for what has weight 0.
@@ -142,9 +147,13 @@ bool Engine::do_turn(std::size_t limit) {
   return false;
 }
 
-void Engine::apply_all() {
+bool Engine::apply_some(std::size_t limit) {
   if (std::exchange(replan_, false)) replan();
-  while (step(std::numeric_limits<std::size_t>::max()).more) {
+  return step(limit).more;
+}
+
+void Engine::apply_all() {
+  while (apply_some(std::numeric_limits<std::size_t>::max())) {
   }
   if (planned_ == SteadyTime::max())
     planned_ =
@@ -171,6 +180,7 @@ void Engine::do_due(SteadyTime now) {
   if (const auto end = drains_.next_end(); end && *end <= judged(now)) replan_ = true;
   if (next_collect_ <= now) {
     next_collect_ = now + kCollect;
+    if (!leftovers_error_.empty()) replan_ = true;
     const auto done = dataplane_.collect();
     log_change(collect_error_, done ? "" : "look after the dataplane: " + done.error().message());
   }
@@ -312,7 +322,7 @@ bool Engine::look_after_drains(SteadyTime now) {
 
 std::vector<std::string> Engine::problems() const {
   std::vector<std::string> out = dataplane_.info().problems;
-  for (const std::string* error : {&collect_error_, &drain_error_})
+  for (const std::string* error : {&collect_error_, &drain_error_, &leftovers_error_})
     if (!error->empty()) out.push_back(*error);
   for (const std::string& error : reconciler_.problems()) out.push_back(error);
   return out;

@@ -63,7 +63,9 @@ class Engine {
   bool turn(std::size_t limit);
   [[nodiscard]] SteadyTime next_wakeup() const;
 
-  // Everything now and whole, for the operator who waits for it.
+  // Of what is wanted, for the operator who waits for it: at most `limit` writes; true: call again.
+  bool apply_some(std::size_t limit);
+  // Everything within the call: before the loop runs.
   void apply_all();
   // Departures and snapshots are saved there from now on, instead of within turn().
   void save_in(Saver::Background background, Saver::Wait wait) {
@@ -156,6 +158,8 @@ class Engine {
   bool unused_told_ = false;  // to those that are configured now
   bool replan_ = true;
   bool leftovers_adopted_ = false;
+  std::optional<std::vector<ServiceKey>> leftovers_;  // still to be looked at, from the end
+  std::string leftovers_error_;
   bool caught_up_ = false;
   std::optional<Observed> found_;        // what the kernel had at the start; until the first plan
   std::optional<SteadyTime> deadline_;   // something ends then: plan again

@@ -1,6 +1,7 @@
 // What a restart finds in the kernel, and what of it is newer than the disk.
 #include <algorithm>
 #include <set>
+#include <span>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -11,6 +12,8 @@
 
 namespace lb {
 namespace {
+
+constexpr std::size_t kLeftovers = 64;  // services in one turn
 
 // A dataplane that cannot count knows a TCP backend for as long as it may have connections.
 bool may_have_connections(Protocol protocol, const ObservedBackend& backend) {
@@ -40,21 +43,35 @@ void Engine::adopt_claimed(const std::optional<Observed>& all, Moment now) {
 }
 
 // Once all sources have spoken, what the kernel has and no source named has left while we were away: it
-// departs like anything else, so that its connections run out.
+// departs like anything else, so that its connections run out. Of many services a slice in each turn.
 void Engine::adopt_leftovers(Moment now) {
-  if (leftovers_adopted_ || !std::all_of(slots_.begin(), slots_.end(),
-                                         [](const auto& slot) { return slot->delivered(); }))
-    return;
-  leftovers_adopted_ = true;
-  const auto observed = dataplane_.read();
-  if (!observed) {
-    spdlog::warn("cannot read what the kernel still has: {}", observed.error().message());
+  if (leftovers_adopted_) return;
+  if (!std::all_of(slots_.begin(), slots_.end(),
+                   [](const auto& slot) { return slot->delivered(); })) {
+    leftovers_.reset();  // a reload has brought new ones
     return;
   }
+  const auto failed = [this](const Error& error) {
+    leftovers_.reset();  // begun again with the next look at the dataplane
+    log_change(leftovers_error_, "cannot read what the kernel still has: " + error.message());
+  };
+  if (!leftovers_) {
+    auto keys = dataplane_.keys();
+    if (!keys) return failed(keys.error());
+    leftovers_ = *std::move(keys);
+  }
+  const std::size_t rest = leftovers_->size() - std::min(kLeftovers, leftovers_->size());
+  const auto observed = dataplane_.read_some(std::span(*leftovers_).subspan(rest));
+  if (!observed) return failed(observed.error());
   for (const ObservedService& service : observed->services)
     for (const ObservedBackend& b : service.backends)
       if (b.listed || may_have_connections(service.key.protocol, b))
         departures_.adopt(service.key, b.address, now);
+  leftovers_->resize(rest);
+  if (rest > 0) return;
+  leftovers_.reset();
+  leftovers_adopted_ = true;
+  log_change(leftovers_error_, "");
 }
 
 // What the kernel uses has come back since it left, and so has a service of which it uses anything: what

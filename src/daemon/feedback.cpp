@@ -3,15 +3,21 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "daemon/slices.h"
+#include "model/report.h"
 
 namespace lb {
 namespace {
 
-ServiceReport report_of(const DesiredService& service, Dataplane& dataplane) {
+ServiceReport report_of(const DesiredService& service, const ObservedService* observed) {
   ServiceReport out;
   out.key = service.key;
   std::map<Address, std::optional<std::uint64_t>> counts;
-  if (const auto observed = dataplane.read(service.key))
+  if (observed != nullptr)
     for (const ObservedBackend& b : observed->backends) counts[b.address] = b.active_connections;
   for (const DesiredBackend& b : service.backends) {
     const auto count = counts.find(b.backend.address);
@@ -19,6 +25,26 @@ ServiceReport report_of(const DesiredService& service, Dataplane& dataplane) {
                             count == counts.end() ? std::nullopt : count->second});
   }
   return out;
+}
+
+std::vector<ServiceKey> services_of(const Engine& engine, const std::string& source) {
+  std::vector<ServiceKey> out;
+  for (const auto& [key, service] : engine.reconciler().desired())
+    if (service->source == source) out.push_back(key);
+  return out;
+}
+
+asio::awaitable<std::vector<ServiceReport>> reports_of(const Engine& engine, std::string source) {
+  std::vector<ServiceReport> out;
+  const auto read = [&](std::span<const ServiceKey> keys) {
+    const auto observed = engine.dataplane().read_some(keys);
+    const DesiredState& desired = engine.reconciler().desired();
+    for (const ServiceKey& key : keys)
+      if (const auto it = desired.find(key); it != desired.end() && it->second->source == source)
+        out.push_back(report_of(*it->second, observed ? find_service(*observed, key) : nullptr));
+  };
+  co_await in_slices(services_of(engine, source), read);
+  co_return out;
 }
 
 }  // namespace
@@ -32,23 +58,19 @@ void tell_failure(const Engine& engine, const ConnectFailure& failure) {
       slot->source->connect_failed(failure);
 }
 
-std::vector<ServiceReport> reports_of(const Engine& engine, const std::string& source) {
-  std::vector<ServiceReport> out;
-  for (const auto& [key, service] : engine.reconciler().desired())
-    if (service->source == source) out.push_back(report_of(*service, engine.dataplane()));
-  return out;
-}
-
 bool wants_reports(const SourceSlots& slots) {
   return std::any_of(slots.begin(), slots.end(), [](const auto& slot) {
     return slot->source && slot->source->wants_reports();
   });
 }
 
-void tell_reports(const Engine& engine) {
-  for (const auto& slot : engine.slots())
-    if (slot->source && slot->source->wants_reports())
-      slot->source->report(reports_of(engine, slot->name()));
+asio::awaitable<void> tell_reports(const Engine& engine) {
+  const SourceSlots slots = engine.slots();  // a reload may replace them meanwhile
+  for (const auto& slot : slots) {
+    if (!slot->source || !slot->source->wants_reports()) continue;
+    const auto reports = co_await reports_of(engine, slot->name());
+    if (slot->source) slot->source->report(reports);
+  }
 }
 
 LogLevel log_level_of(const SourceSlots& slots, LogLevel configured) {

@@ -1,21 +1,19 @@
 // What goes back to the sources: what the kernel saw of their services.
 #pragma once
 
-#include <string>
-#include <vector>
+#include <boost/asio/awaitable.hpp>
 
 #include "daemon/engine.h"
-#include "model/report.h"
 
 namespace lb {
+
+namespace asio = boost::asio;
 
 // To the source that owns the service.
 void tell_failure(const Engine& engine, const ConnectFailure& failure);
 // To every source that wants to know.
 [[nodiscard]] bool wants_reports(const SourceSlots& slots);
-void tell_reports(const Engine& engine);
-[[nodiscard]] std::vector<ServiceReport> reports_of(const Engine& engine,
-                                                    const std::string& source);
+asio::awaitable<void> tell_reports(const Engine& engine);
 
 // The level that is in force: what a source asks for (the most talkative one), else `configured`.
 [[nodiscard]] LogLevel log_level_of(const SourceSlots& slots, LogLevel configured);

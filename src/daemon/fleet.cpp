@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <span>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
+
+#include "daemon/slices.h"
 
 namespace lb {
 namespace {
@@ -121,8 +124,7 @@ void Fleet::before_turn(Engine& engine) {
   in_force_ = wanted;
   engine.drains().set_fleet(std::move(wanted));
   engine.replan_soon();
-  engine.apply_all();
-  settle(engine, in_force_);
+  applying_ = true;
 }
 
 // From then on no new connection can go there.
@@ -144,6 +146,7 @@ void Fleet::settle(Engine& engine, const std::vector<Drain>& drains) {
 }
 
 void Fleet::after_turn(Engine& engine) {
+  if (std::exchange(applying_, false)) settle(engine, in_force_);
   for (const Drain& ended : engine.take_ended_fleet()) {
     if (auto done = orders_.end(ended.fleet, engine.clocks().wall()); !done)
       spdlog::error("cannot save the fleet's drains: {}", done.error().message());
@@ -200,19 +203,28 @@ void Fleet::tell_reports(Engine& engine) {
   for (RelaySource* relay : relays) relay->set_order_report(reported_);
 }
 
-void Fleet::look(Engine& engine) {
+asio::awaitable<void> Fleet::tell_counts(Engine& engine) {
+  auto keys = engine.dataplane().keys();
+  if (!keys) co_return;
+  bool whole = true;
+  std::vector<relay::Counts::Item> counts;
+  const auto read = [&](std::span<const ServiceKey> slice) {
+    const auto observed = engine.dataplane().read_some(slice);
+    whole = whole && observed;
+    if (!observed) return;
+    for (const ObservedService& service : observed->services)
+      for (const ObservedBackend& b : service.backends)
+        if (const auto active = b.active_connections.value_or(0); active > 0)
+          counts.push_back({service.key, b.address, active});
+  };
+  co_await in_slices(*std::move(keys), read);
+  if (!whole) co_return;
+  for (RelaySource* relay : relay_sources(engine.slots())) relay->set_counts(counts);
+}
+
+asio::awaitable<void> Fleet::look(Engine& engine) {
   if (std::exchange(unsettled_, false)) settle(engine, in_force_);
-  const auto relays = relay_sources(engine.slots());
-  if (!relays.empty()) {
-    if (const auto observed = engine.dataplane().read()) {
-      std::vector<relay::Counts::Item> counts;
-      for (const ObservedService& service : observed->services)
-        for (const ObservedBackend& b : service.backends)
-          if (const auto active = b.active_connections.value_or(0); active > 0)
-            counts.push_back({service.key, b.address, active});
-      for (RelaySource* relay : relays) relay->set_counts(counts);
-    }
-  }
+  if (!relay_sources(engine.slots()).empty()) co_await tell_counts(engine);
   tell_reports(engine);
   if (has_published_) server_->mark(marks_of(engine));
   if (server_) end_where_all_have_ended();

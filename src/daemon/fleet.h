@@ -42,7 +42,7 @@ class Fleet {
   void before_turn(Engine& engine);
   void after_turn(Engine& engine);
   // Now and then: counts, how far the drains are, what has ended everywhere.
-  void look(Engine& engine);
+  asio::awaitable<void> look(Engine& engine);
   // How soon look() is worth while.
   [[nodiscard]] std::chrono::milliseconds pace() const;
 
@@ -77,6 +77,7 @@ class Fleet {
   void settle(Engine& engine, const std::vector<Drain>& drains);
   void publish(const Engine& engine);
   void tell_reports(Engine& engine);
+  asio::awaitable<void> tell_counts(Engine& engine);
   void end_where_all_have_ended();
 
   FleetOrders orders_;
@@ -92,6 +93,7 @@ class Fleet {
   std::vector<Drain> in_force_;       // as the engine has them
   std::set<std::string> programmed_;  // ids: the kernel has them, and a grace period is over
   bool unsettled_ = false;            // the last grace period could not be had
+  bool applying_ = false;             // what is in force is not in the kernel yet
   std::vector<relay::OrderReport::Item> reported_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -4,14 +4,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <memory>
-#include <optional>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "base/event.h"
+#include "daemon/slices.h"
 #include "daemon/views.h"
 
 namespace lb {
@@ -79,40 +81,55 @@ asio::awaitable<Result<>> settled(Dataplane& dataplane) {
 
 }  // namespace
 
-Result<std::vector<ServiceView>> Operator::list() {
-  LB_TRY(const Observed observed, engine_.dataplane().read());
-  return list(observed);
+asio::awaitable<Result<std::vector<ServiceView>>> Operator::list() {
+  std::optional<Error> error;
+  auto views = co_await read_views(error);
+  if (error) co_return tl::unexpected(*std::move(error));
+  co_return views;
 }
 
-std::vector<ServiceView> Operator::list(const Observed& observed) const {
+std::vector<ServiceKey> Operator::known() const {
   const Reconciler& reconciler = engine_.reconciler();
-  std::vector<ServiceView> views;
-  for (const auto& [key, desired] : reconciler.desired()) {
-    const ObservedService* seen = find_service(observed, key);
-    DesiredServicePtr service = as_seen(reconciler.effective(key), seen);
-    auto counts = counts_of(*service, seen);
-    views.push_back({std::move(service), std::move(counts)});
-  }
-  for (const ServiceKey& key : reconciler.unclaimed()) {
-    DesiredServicePtr service = reconciler.effective(key);
-    if (!service) continue;  // it has just been removed from the kernel
-    auto counts = counts_of(*service, find_service(observed, key));
-    views.push_back({std::move(service), std::move(counts)});
-  }
-  std::sort(views.begin(), views.end(),
-            [](const auto& a, const auto& b) { return a.service->key < b.service->key; });
-  return views;
+  std::vector<ServiceKey> desired, all;
+  for (const auto& [key, service] : reconciler.desired()) desired.push_back(key);
+  std::set_union(desired.begin(), desired.end(), reconciler.unclaimed().begin(),
+                 reconciler.unclaimed().end(), std::back_inserter(all));
+  return all;
 }
 
-Result<Status> Operator::status() {
+asio::awaitable<std::vector<ServiceView>> Operator::read_views(std::optional<Error>& error) {
+  std::vector<ServiceView> views;
+  const auto read = [&](std::span<const ServiceKey> keys) {
+    auto observed = engine_.dataplane().read_some(keys);
+    if (!observed) error = observed.error();
+    const Observed seen = observed ? *std::move(observed) : Observed{};
+    for (const ServiceKey& key : keys)
+      if (auto view = view_of(key, seen)) views.push_back(*std::move(view));
+  };
+  co_await in_slices(known(), read);
+  co_return views;
+}
+
+// None: it has just been removed from the kernel.
+std::optional<ServiceView> Operator::view_of(const ServiceKey& key,
+                                             const Observed& observed) const {
+  const ObservedService* seen = find_service(observed, key);
+  const DesiredServicePtr effective = engine_.reconciler().effective(key);
+  if (!effective) return std::nullopt;
+  const bool desired = engine_.reconciler().desired().contains(key);
+  DesiredServicePtr service = desired ? as_seen(effective, seen) : effective;
+  auto counts = counts_of(*service, seen);
+  return ServiceView{std::move(service), std::move(counts)};
+}
+
+asio::awaitable<Result<Status>> Operator::status() {
   Status status;
   // Who asks how lbd is must get an answer above all when something is amiss.
-  auto observed = engine_.dataplane().read();
-  if (!observed)
+  std::optional<Error> error;
+  const std::vector<ServiceView> services = co_await read_views(error);
+  if (error)
     status.own_problems.push_back(
-        {"dataplane", "no counts, it cannot be read: " + observed.error().message()});
-  const Observed nothing;
-  const auto services = list(observed ? *observed : nothing);
+        {"dataplane", "no counts, it cannot be read: " + error->message()});
   status.version = facts_.version;
   status.pid = ::getpid();
   status.started = facts_.started;
@@ -133,7 +150,7 @@ Result<Status> Operator::status() {
     if (auto held = held_view(*slot, engine_.clocks().steady(), status.now))
       status.held.push_back(*std::move(held));
   for (const Drain& drain : engine_.drains().all()) status.drains.push_back(to_view(drain));
-  return status;
+  co_return status;
 }
 
 void Operator::add_problems(Status& status, const std::vector<ServiceView>& services) const {
@@ -180,10 +197,20 @@ Result<std::vector<SourceView>> Operator::sources() {
   return views;
 }
 
+asio::awaitable<void> Operator::applied() {
+  constexpr std::size_t kWrites = 256;
+  while (engine_.apply_some(kWrites)) co_await asio::post(asio::use_awaitable);
+  changed_();
+}
+
 asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::drain(DrainRequest request) {
-  LB_CO_TRY(const Drain order, drain_now(request));
+  LB_CO_TRY(const Drain order, begin_drain(request));
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
   const auto saved = begin_to_save(engine_, executor);
+  co_await applied();
+  LB_CO_TRY(const auto backends, covered_by(order));
+  const Result<> programmed = check_programmed(backends);
+  if (!programmed) co_return tl::unexpected(programmed.error());
   const Result<> done = co_await settled(engine_.dataplane());
   if (!done) co_return tl::unexpected(done.error());
   const std::string words = "the drain of " + request.what.target;
@@ -193,7 +220,9 @@ asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::drain(DrainReques
 }
 
 asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::undrain(DrainTarget what) {
-  auto covered = undrain_now(what);
+  LB_CO_TRY(const Drain order, end_drain(what));
+  co_await applied();
+  auto covered = covered_by(order);
   if (!covered) co_return covered;
   const std::string words = "the end of the drain of " + what.target;
   const Result<> kept = co_await save(engine_, words);
@@ -202,10 +231,12 @@ asio::awaitable<Result<std::vector<DrainedBackend>>> Operator::undrain(DrainTarg
 }
 
 asio::awaitable<Result<Accepted>> Operator::accept(std::string source) {
-  co_return accept_now(source);
+  auto accepted = begin_accept(source);
+  if (accepted) co_await applied();
+  co_return accepted;
 }
 
-Result<Drain> Operator::drain_now(const DrainRequest& request) {
+Result<Drain> Operator::begin_drain(const DrainRequest& request) {
   LB_TRY(Drain order, to_drain(request.what));
   if (!covers_any(order, engine_.reconciler().desired()))
     return fail(ENOENT, fmt::format("no backend or host {}{}", request.what.target,
@@ -219,10 +250,6 @@ Result<Drain> Operator::drain_now(const DrainRequest& request) {
   spdlog::info("drain target={} service={} terminate={}", request.what.target, request.what.service,
                request.terminate);
   engine_.replan_soon();
-  engine_.apply_all();
-  changed_();
-  LB_TRY(auto backends, covered_by(order));
-  LB_CHECK(check_programmed(backends));
   return order;
 }
 
@@ -261,7 +288,7 @@ bool Operator::is_of_fleet(const Drain& wanted) const {
   });
 }
 
-Result<std::vector<DrainedBackend>> Operator::undrain_now(const DrainTarget& what) {
+Result<Drain> Operator::end_drain(const DrainTarget& what) {
   LB_TRY(const Drain order, to_drain(what));
   const auto removed = engine_.drains().remove(order.target, order.service);
   if (!removed && is_of_fleet(order))
@@ -271,9 +298,7 @@ Result<std::vector<DrainedBackend>> Operator::undrain_now(const DrainTarget& wha
   LB_CHECK(removed);
   spdlog::info("undrain target={} service={}", what.target, what.service);
   engine_.replan_soon();
-  engine_.apply_all();
-  changed_();
-  return covered_by(order);
+  return order;
 }
 
 Result<std::vector<DrainedBackend>> Operator::drain_progress(DrainTarget what) {
@@ -327,20 +352,16 @@ Result<relay::FleetProgress> Operator::fleet_progress(DrainTarget what) {
   return fleet_.progress(engine_, what);
 }
 
-Result<Accepted> Operator::accept_now(const std::string& source) {
+Result<Accepted> Operator::begin_accept(const std::string& source) {
   for (const auto& slot : engine_.slots()) {
     if (slot->name() != source) continue;
     const Accepted accepted{source, slot->accept()};
     spdlog::info("resync source={} removed={}", source, accepted.removed);
     engine_.replan_soon();
-    engine_.apply_all();
-    changed_();
     return accepted;
   }
   if (const auto removed = engine_.drop_former(source)) {
     spdlog::info("resync source={} removed={}", source, *removed);
-    engine_.apply_all();
-    changed_();
     return Accepted{source, *removed};
   }
   return fail(ENOENT, fmt::format("no source is named {}", source));

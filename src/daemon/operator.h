@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,8 @@ class Operator final : public Control {
         changed_(std::move(changed)),
         read_listeners_(std::move(read_listeners)) {}
 
-  [[nodiscard]] Result<std::vector<ServiceView>> list() override;
-  [[nodiscard]] Result<Status> status() override;
+  asio::awaitable<Result<std::vector<ServiceView>>> list() override;
+  asio::awaitable<Result<Status>> status() override;
   [[nodiscard]] Result<std::vector<SourceView>> sources() override;
   [[nodiscard]] Result<Explanation> explain(ServiceKey to) override;
   asio::awaitable<Result<std::vector<DrainedBackend>>> drain(DrainRequest request) override;
@@ -47,12 +48,18 @@ class Operator final : public Control {
   asio::awaitable<Result<Accepted>> accept(std::string source) override;
 
  private:
-  // The work of drain(), undrain() and accept() up to where the kernel has it; nothing in it suspends.
-  [[nodiscard]] Result<Drain> drain_now(const DrainRequest& request);
-  [[nodiscard]] Result<std::vector<DrainedBackend>> undrain_now(const DrainTarget& what);
-  [[nodiscard]] Result<Accepted> accept_now(const std::string& source);
+  // The work of drain(), undrain() and accept() before the kernel hears of it; nothing in it suspends.
+  [[nodiscard]] Result<Drain> begin_drain(const DrainRequest& request);
+  [[nodiscard]] Result<Drain> end_drain(const DrainTarget& what);
+  [[nodiscard]] Result<Accepted> begin_accept(const std::string& source);
+  // The kernel has all that is wanted, or it was refused.
+  asio::awaitable<void> applied();
 
-  [[nodiscard]] std::vector<ServiceView> list(const Observed& observed) const;
+  // All services; `error`: why some have no counts.
+  asio::awaitable<std::vector<ServiceView>> read_views(std::optional<Error>& error);
+  [[nodiscard]] std::vector<ServiceKey> known() const;
+  [[nodiscard]] std::optional<ServiceView> view_of(const ServiceKey& key,
+                                                   const Observed& observed) const;
   [[nodiscard]] bool is_of_fleet(const Drain& wanted) const;
   [[nodiscard]] Result<std::vector<DrainedBackend>> covered_by(const Drain& order);
   [[nodiscard]] std::chrono::milliseconds drain_timeout_of(const Drain& order) const;

@@ -1,5 +1,5 @@
 // What the kernel is asked to do. Implementations: ebpf, ipvs, nft (clients of other hosts), none. The contract
-// for each: upsert is idempotent, removing the absent succeeds, read() shows what the kernel really
+// for each: upsert is idempotent, removing the absent succeeds, reading shows what the kernel really
 // has, and a call that fails leaves what was programmed before in force.
 #pragma once
 
@@ -43,9 +43,13 @@ class Dataplane {
  public:
   virtual ~Dataplane() = default;
 
-  [[nodiscard]] virtual Result<Observed> read() = 0;
-  [[nodiscard]] virtual Result<ObservedService> read(
-      const ServiceKey& key) = 0;  // ENOENT if absent
+  // What there is: sorted, and cheap.
+  [[nodiscard]] virtual Result<std::vector<ServiceKey>> keys() = 0;
+  // Those of `keys` that are there, in the same order. Some 20 us for each, with ten backends: who reads many
+  // does so in slices.
+  [[nodiscard]] virtual Result<Observed> read_some(std::span<const ServiceKey> keys) = 0;
+  [[nodiscard]] Result<Observed> read();                              // all
+  [[nodiscard]] Result<ObservedService> read(const ServiceKey& key);  // ENOENT if absent
 
   // These are about to be upserted: whatever is cheaper done for many at once may be done now. Never
   // needed; an error is met again by the upsert.

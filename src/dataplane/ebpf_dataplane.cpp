@@ -69,8 +69,8 @@ class EbpfDataplane final : public Dataplane {
 
   Result<> start(asio::io_context& io);
 
-  Result<Observed> read() override { return Observed{table_.observe_all()}; }
-  Result<ObservedService> read(const ServiceKey& key) override;
+  Result<std::vector<ServiceKey>> keys() override { return table_.keys(); }
+  Result<Observed> read_some(std::span<const ServiceKey> keys) override;
   Result<> upsert(const ProgrammedService& service) override {
     return table_.upsert(service, Clock::now());
   }
@@ -146,10 +146,11 @@ void EbpfDataplane::on_event(const lb_event& event) {
     handler_({kind_of(event), place->service, place->backend, static_cast<int>(event.error)});
 }
 
-Result<ObservedService> EbpfDataplane::read(const ServiceKey& key) {
-  auto observed = table_.observe(key);
-  if (!observed) return fail(ENOENT, key.to_string());
-  return *std::move(observed);
+Result<Observed> EbpfDataplane::read_some(std::span<const ServiceKey> keys) {
+  Observed out;
+  for (const ServiceKey& key : keys)
+    if (auto service = table_.observe(key)) out.services.push_back(*std::move(service));
+  return out;
 }
 
 void EbpfDataplane::settle(Settled done) {

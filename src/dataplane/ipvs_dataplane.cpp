@@ -79,7 +79,8 @@ std::set<ServiceId> IpvsDataplane::all_ids() const {
 
 // What an earlier lbd left is listed as the kernel has it, until it is upserted.
 Result<> IpvsDataplane::adopt_entries() {
-  LB_CHECK(mirror_.refresh(all_ids()));
+  const std::set<ServiceId> all = all_ids();
+  LB_CHECK(mirror_.refresh(std::vector<ServiceId>(all.begin(), all.end())));
   for (const auto& [key, entry] : journal_.entries()) {
     Listed& listed = listed_[key];
     for (const ServiceId& id : entry.ids)

@@ -22,20 +22,16 @@ std::map<Address, ipvs::ObservedServer> by_address(std::vector<ipvs::ObservedSer
 
 }  // namespace
 
-Result<std::size_t> IpvsMirror::refresh(const std::set<ServiceId>& ours) {
-  LB_TRY(const auto all, client_.services());
-  std::vector<ServiceId> ids;
-  MirroredServices fresh;
-  for (const ipvs::VirtualService& service : all)
-    if (ours.contains(service.id)) {
-      ids.push_back(service.id);
-      fresh[service.id].service = service;
-    }
+Result<std::size_t> IpvsMirror::refresh(std::span<const ServiceId> ids) {
+  LB_TRY(const auto found, client_.services(ids));
   LB_TRY(auto servers, client_.servers(ids));
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    fresh.at(ids[i]).servers = by_address(std::move(servers[i]));
-  const std::size_t differ = count_changed(services_, fresh);
-  services_ = std::move(fresh);
+  MirroredServices before, fresh;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (auto node = services_.extract(ids[i])) before.insert(std::move(node));
+    if (found[i]) fresh[ids[i]] = {*found[i], by_address(std::move(servers[i]))};
+  }
+  const std::size_t differ = count_changed(before, fresh);
+  services_.merge(fresh);
   return differ;
 }
 

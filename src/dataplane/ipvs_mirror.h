@@ -18,9 +18,9 @@ class IpvsMirror {
 
   explicit IpvsMirror(ipvs::Client client) : client_(std::move(client)) {}
 
-  // Reads these again, whole. Returns how many virtual services were not as they were left (gone, or
-  // another scheduler, servers or weights).
-  [[nodiscard]] Result<std::size_t> refresh(const std::set<ipvs::ServiceId>& ours);
+  // Reads these again, whole. Returns how many of the virtual services were not as they were left (gone,
+  // or another scheduler, servers or weights).
+  [[nodiscard]] Result<std::size_t> refresh(std::span<const ipvs::ServiceId> ids);
   // Only the servers of these, which are known.
   [[nodiscard]] Result<> refresh_servers(std::span<const ipvs::ServiceId> ids);
 

@@ -13,24 +13,30 @@ namespace lb {
 
 using ipvs::ServiceId;
 
-Result<Observed> IpvsDataplane::read() {
-  LB_TRY(const std::size_t differ, mirror_.refresh(all_ids()));
-  if (differ > 0) note_repair(fmt::format("{} virtual services were changed by somebody", differ));
-  Observed out;
+Result<std::vector<ServiceKey>> IpvsDataplane::keys() {
+  const std::vector<ServiceId> sentinel{ServiceId::of(ipvs_sentinel())};
+  LB_CHECK(mirror_.refresh(sentinel));
+  if (mirror_.find(sentinel.front()) == nullptr) LB_CHECK(keep_sentinel());
+  std::vector<ServiceKey> out;
   for (const auto& [key, entry] : journal_.entries())
-    if (key != ipvs_sentinel() && !removed_.contains(key) && serves(key))
-      out.services.push_back(observe(entry));
-  if (mirror_.find(ServiceId::of(ipvs_sentinel())) == nullptr) LB_CHECK(keep_sentinel());
+    if (is_there(key)) out.push_back(key);
   return out;
 }
 
-Result<ObservedService> IpvsDataplane::read(const ServiceKey& key) {
-  const auto it = journal_.entries().find(key);
-  if (it == journal_.entries().end() || removed_.contains(key) || !serves(key))
-    return fail(ENOENT, key.to_string());
-  const std::vector<ServiceId> ids(it->second.ids.begin(), it->second.ids.end());
-  LB_CHECK(mirror_.refresh_servers(ids));
-  return observe(it->second);
+Result<Observed> IpvsDataplane::read_some(std::span<const ServiceKey> keys) {
+  std::vector<const IpvsEntry*> entries;
+  std::vector<ServiceId> ids;
+  for (const ServiceKey& key : keys) {
+    const auto it = journal_.entries().find(key);
+    if (it == journal_.entries().end() || !is_there(key)) continue;
+    entries.push_back(&it->second);
+    ids.insert(ids.end(), it->second.ids.begin(), it->second.ids.end());
+  }
+  LB_TRY(const std::size_t differ, mirror_.refresh(ids));
+  if (differ > 0) note_repair(fmt::format("{} virtual services were changed by somebody", differ));
+  Observed out;
+  for (const IpvsEntry* entry : entries) out.services.push_back(observe(*entry));
+  return out;
 }
 
 // Everything as the kernel has it; where two virtual services of one (the families of a wildcard, the alias) differ

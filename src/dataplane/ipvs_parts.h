@@ -42,8 +42,8 @@ class IpvsDataplane final : public Dataplane {
 
   Result<> start();
 
-  Result<Observed> read() override;
-  Result<ObservedService> read(const ServiceKey& key) override;
+  Result<std::vector<ServiceKey>> keys() override;
+  Result<Observed> read_some(std::span<const ServiceKey> keys) override;
   Result<> prepare(std::span<const ProgrammedService> services) override;
   Result<> upsert(const ProgrammedService& service) override;
   Result<> remove(const ServiceKey& key) override;
@@ -71,6 +71,9 @@ class IpvsDataplane final : public Dataplane {
 
   [[nodiscard]] bool serves(const ServiceKey& key) const {
     return !options_.outside_only || is_published(key);
+  }
+  [[nodiscard]] bool is_there(const ServiceKey& key) const {
+    return key != ipvs_sentinel() && !removed_.contains(key) && serves(key);
   }
   [[nodiscard]] static bool is_all_foreign(const Plan& plan) {
     return !plan.foreign.empty() && plan.entry.ids.empty();

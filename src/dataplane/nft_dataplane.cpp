@@ -36,8 +36,8 @@ class NftDataplane final : public Dataplane {
   NftDataplane(const NftDataplane&) = delete;
   NftDataplane& operator=(const NftDataplane&) = delete;
 
-  Result<Observed> read() override;
-  Result<ObservedService> read(const ServiceKey& key) override;
+  Result<std::vector<ServiceKey>> keys() override;
+  Result<Observed> read_some(std::span<const ServiceKey> keys) override;
   Result<> prepare(std::span<const ProgrammedService> services) override;
   Result<> upsert(const ProgrammedService& service) override { return prepare({&service, 1}); }
   Result<> remove(const ServiceKey& key) override;
@@ -127,19 +127,21 @@ NftDataplane::~NftDataplane() {
     spdlog::warn("dataplane=nft {}", saved.error().message());
 }
 
-Result<Observed> NftDataplane::read() {
-  Observed out;
-  if (services().empty()) return out;
-  LB_TRY(const auto* counts, flows_.read(services()));
-  for (const auto& [key, service] : services()) out.services.push_back(observe(service, *counts));
+Result<std::vector<ServiceKey>> NftDataplane::keys() {
+  std::vector<ServiceKey> out;
+  for (const auto& [key, service] : services()) out.push_back(key);
   return out;
 }
 
-Result<ObservedService> NftDataplane::read(const ServiceKey& key) {
-  const auto it = services().find(key);
-  if (it == services().end()) return fail(ENOENT, "read " + key.to_string());
-  LB_TRY(const auto* counts, flows_.read(services()));
-  return observe(it->second, *counts);
+Result<Observed> NftDataplane::read_some(std::span<const ServiceKey> keys) {
+  Observed out;
+  for (const ServiceKey& key : keys) {
+    const auto it = services().find(key);
+    if (it == services().end()) continue;
+    LB_TRY(const auto* counts, flows_.read(services()));  // kept for a while
+    out.services.push_back(observe(it->second, *counts));
+  }
+  return out;
 }
 
 void NftDataplane::note_need(const ProgrammedService& service) {

@@ -19,16 +19,18 @@ ObservedService observe(const ProgrammedService& service) {
 
 }  // namespace
 
-Result<Observed> NoneDataplane::read() {
-  Observed observed;
-  for (const auto& [key, service] : services_) observed.services.push_back(observe(service));
-  return observed;
+Result<std::vector<ServiceKey>> NoneDataplane::keys() {
+  std::vector<ServiceKey> out;
+  for (const auto& [key, service] : services_) out.push_back(key);
+  return out;
 }
 
-Result<ObservedService> NoneDataplane::read(const ServiceKey& key) {
-  const auto it = services_.find(key);
-  if (it == services_.end()) return fail(ENOENT, "read " + key.to_string());
-  return observe(it->second);
+Result<Observed> NoneDataplane::read_some(std::span<const ServiceKey> keys) {
+  Observed out;
+  for (const ServiceKey& key : keys)
+    if (const auto it = services_.find(key); it != services_.end())
+      out.services.push_back(observe(it->second));
+  return out;
 }
 
 Result<> NoneDataplane::upsert(const ProgrammedService& service) {

@@ -10,8 +10,8 @@ namespace lb {
 
 class NoneDataplane : public Dataplane {
  public:
-  [[nodiscard]] Result<Observed> read() override;
-  [[nodiscard]] Result<ObservedService> read(const ServiceKey& key) override;
+  [[nodiscard]] Result<std::vector<ServiceKey>> keys() override;
+  [[nodiscard]] Result<Observed> read_some(std::span<const ServiceKey> keys) override;
   [[nodiscard]] Result<> upsert(const ProgrammedService& service) override;
   [[nodiscard]] Result<> remove(const ServiceKey& key) override;
   void settle(Settled done) override { done({}); }

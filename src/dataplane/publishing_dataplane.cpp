@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -43,6 +44,10 @@ void add(ObservedService& to, const ObservedService& from) {
   }
 }
 
+void forget_counts(ObservedService& service) {
+  for (ObservedBackend& b : service.backends) b.active_connections.reset();
+}
+
 // Why none of the backends that local clients get can be had from outside; "" where one can, or where there is none.
 std::string why_local_only(const ProgrammedService& service) {
   std::string why;
@@ -61,8 +66,8 @@ class PublishingDataplane final : public Dataplane {
 
   Result<> open_outside();
 
-  Result<Observed> read() override;
-  Result<ObservedService> read(const ServiceKey& key) override;
+  Result<std::vector<ServiceKey>> keys() override;
+  Result<Observed> read_some(std::span<const ServiceKey> keys) override;
   Result<> prepare(std::span<const ProgrammedService> services) override;
   Result<> upsert(const ProgrammedService& service) override;
   Result<> remove(const ServiceKey& key) override;
@@ -80,7 +85,7 @@ class PublishingDataplane final : public Dataplane {
     ProgrammedService service;
     std::string local_only;
   };
-  void mark_untold(Observed& observed) const;
+  void mark_untold(ObservedService& service) const;
   void mark_local_only(ObservedService& service) const;
   void note_local_only(const ServiceKey& key, Published& published) const;
   // Tells the other side what it must have of this service.
@@ -170,37 +175,59 @@ void PublishingDataplane::tell(const ServiceKey& key) {
   error = done.error().message();
 }
 
-// What cannot be read there hides nothing of what is here.
-Result<Observed> PublishingDataplane::read() {
-  LB_TRY(Observed out, inside_->read());
-  mark_untold(out);
-  for (ObservedService& service : out.services) mark_local_only(service);
+// What is amiss there is put right by its upsert, which writes only what differs from what was read:
+// whoever asks for the keys is about to read all.
+Result<std::vector<ServiceKey>> PublishingDataplane::keys() {
+  LB_TRY(std::vector<ServiceKey> out, inside_->keys());
   if (!outside_) return out;
-  const auto theirs = outside_->read();
+  compare_ = true;
+  auto theirs = outside_->keys();
   read_error_ = theirs ? "" : theirs.error().message();
   if (!theirs) return out;
-  compare_ = true;
+  // The hooks have lost it: whoever wants it no more removes it.
+  std::erase_if(*theirs, [](const ServiceKey& key) { return !is_published(key); });
+  std::vector<ServiceKey> all;
+  std::set_union(out.begin(), out.end(), theirs->begin(), theirs->end(), std::back_inserter(all));
+  return all;
+}
+
+// What cannot be read there hides nothing of what is here, but a count that lacks the connections of outside
+// clients would end their drain: then there is none.
+Result<Observed> PublishingDataplane::read_some(std::span<const ServiceKey> keys) {
+  LB_TRY(Observed out, inside_->read_some(keys));
+  for (ObservedService& service : out.services) {
+    mark_untold(service);
+    mark_local_only(service);
+  }
+  if (!outside_) return out;
+  std::vector<ServiceKey> published;
+  std::copy_if(keys.begin(), keys.end(), std::back_inserter(published), is_published);
+  if (published.empty()) return out;
+  const auto theirs = outside_->read_some(published);
+  read_error_ = theirs ? "" : theirs.error().message();
+  if (!theirs) {
+    for (ObservedService& service : out.services)
+      if (is_published(service.key)) forget_counts(service);
+    return out;
+  }
   for (const ObservedService& service : theirs->services) {
     const auto it = std::lower_bound(
         out.services.begin(), out.services.end(), service.key,
         [](const ObservedService& s, const ServiceKey& key) { return s.key < key; });
     if (it != out.services.end() && it->key == service.key)
       add(*it, service);
-    else if (is_published(service.key))
-      out.services.insert(it,
-                          service);  // the hooks have lost it: whoever wants it no more removes it
+    else
+      out.services.insert(it, service);
   }
   return out;
 }
 
 // After a start the hooks may have all that is wanted, so that the reconciler would upsert nothing: what the other side has not
 // been told shows as balanced otherwise.
-void PublishingDataplane::mark_untold(Observed& observed) const {
-  for (ObservedService& service : observed.services)
-    if (is_published(service.key) && !service.addresses.empty() &&
-        !published_.contains(service.key))
-      service.balance =
-          service.balance == Balance::LeastConn ? Balance::RoundRobin : Balance::LeastConn;
+void PublishingDataplane::mark_untold(ObservedService& service) const {
+  if (is_published(service.key) && !service.addresses.empty() && !published_.contains(service.key))
+    service.balance =
+        service.balance == Balance::LeastConn ? Balance::RoundRobin : Balance::LeastConn;
 }
 
 void PublishingDataplane::mark_local_only(ObservedService& service) const {
@@ -210,19 +237,6 @@ void PublishingDataplane::mark_local_only(ObservedService& service) const {
   service.local_only = !outside_                 ? outside_error_
                        : untold != untold_.end() ? untold->second
                                                  : it->second.local_only;
-}
-
-// A count that lacks the connections of outside clients would end their drain: then there is none.
-Result<ObservedService> PublishingDataplane::read(const ServiceKey& key) {
-  LB_TRY(ObservedService out, inside_->read(key));
-  mark_local_only(out);
-  if (!outside_ || !is_published(key)) return out;
-  const auto theirs = outside_->read(key);
-  if (theirs)
-    add(out, *theirs);
-  else if (theirs.error().code != std::errc::no_such_file_or_directory)
-    return tl::unexpected(theirs.error());
-  return out;
 }
 
 // Outside nothing lasts: what is said there holds from the next packet on.

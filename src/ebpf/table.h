@@ -71,7 +71,7 @@ class Table {
   [[nodiscard]] std::vector<std::uint32_t> retired_udp(Clock::time_point now) const;
 
   [[nodiscard]] std::optional<ObservedService> observe(const ServiceKey& key);
-  [[nodiscard]] std::vector<ObservedService> observe_all();
+  [[nodiscard]] std::vector<ServiceKey> keys() const;
 
   // Whose line it is: for events and socket walks; nullopt when it was given to another meanwhile.
   struct Place {

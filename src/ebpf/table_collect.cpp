@@ -79,9 +79,9 @@ std::optional<ObservedService> Table::observe(const ServiceKey& key) {
   return observe_entry(key, it->second);
 }
 
-std::vector<ObservedService> Table::observe_all() {
-  std::vector<ObservedService> out;
-  for (auto& [key, entry] : entries_) out.push_back(observe_entry(key, entry));
+std::vector<ServiceKey> Table::keys() const {
+  std::vector<ServiceKey> out;
+  for (const auto& [key, entry] : entries_) out.push_back(key);
   return out;
 }
 

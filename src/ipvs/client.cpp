@@ -39,6 +39,19 @@ Result<Info> Client::info() { return connection_->with(read_info); }
 
 Result<std::vector<VirtualService>> Client::services() { return connection_->with(read_services); }
 
+Result<std::vector<std::optional<VirtualService>>> Client::services(
+    std::span<const ServiceId> ids) {
+  using Found = std::vector<std::optional<VirtualService>>;
+  return connection_->with([&](Socket& socket) -> Result<Found> {
+    Found out;
+    out.reserve(ids.size());
+    for (const ServiceId& id : ids) {
+      LB_TRY(out.emplace_back(), read_service(socket, id));
+    }
+    return out;
+  });
+}
+
 Result<std::vector<ObservedServer>> Client::servers(const ServiceId& service) {
   return connection_->with([&](Socket& socket) { return read_servers(socket, service); });
 }

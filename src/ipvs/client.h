@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,6 +26,9 @@ class Client {
   [[nodiscard]] Result<Info> info();
   // Everybody's, in the kernel's order. Not those of SCTP, which no ServiceId can name.
   [[nodiscard]] Result<std::vector<VirtualService>> services();
+  // One for each id, in order; nullopt: it is not there.
+  [[nodiscard]] Result<std::vector<std::optional<VirtualService>>> services(
+      std::span<const ServiceId> ids);
   // An absent service has none: the kernel gives no error.
   [[nodiscard]] Result<std::vector<ObservedServer>> servers(const ServiceId& service);
   // servers() of many services in few system calls; one list for each, in order.

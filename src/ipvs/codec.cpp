@@ -210,6 +210,11 @@ void encode_services_request(Buffer& out, const Envelope& envelope) {
   const MessageWriter message(out, header(envelope, IPVS_CMD_GET_SERVICE, NLM_F_DUMP));
 }
 
+void encode_service_request(Buffer& out, const Envelope& envelope, const ServiceId& service) {
+  MessageWriter message(out, header(envelope, IPVS_CMD_GET_SERVICE, NLM_F_ACK));
+  message.nest(IPVS_CMD_ATTR_SERVICE, [&] { put_id(message, service); });
+}
+
 void encode_servers_request(Buffer& out, const Envelope& envelope, const ServiceId& service) {
   MessageWriter message(out, header(envelope, IPVS_CMD_GET_DEST, NLM_F_DUMP));
   message.nest(IPVS_CMD_ATTR_SERVICE, [&] { put_id(message, service); });

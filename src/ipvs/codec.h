@@ -22,6 +22,8 @@ struct Envelope {
 void encode_command(Buffer& out, const Envelope& envelope, const Command& command);
 void encode_info_request(Buffer& out, const Envelope& envelope);
 void encode_services_request(Buffer& out, const Envelope& envelope);
+// Of this one alone. Its answer is ESRCH where it is not there, else the service, and then the acknowledgement.
+void encode_service_request(Buffer& out, const Envelope& envelope, const ServiceId& service);
 void encode_servers_request(Buffer& out, const Envelope& envelope, const ServiceId& service);
 
 // EBADMSG where a message lacks what every kernel sends.

@@ -121,6 +121,21 @@ Result<std::vector<VirtualService>> read_services(Channel& channel) {
   return out;
 }
 
+Result<std::optional<VirtualService>> read_service(Channel& channel, const ServiceId& id) {
+  std::optional<VirtualService> out;
+  const auto encode = [&](Buffer& to, const Envelope& envelope) {
+    encode_service_request(to, envelope, id);
+  };
+  const auto take = [&](const Message& message) -> Result<> {
+    LB_TRY(out, decode_service(message));
+    return {};
+  };
+  const auto asked = ask(channel, "read " + id.to_string(), encode, take);
+  if (!asked && asked.error().code != std::errc::no_such_process)
+    return tl::unexpected(asked.error());
+  return out;
+}
+
 Result<std::vector<ObservedServer>> read_servers(Channel& channel, const ServiceId& service) {
   std::vector<ObservedServer> out;
   const auto encode = [&](Buffer& to, const Envelope& envelope) {

@@ -2,6 +2,7 @@
 // An error of a function here (not of one command) may leave answers on their way: the channel is to be given up.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,9 @@ constexpr int kDumpAttempts = 10;
 
 [[nodiscard]] Result<Info> read_info(Channel& channel);
 [[nodiscard]] Result<std::vector<VirtualService>> read_services(Channel& channel);
+// nullopt: it is not there.
+[[nodiscard]] Result<std::optional<VirtualService>> read_service(Channel& channel,
+                                                                 const ServiceId& id);
 [[nodiscard]] Result<std::vector<ObservedServer>> read_servers(Channel& channel,
                                                                const ServiceId& service);
 // One result for each command.

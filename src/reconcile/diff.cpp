@@ -78,16 +78,4 @@ std::optional<Step> next_step(const ProgrammedService* want, const ProgrammedSer
   return gives_up_an_address(*want, *have) ? Step::Release : Step::Upsert;
 }
 
-Plan diff(const AppliedState& want, const AppliedState& have) {
-  Plan plan;
-  for (const auto& [key, service] : have)
-    if (!want.contains(key)) plan.remove.push_back(key);
-  for (const auto& [key, service] : want) {
-    const auto it = have.find(key);
-    const auto step = next_step(&service, it == have.end() ? nullptr : &it->second);
-    if (step) (step == Step::Release ? plan.release : plan.upsert).push_back(key);
-  }
-  return plan;
-}
-
 }  // namespace lb

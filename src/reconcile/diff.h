@@ -32,14 +32,4 @@ enum class Step : std::uint8_t { Remove, Release, Upsert };
 [[nodiscard]] std::optional<Step> next_step(const ProgrammedService* want,
                                             const ProgrammedService* have);
 
-struct Plan {
-  std::vector<ServiceKey> remove;
-  std::vector<ServiceKey> release;  // upserts of services that give an address up
-  std::vector<ServiceKey> upsert;
-
-  [[nodiscard]] bool empty() const { return remove.empty() && release.empty() && upsert.empty(); }
-  bool operator==(const Plan&) const = default;
-};
-[[nodiscard]] Plan diff(const AppliedState& want, const AppliedState& have);
-
 }  // namespace lb

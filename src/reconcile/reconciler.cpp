@@ -54,8 +54,9 @@ StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit) {
       carry_out(queue.extract(queue.begin()).value(), now, wall, result);
       ++done;
     }
-  result.more = !dirty_.empty() || std::any_of(queues_.begin(), queues_.end(),
-                                               [](const auto& queue) { return !queue.empty(); });
+  result.more =
+      !dirty_.empty() || !to_compare_.empty() ||
+      std::any_of(queues_.begin(), queues_.end(), [](const auto& queue) { return !queue.empty(); });
   return result;
 }
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,7 @@ class Reconciler {
   static constexpr std::chrono::milliseconds kListenersInConflict{250};
   static constexpr std::chrono::milliseconds kListeners{2'000};
   static constexpr std::chrono::milliseconds kDrift{20'000};  // bounds what a stray tool can break
+  static constexpr std::size_t kCompared = 64;  // services in one step, a millisecond or two
 
   // `dataplane` must outlive this.
   Reconciler(Dataplane& dataplane, ReconcilerOptions options);
@@ -78,7 +80,7 @@ class Reconciler {
     for (const auto& [key, note] : notes_) mark(key);
   }
 
-  // Does at most `limit` operations, and what is due by now: retries, looking for listeners, the
+  // Does at most `limit` operations, and what is due by now: retries, looking for listeners, a slice of the
   // comparison with what the kernel really has.
   StepResult step(SteadyTime now, SysTime wall, std::size_t limit);
   [[nodiscard]] SteadyTime next_wakeup() const;
@@ -111,7 +113,8 @@ class Reconciler {
   void look_for_listeners(SteadyTime now);
   void mark_ports_that_differ(const std::vector<Listener>& before);
   void check_drift(SteadyTime now);
-  std::size_t take_over_observed(AppliedState observed);
+  void begin_drift(SteadyTime now);
+  void compare(std::span<const ServiceKey> keys, AppliedState observed);
 
   void sort_out_dirty(SteadyTime now);
   void prepare(std::size_t limit);
@@ -148,6 +151,9 @@ class Reconciler {
   std::uint64_t writes_ = 0;
   SteadyTime looked_for_listeners_{};
   SteadyTime next_drift_{};
+  std::vector<ServiceKey>
+      to_compare_;           // of the look at drift that is under way, the last one first
+  std::size_t drifted_ = 0;  // found by it
   std::string listeners_error_, drift_error_;  // of the last look
 };
 

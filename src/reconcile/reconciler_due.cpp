@@ -1,5 +1,6 @@
 // The half of the reconciler that runs because time has passed: retries, listeners, drift.
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <string_view>
 #include <utility>
@@ -31,7 +32,7 @@ std::vector<std::string> Reconciler::problems() const {
 }
 
 SteadyTime Reconciler::next_wakeup() const {
-  if (!dirty_.empty() ||
+  if (!dirty_.empty() || !to_compare_.empty() ||
       std::any_of(queues_.begin(), queues_.end(), [](const auto& queue) { return !queue.empty(); }))
     return SteadyTime::min();
   SteadyTime next = std::min(next_listeners(), next_drift_);
@@ -43,7 +44,7 @@ void Reconciler::do_due(SteadyTime now) {
   for (const auto& [key, failure] : failures_)
     if (failure.retry_at <= now) mark(key);
   if (next_listeners() <= now) look_for_listeners(now);
-  if (next_drift_ <= now) check_drift(now);
+  if (next_drift_ <= now || !to_compare_.empty()) check_drift(now);
 }
 
 SteadyTime Reconciler::next_listeners() const {
@@ -72,32 +73,49 @@ void Reconciler::mark_ports_that_differ(const std::vector<Listener>& before) {
     if (ports.contains({key.protocol, key.port})) mark(key);
 }
 
-void Reconciler::check_drift(SteadyTime now) {
+void Reconciler::begin_drift(SteadyTime now) {
   next_drift_ = now + kDrift;
-  const auto observed = dataplane_.read();
-  tell(drift_error_, "read back what is programmed", observed);
-  if (!observed) return;
-  if (const std::size_t drifted = take_over_observed(to_applied(*observed)); drifted > 0)
-    spdlog::warn("drifted={} services differ from what was programmed, repairing", drifted);
+  auto there = dataplane_.keys();
+  tell(drift_error_, "read back what is programmed", there);
+  if (!there) return;
+  drifted_ = 0;
+  to_compare_ = *std::move(there);
+  for (const auto& [key, service] : applied_) to_compare_.push_back(key);
+  std::sort(to_compare_.begin(), to_compare_.end(), std::greater<>());
+  to_compare_.erase(std::unique(to_compare_.begin(), to_compare_.end()), to_compare_.end());
 }
 
-std::size_t Reconciler::take_over_observed(AppliedState observed) {
-  std::size_t drifted = 0;
-  const Plan differences = diff(observed, applied_);
-  for (const ServiceKey& key : differences.remove) {  // the kernel has it no more
-    set_applied(key, std::nullopt);
-    unclaimed_.erase(key);
-    mark(key);
-    ++drifted;
-  }
-  for (const auto* keys : {&differences.release, &differences.upsert})
-    for (const ServiceKey& key : *keys) {
-      if (!applied_.contains(key) && !desired_.contains(key)) unclaimed_.insert(key);
-      set_applied(key, std::move(observed.at(key)));
-      mark(key);
-      ++drifted;
+void Reconciler::check_drift(SteadyTime now) {
+  if (to_compare_.empty()) begin_drift(now);
+  const std::size_t count = std::min(kCompared, to_compare_.size());
+  if (count == 0) return;
+  const std::vector<ServiceKey> keys(to_compare_.rbegin(),
+                                     to_compare_.rbegin() + static_cast<std::ptrdiff_t>(count));
+  to_compare_.resize(to_compare_.size() - count);
+  const auto observed = dataplane_.read_some(keys);
+  tell(drift_error_, "read back what is programmed", observed);
+  if (!observed) return to_compare_.clear();
+  compare(keys, to_applied(*observed));
+  if (to_compare_.empty() && drifted_ > 0)
+    spdlog::warn("drifted={} services differ from what was programmed, repairing", drifted_);
+}
+
+void Reconciler::compare(std::span<const ServiceKey> keys, AppliedState observed) {
+  for (const ServiceKey& key : keys) {
+    const auto seen = observed.find(key);
+    const auto known = applied_.find(key);
+    const bool is_there = seen != observed.end(), is_known = known != applied_.end();
+    if (is_there == is_known && (!is_there || seen->second == known->second)) continue;
+    if (is_there) {
+      if (!is_known && !desired_.contains(key)) unclaimed_.insert(key);
+      set_applied(key, std::move(seen->second));
+    } else {  // the kernel has it no more
+      set_applied(key, std::nullopt);
+      unclaimed_.erase(key);
     }
-  return drifted;
+    mark(key);
+    ++drifted_;
+  }
 }
 
 }  // namespace lb

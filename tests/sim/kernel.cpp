@@ -58,15 +58,9 @@ Result<std::uint64_t> Kernel::terminate(const ServiceKey& key, const Address& ba
   return std::exchange(world_.active[{key, backend}], 0);
 }
 
-Result<Observed> Kernel::read() {
-  LB_TRY(Observed observed, NoneDataplane::read());
+Result<Observed> Kernel::read_some(std::span<const ServiceKey> keys) {
+  LB_TRY(Observed observed, NoneDataplane::read_some(keys));
   for (ObservedService& service : observed.services) fill(service);
-  return observed;
-}
-
-Result<ObservedService> Kernel::read(const ServiceKey& key) {
-  LB_TRY(ObservedService observed, NoneDataplane::read(key));
-  fill(observed);
   return observed;
 }
 

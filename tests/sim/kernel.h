@@ -35,8 +35,7 @@ class Kernel final : public NoneDataplane {
   // The lbd that waited is gone.
   void forget_waiting() { settling_.clear(); }
 
-  [[nodiscard]] Result<Observed> read() override;
-  [[nodiscard]] Result<ObservedService> read(const ServiceKey& key) override;
+  [[nodiscard]] Result<Observed> read_some(std::span<const ServiceKey> keys) override;
   [[nodiscard]] Result<> upsert(const ProgrammedService& service) override;
   [[nodiscard]] Result<> remove(const ServiceKey& key) override;
   void settle(Settled done) override;

@@ -101,13 +101,13 @@ class FakeControl : public Control {
                     .held = {}}};
   }
 
-  Result<std::vector<ServiceView>> list() override {
-    if (broken) return tl::unexpected(*broken);
-    return services;
+  asio::awaitable<Result<std::vector<ServiceView>>> list() override {
+    if (broken) co_return tl::unexpected(*broken);
+    co_return services;
   }
-  Result<Status> status() override {
-    if (broken) return tl::unexpected(*broken);
-    return state;
+  asio::awaitable<Result<Status>> status() override {
+    if (broken) co_return tl::unexpected(*broken);
+    co_return state;
   }
   Result<std::vector<SourceView>> sources() override {
     if (broken) return tl::unexpected(*broken);

@@ -35,6 +35,7 @@ class FakeDataplane : public NoneDataplane {
 
   // --- what the test looks at
   std::size_t writes = 0;
+  std::size_t most_read_at_once = 0;
   std::vector<std::string> calls;  // "upsert tcp://127.0.0.1:80", "remove ...", "settle"
   std::vector<Settled> unsettled;
   std::function<void(const ConnectFailure&)> on_failure;
@@ -50,23 +51,26 @@ class FakeDataplane : public NoneDataplane {
   void tamper(const ServiceKey& key) { services_.erase(key); }
   void plant(const ProgrammedService& service) { services_.insert_or_assign(service.key, service); }
 
-  [[nodiscard]] Result<Observed> read() override {
+  [[nodiscard]] Result<std::vector<ServiceKey>> keys() override {
     if (failing_reads) return fail(EIO, "read");
-    LB_TRY(Observed observed, NoneDataplane::read());
+    LB_TRY(std::vector<ServiceKey> out, NoneDataplane::keys());
+    out.insert(out.end(), left.begin(), left.end());
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  [[nodiscard]] Result<Observed> read_some(std::span<const ServiceKey> keys) override {
+    if (failing_reads) return fail(EIO, "read");
+    most_read_at_once = std::max(most_read_at_once, keys.size());
+    LB_TRY(Observed observed, NoneDataplane::read_some(keys));
     for (ObservedService& s : observed.services) fill(s);
-    for (const ServiceKey& key : left) {
+    for (const ServiceKey& key : keys) {
+      if (!left.contains(key)) continue;
       ObservedService& gone = observed.services.emplace_back();
       gone.key = key;
       gone.programmed = false;
     }
     std::sort(observed.services.begin(), observed.services.end(),
               [](const auto& a, const auto& b) { return a.key < b.key; });
-    return observed;
-  }
-  [[nodiscard]] Result<ObservedService> read(const ServiceKey& key) override {
-    if (failing_reads) return fail(EIO, "read");
-    LB_TRY(ObservedService observed, NoneDataplane::read(key));
-    fill(observed);
     return observed;
   }
   [[nodiscard]] Result<> upsert(const ProgrammedService& service) override {

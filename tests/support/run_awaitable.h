@@ -25,4 +25,12 @@ T run_awaitable(boost::asio::awaitable<T> work) {
   return *std::move(out);
 }
 
+inline void run_awaitable(boost::asio::awaitable<void> work) {
+  boost::asio::io_context io{1};
+  std::exception_ptr thrown;
+  boost::asio::co_spawn(io, std::move(work), [&](std::exception_ptr error) { thrown = error; });
+  io.run();
+  if (thrown) std::rethrow_exception(thrown);
+}
+
 }  // namespace lb::test

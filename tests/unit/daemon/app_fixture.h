@@ -69,8 +69,10 @@ class AppTest : public testing::Test {
   class Lent final : public NoneDataplane {
    public:
     explicit Lent(FakeDataplane& kernel) : kernel_(kernel) {}
-    Result<Observed> read() override { return kernel_.read(); }
-    Result<ObservedService> read(const ServiceKey& k) override { return kernel_.read(k); }
+    Result<std::vector<ServiceKey>> keys() override { return kernel_.keys(); }
+    Result<Observed> read_some(std::span<const ServiceKey> k) override {
+      return kernel_.read_some(k);
+    }
     Result<> upsert(const ProgrammedService& s) override { return kernel_.upsert(s); }
     Result<> remove(const ServiceKey& k) override { return kernel_.remove(k); }
 
@@ -116,12 +118,12 @@ class AppTest : public testing::Test {
   }
   std::string problems() {
     std::string out;
-    const auto all = app_->control().status()->own_problems;
+    const auto all = test::run_awaitable(app_->control().status())->own_problems;
     for (const OwnProblem& problem : all) out += problem.what + ": " + problem.text + "\n";
     return out;
   }
   std::ptrdiff_t state_problems() {
-    const auto all = app_->control().status()->own_problems;
+    const auto all = test::run_awaitable(app_->control().status())->own_problems;
     return std::count_if(all.begin(), all.end(),
                          [](const OwnProblem& problem) { return problem.what == "state"; });
   }

@@ -286,12 +286,13 @@ TEST_F(AppTest, ALossThatFilesOrderIsHeldWhereThatIsWanted) {
   poll();
   ASSERT_NE(kernel_.service(key("127.0.0.1:80")), nullptr);
   EXPECT_FALSE(kernel_.service(key("127.0.0.1:80"))->addresses.empty());
-  EXPECT_EQ(app_->control().status()->held.size(), 1U);
+  EXPECT_EQ(test::run_awaitable(app_->control().status())->held.size(), 1U);
   reloaded_ = config_;
   reloaded_->guard.confirm = std::chrono::seconds(20);
   app_->reload();
   poll();
-  EXPECT_EQ(app_->control().status()->held.size(), 1U) << "a reload decides nothing";
+  EXPECT_EQ(test::run_awaitable(app_->control().status())->held.size(), 1U)
+      << "a reload decides nothing";
   ASSERT_TRUE(test::run_awaitable(app_->control().accept("files")));
   const ProgrammedService* left = kernel_.service(key("127.0.0.1:80"));
   EXPECT_TRUE(!left || left->addresses.empty());

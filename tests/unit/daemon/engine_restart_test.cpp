@@ -1,4 +1,6 @@
 // An lbd that is killed before it has saved, and one that has slept.
+#include <filesystem>
+
 #include "unit/daemon/engine_fixture.h"
 
 namespace lb {
@@ -52,6 +54,47 @@ TEST_F(EngineRestart, WhatWasInForceAndNotSavedStays) {
   EXPECT_THAT(programmed("127.0.0.1:80"), testing::Contains(used("10.0.0.2:80", true)));
   EXPECT_THAT(programmed("127.0.0.1:80"),
               testing::Not(testing::Contains(used("10.0.0.1:80", true))));
+}
+
+// What left while lbd was away departs: of many services a slice in each turn, and not on half of an answer.
+TEST_F(EngineRestart, WhatManyServicesLostMeanwhileDeparts) {
+  start();
+  std::vector<ServicePtr> many, less;
+  for (int port = 1; port <= 300; ++port) {
+    const std::string at = "127.0.0.1:" + std::to_string(port);
+    many.push_back(offered(at, {listed("10.0.0.1:80"), listed("10.0.0.2:80")}));
+    less.push_back(offered(at, {listed("10.0.0.2:80")}));
+    dataplane_.active[{key(at), addr("10.0.0.1:80")}] = 1;
+  }
+  deliver(many);
+  engine_->save_all();
+  std::filesystem::remove_all(folder_.file("sources"));
+  kill_and_start();
+  dataplane_.most_read_at_once = 0;
+  deliver(less);
+  EXPECT_LE(dataplane_.most_read_at_once, 64U);
+  for (int port = 1; port <= 300; ++port)
+    EXPECT_THAT(programmed("127.0.0.1:" + std::to_string(port)),
+                ElementsAre(used("10.0.0.1:80", false), used("10.0.0.2:80", true)));
+}
+
+TEST_F(EngineRestart, NothingIsRemovedBeforeTheKernelCouldBeRead) {
+  start();
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80")}),
+           offered("127.0.0.1:81", {listed("10.0.0.1:81")})});
+  dataplane_.active[{key("127.0.0.1:80"), addr("10.0.0.1:80")}] = 1;
+  engine_->save_all();
+  std::filesystem::remove_all(folder_.file("sources"));
+  kill_and_start();
+  dataplane_.failing_reads = true;
+  deliver({offered("127.0.0.1:81", {listed("10.0.0.1:81")})});
+  after(5s);
+  EXPECT_NE(dataplane_.service(key("127.0.0.1:80")), nullptr);
+  EXPECT_THAT(engine_->problems(), testing::Contains(testing::HasSubstr("still has")));
+  dataplane_.failing_reads = false;
+  after(5s);
+  EXPECT_THAT(programmed("127.0.0.1:80"), ElementsAre(used("10.0.0.1:80", false)));
+  EXPECT_THAT(engine_->problems(), testing::IsEmpty());
 }
 
 TEST_F(EngineRestart, ADrainThatWasNotSavedIsKnownFromTheKernel) {

@@ -1,6 +1,7 @@
 // What the kernel saw, on its way back to the source whose service it was.
 #include "daemon/feedback.h"
 
+#include "support/run_awaitable.h"
 #include "unit/daemon/engine_fixture.h"
 
 namespace lb {
@@ -49,7 +50,7 @@ TEST_F(Feedback, TellsAFailureToTheOwnerOfTheService) {
 
 TEST_F(Feedback, ReportsWeightsAndCountsOfASourcesOwnServices) {
   dataplane_.active[{key("tcp://127.0.0.1:80"), Address::parse("10.0.0.2:1").value()}] = 7;
-  tell_reports(*engine_);
+  test::run_awaitable(tell_reports(*engine_));
   ASSERT_EQ(ears_[0]->reported.size(), 1U);
   const ServiceReport& report = ears_[0]->reported[0];
   EXPECT_EQ(report.key, key("tcp://127.0.0.1:80"));
@@ -61,7 +62,7 @@ TEST_F(Feedback, ReportsWeightsAndCountsOfASourcesOwnServices) {
 
 TEST_F(Feedback, ReportsToNobodyWhoDoesNotAsk) {
   ears_[0]->curious = false;
-  tell_reports(*engine_);
+  test::run_awaitable(tell_reports(*engine_));
   EXPECT_TRUE(ears_[0]->reported.empty());
   EXPECT_EQ(ears_[1]->reported.size(), 1U);
 }

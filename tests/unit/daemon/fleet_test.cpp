@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine_fixture.h"
+#include "support/run_awaitable.h"
 
 namespace lb {
 namespace {
@@ -103,7 +104,7 @@ TEST_F(FleetTest, OfWhatHasGonePastTheSettlingNothingIsClaimed) {
   EXPECT_FALSE(progress().listeners[0].programmed);
   dataplane_.unsettled.front()(fail(EIO, "membarrier"));
   EXPECT_FALSE(progress().listeners[0].programmed);
-  fleet_->look(*engine_);
+  test::run_awaitable(fleet_->look(*engine_));
   ASSERT_EQ(dataplane_.unsettled.size(), 2U) << "it is tried again";
   dataplane_.unsettled.back()({});
   EXPECT_TRUE(progress().listeners[0].programmed);

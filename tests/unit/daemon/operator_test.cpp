@@ -111,6 +111,50 @@ TEST_F(OperatorTest, DrainWhoseClientIsGoneHoldsAllTheSame) {
   EXPECT_EQ(engine_->drains().all().size(), 1U);
 }
 
+std::vector<ServicePtr> many_services(int count) {
+  std::vector<ServicePtr> out;
+  for (int port = 1; port <= count; ++port)
+    out.push_back(offered("127.0.0.1:" + std::to_string(port), {listed("10.0.0.2:9000")}));
+  return out;
+}
+
+// With ten thousand services, who asks is not to hold up those that wait for the loop.
+TEST_F(OperatorTest, OthersGetTheirTurnWhileServicesAreListed) {
+  deliver(many_services(1'000));
+  Operator control = make();
+  asio::io_context io{1};
+  std::size_t listed = 0, turns = 0;
+  asio::co_spawn(io, control.list(),
+                 [&](const std::exception_ptr&, auto views) { listed = views->size(); });
+  dataplane_.most_read_at_once = 0;
+  while (listed == 0 && io.poll_one() > 0) ++turns;
+  EXPECT_EQ(listed, 1'000U);
+  EXPECT_GE(turns, 1'000U / 64);
+  EXPECT_LE(dataplane_.most_read_at_once, 64U);
+  const auto status = run_awaitable(control.status());
+  EXPECT_EQ(status->services, 1'000U);
+  EXPECT_EQ(status->backends, 1'001U) << "one departs";
+}
+
+TEST_F(OperatorTest, ADrainOfManyServicesIsProgrammedInTurnsAndAnswersAfterTheLast) {
+  deliver(many_services(1'000));
+  Operator control = make();
+  asio::io_context io{1};
+  Result<std::vector<DrainedBackend>> drained = fail("no answer yet");
+  asio::co_spawn(io, control.drain(request("10.0.0.2")),
+                 [&](const std::exception_ptr&, auto answer) { drained = std::move(answer); });
+  std::size_t before = dataplane_.writes, most = 0;
+  while (io.poll_one() > 0) {
+    most = std::max(most, dataplane_.writes - before);
+    before = dataplane_.writes;
+  }
+  ASSERT_TRUE(drained) << drained.error().message();
+  EXPECT_EQ(drained->size(), 1'000U);
+  EXPECT_LE(most, 256U);
+  for (const auto& [service, programmed] : dataplane_.services())
+    EXPECT_EQ(programmed.backends.front().weight, 0U);
+}
+
 TEST_F(OperatorTest, DrainSurvivesARestart) {
   Operator control = make();
   ASSERT_TRUE(run_awaitable(control.drain(request("10.0.0.2"))));
@@ -209,55 +253,56 @@ TEST_F(OperatorTest, DrainOfABackendEndsWhenItHasLeft) {
   after(milliseconds(100));
   after(milliseconds(100));
   EXPECT_THAT(*control.drain_progress({"10.0.0.2:9000", ""}), IsEmpty());
-  EXPECT_EQ(control.status()->drains.size(), 1U) << "if it comes back, it is still drained";
+  EXPECT_EQ(run_awaitable(control.status())->drains.size(), 1U)
+      << "if it comes back, it is still drained";
   after(Drains::kRest);
-  EXPECT_THAT(control.status()->drains, IsEmpty());
+  EXPECT_THAT(run_awaitable(control.status())->drains, IsEmpty());
 }
 
 TEST_F(OperatorTest, ListShowsCountsAndConflict) {
   dataplane_.active[{web_, one_}] = 4;
-  auto views = make().list();
+  auto views = run_awaitable(make().list());
   ASSERT_EQ(views->size(), 1U);
   EXPECT_EQ(views->front().counts.at(1).active_connections, 4U);
   listeners_ = {{Protocol::Tcp, 81, ip("0.0.0.0"), false, 7}};
   deliver({offered("127.0.0.1:81", {listed("10.0.0.2:9000")})});
-  views = make().list();
+  views = run_awaitable(make().list());
   EXPECT_EQ(views->back().service->condition, Condition::Conflict);
-  EXPECT_THAT(make().status()->problems.front().text, HasSubstr("nginx (pid 123)"));
+  EXPECT_THAT(run_awaitable(make().status())->problems.front().text, HasSubstr("nginx (pid 123)"));
 }
 
 TEST_F(OperatorTest, AServiceThatIsNotServedAsWantedHasTheConditionThatSaysSo) {
   dataplane_.mode = "ebpf";
   dataplane_.local_only[web_] = "a loopback backend";
-  auto views = make().list();
+  auto views = run_awaitable(make().list());
   EXPECT_EQ(views->front().service->condition, Condition::LocalOnly);
   EXPECT_THAT(views->front().service->text, HasSubstr("a loopback backend"));
-  EXPECT_EQ(make().status()->problems.front().condition, Condition::LocalOnly);
+  EXPECT_EQ(run_awaitable(make().status())->problems.front().condition, Condition::LocalOnly);
   EXPECT_THAT(make().explain(web_)->notes, Contains(HasSubstr("a loopback backend")));
   EXPECT_EQ(make().explain(web_)->outcome, Outcome::Balanced);
   dataplane_.local_only.clear();
   dataplane_.left_out[web_] = "5 backends";
-  EXPECT_EQ(make().list()->front().service->condition, Condition::Partial);
+  EXPECT_EQ(run_awaitable(make().list())->front().service->condition, Condition::Partial);
   EXPECT_EQ(make().explain(web_)->outcome, Outcome::Balanced);
 }
 
 TEST_F(OperatorTest, AServiceWhoseBackendsTheDataplaneCannotUseHasNone) {
   dataplane_.refused[one_] = dataplane_.refused[two_] = "IPv6 backend of an IPv4 service";
-  const auto views = make().list();
+  const auto views = run_awaitable(make().list());
   EXPECT_EQ(views->front().service->condition, Condition::NoBackends);
   EXPECT_THAT(views->front().service->text, HasSubstr("IPv6 backend"));
 }
 
 TEST_F(OperatorTest, StatusShowsWhatOfLbdsOwnIsNotAsItMustBe) {
-  EXPECT_THAT(make().status()->own_problems, IsEmpty());
+  EXPECT_THAT(run_awaitable(make().status())->own_problems, IsEmpty());
   dataplane_.problems = {"a hook cannot be put back"};
-  EXPECT_THAT(make().status()->own_problems,
+  EXPECT_THAT(run_awaitable(make().status())->own_problems,
               ElementsAre(OwnProblem{"dataplane", "a hook cannot be put back"}));
 }
 
 TEST_F(OperatorTest, StatusAnswersWhenTheDataplaneCannotBeRead) {
   dataplane_.failing_reads = true;
-  const auto status = make().status();
+  const auto status = run_awaitable(make().status());
   ASSERT_TRUE(status) << status.error().message();
   EXPECT_EQ(status->services, 1U);
   ASSERT_EQ(status->own_problems.size(), 1U);
@@ -266,7 +311,7 @@ TEST_F(OperatorTest, StatusAnswersWhenTheDataplaneCannotBeRead) {
 
 TEST_F(OperatorTest, ListShowsWhatTheDataplaneCannotUse) {
   dataplane_.refused[one_] = "IPv6 backend of an IPv4 service";
-  const auto views = make().list();
+  const auto views = run_awaitable(make().list());
   ASSERT_EQ(views->size(), 1U);
   for (const DesiredBackend& b : views->front().service->backends) {
     const bool refused = b.backend.address == one_;
@@ -331,11 +376,11 @@ TEST_F(OperatorTest, AcceptBelievesWhatTheGuardHolds) {
   engine_->deliver(*engine_->slots()[0], snapshot({}, Absence::Guarded));
   run();
   Operator control = make();
-  ASSERT_EQ(control.status()->held.size(), 1U);
-  ASSERT_EQ(control.status()->own_problems.size(), 1U) << "nothing at all is left";
-  EXPECT_EQ(control.status()->own_problems.front().what, "files");
+  ASSERT_EQ(run_awaitable(control.status())->held.size(), 1U);
+  ASSERT_EQ(run_awaitable(control.status())->own_problems.size(), 1U) << "nothing at all is left";
+  EXPECT_EQ(run_awaitable(control.status())->own_problems.front().what, "files");
   EXPECT_EQ(run_awaitable(control.accept("files"))->removed, 4U);
-  EXPECT_THAT(control.status()->held, IsEmpty());
+  EXPECT_THAT(run_awaitable(control.status())->held, IsEmpty());
   EXPECT_FALSE(run_awaitable(control.accept("nobody")));
 }
 

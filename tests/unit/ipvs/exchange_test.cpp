@@ -99,6 +99,21 @@ std::vector<Command> additions(std::size_t count) {
   return out;
 }
 
+TEST(ReadService, IsTheOneThatWasAskedForOrNone) {
+  FakeChannel channel([](const Message& sent) {
+    if (sent.sequence == 2) return Datagrams{acknowledgement(sent.sequence, ESRCH)};
+    if (sent.sequence == 3) return Datagrams{acknowledgement(sent.sequence, EPERM)};
+    return Datagrams{entry(sent.sequence, 80), acknowledgement(sent.sequence, 0)};
+  });
+  const auto there = read_service(channel, service(80).id);
+  ASSERT_TRUE(there) << there.error().message();
+  EXPECT_EQ(*there, service(80));
+  const auto gone = read_service(channel, service(81).id);
+  ASSERT_TRUE(gone) << gone.error().message();
+  EXPECT_EQ(*gone, std::nullopt);
+  EXPECT_FALSE(read_service(channel, service(82).id));
+}
+
 TEST(Apply, SendsSixtyFourAtOnceAndReadsBetweenSends) {
   FakeChannel channel(
       [](const Message& sent) { return Datagrams{acknowledgement(sent.sequence, 0)}; });

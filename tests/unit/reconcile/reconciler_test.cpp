@@ -207,6 +207,43 @@ TEST_F(ReconcilerTest, DriftIsRepairedWithinHalfAMinute) {
   EXPECT_EQ(dataplane_.services(), reconciler_->applied());
 }
 
+// Ten thousand services at once would hold up the loop.
+TEST_F(ReconcilerTest, DriftIsLookedForInSlices) {
+  start();
+  std::vector<DesiredService> many;
+  for (int port = 1; port <= 300; ++port)
+    many.push_back(service("127.0.0.1:" + std::to_string(port)));
+  run(many);
+  dataplane_.tamper(key("127.0.0.1:1"));
+  dataplane_.tamper(key("127.0.0.1:299"));
+  dataplane_.plant({key("127.0.0.1:150"), {}, Balance::Random, {}});
+  dataplane_.most_read_at_once = 0;
+  EXPECT_EQ(after(Reconciler::kDrift).upserted, 3U);
+  EXPECT_EQ(dataplane_.most_read_at_once, Reconciler::kCompared);
+  EXPECT_EQ(dataplane_.services(), reconciler_->applied());
+}
+
+TEST_F(ReconcilerTest, WhatIsWrittenBetweenTwoSlicesIsNoDrift) {
+  start();
+  std::vector<DesiredService> many;
+  for (int port = 1; port <= 200; ++port)
+    many.push_back(service("127.0.0.1:" + std::to_string(port)));
+  run(many);
+  reconciler_->all_sources_delivered();
+  now_ += Reconciler::kDrift;
+  EXPECT_TRUE(reconciler_->step(now_, SysTime{}, 256).more) << "the first slice of four";
+  many.erase(many.begin() + 150);
+  many.push_back(service("127.0.0.1:199", {backend("10.0.0.1:9000")}));
+  many.erase(many.begin() + 197);
+  many.push_back(service("127.0.0.1:500"));
+  const std::size_t before = dataplane_.writes;
+  const StepResult rest = run(many);
+  EXPECT_EQ(rest.upserted, 2U);
+  EXPECT_EQ(rest.removed, 1U);
+  EXPECT_EQ(dataplane_.writes - before, 3U);
+  EXPECT_EQ(after(Reconciler::kDrift).upserted, 0U);
+}
+
 TEST_F(ReconcilerTest, LimitBoundsOneStep) {
   start();
   std::vector<DesiredService> many;
