@@ -9,7 +9,7 @@
 namespace lb {
 namespace {
 
-constexpr std::size_t kServicesPerTurn = 256;
+constexpr std::size_t kServicesPerTurn = 64;  // some milliseconds
 
 }  // namespace
 

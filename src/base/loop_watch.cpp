@@ -27,6 +27,9 @@ void LoopWatch::run(asio::io_context& io) {
 }
 
 void LoopWatch::note(Clock::duration took) {
+  if (took >= kStep)
+    spdlog::debug("the loop was held for {} ms",
+                  std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
   if (took <= longest_) return;
   longest_ = took;
   when_ = std::chrono::system_clock::now();

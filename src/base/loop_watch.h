@@ -14,7 +14,9 @@ class LoopWatch {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // From here on a stall is worth a line in the log: the longest step by design is 20 ms.
+  // The longest step by design; each that is longer is told to who debugs.
+  static constexpr std::chrono::milliseconds kStep{20};
+  // From here on the longest is worth a warning.
   static constexpr std::chrono::milliseconds kWorthALine{100};
 
   // As io.run(), one step after the other.

@@ -13,8 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLookStep{10};    // at what departs; then others get their turn
-constexpr milliseconds kCollect{1'000};  // what Dataplane::collect asks for
+constexpr milliseconds kStep{10};  // of what takes longer; then others get their turn
 // Later than planned by so much, lbd has slept; then what waits is read for so long. A machine that is
 // always late judges all the same.
 constexpr milliseconds kLate{1'000}, kReadFirst{1'000}, kLateAgain{10'000};
@@ -161,7 +160,9 @@ void Engine::apply_all() {
 }
 
 StepResult Engine::step(std::size_t limit) {
-  const StepResult r = reconciler_.step(clocks_.steady(), clocks_.wall(), limit);
+  const SteadyTime now = clocks_.steady();
+  const auto enough = [this, now] { return clocks_.steady() - now >= kStep; };
+  const StepResult r = reconciler_.step(now, clocks_.wall(), limit, enough);
   if (r.upserted + r.removed + r.failed > 0)
     spdlog::info("applied upserted={} removed={} failed={}", r.upserted, r.removed, r.failed);
   applied_ = applied_ || r.upserted + r.removed > 0;
@@ -179,7 +180,7 @@ void Engine::do_due(SteadyTime now) {
   if (deadline_ && *deadline_ <= judged(now)) replan_ = true;
   if (const auto end = drains_.next_end(); end && *end <= judged(now)) replan_ = true;
   if (next_collect_ <= now) {
-    next_collect_ = now + kCollect;
+    next_collect_ = now + dataplane_.pace();
     if (!leftovers_error_.empty()) replan_ = true;
     const auto done = dataplane_.collect();
     log_change(collect_error_, done ? "" : "look after the dataplane: " + done.error().message());
@@ -300,7 +301,7 @@ void Engine::plan_next_deadline(SteadyTime now) {
 
 bool Engine::look_after_drains(SteadyTime now) {
   // Tens of thousands may leave together, while others wait for the loop.
-  const auto enough = [this, now] { return clocks_.steady() - now >= kLookStep; };
+  const auto enough = [this, now] { return clocks_.steady() - now >= kStep; };
   const DrainWatch::Look look = drain_watch_.look(watched_, enough);
   if (look.terminated > 0) spdlog::info("terminated connections={}", look.terminated);
   log_change(drain_error_, look.errors.empty() ? "" : look.errors.front().message());

@@ -3,6 +3,7 @@
 // has, and a call that fails leaves what was programmed before in force.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -70,9 +71,10 @@ class Dataplane {
   using Settled = std::function<void(Result<>)>;
   virtual void settle(Settled done) = 0;
 
-  // Frees what is unused by now (backends without connections that left their service). Cheap; call
-  // it about once a second.
+  // Frees what is unused by now (backends without connections that left their service), and looks after
+  // what is in the kernel. Call it again after pace().
   [[nodiscard]] virtual Result<> collect() = 0;
+  [[nodiscard]] virtual std::chrono::milliseconds pace() const { return std::chrono::seconds(1); }
 
   // Where active_connections is null: the connected sockets that were steered to this backend and are
   // still connected to it, found by a walk over all of them.

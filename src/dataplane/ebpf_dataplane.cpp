@@ -77,6 +77,11 @@ class EbpfDataplane final : public Dataplane {
   Result<> remove(const ServiceKey& key) override { return table_.remove(key, Clock::now()); }
   void settle(Settled done) override;
   Result<> collect() override;
+  // Of 110,000 keys a hundredth is compared in 2 ms.
+  [[nodiscard]] std::chrono::milliseconds pace() const override {
+    constexpr std::size_t kMany = 10'000;
+    return std::chrono::milliseconds(table_.used_keys() > kMany ? 100 : 1'000);
+  }
   Result<std::uint64_t> count_sockets(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {

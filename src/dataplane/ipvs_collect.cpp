@@ -21,6 +21,7 @@ constexpr auto kTablesEvery = std::chrono::seconds(10);  // at the tables, the a
 
 Result<> IpvsDataplane::collect() {
   const auto now = Clock::now();
+  fresh_.clear();
   LB_CHECK(retire_some(now));
   LB_CHECK(drop_leftovers(now));
   if (now - looked_ >= kTablesEvery) {

@@ -87,6 +87,7 @@ Result<> IpvsDataplane::adopt_entries() {
       if (const auto* service = mirror_.find(id))
         for (const auto& [address, server] : service->servers) listed.backends.insert(address);
     note_forwarding(key, listed.backends);
+    fresh_.insert(key);
   }
   return {};
 }

@@ -30,7 +30,7 @@ Result<Observed> IpvsDataplane::read_some(std::span<const ServiceKey> keys) {
     const auto it = journal_.entries().find(key);
     if (it == journal_.entries().end() || !is_there(key)) continue;
     entries.push_back(&it->second);
-    ids.insert(ids.end(), it->second.ids.begin(), it->second.ids.end());
+    if (fresh_.erase(key) == 0) ids.insert(ids.end(), it->second.ids.begin(), it->second.ids.end());
   }
   LB_TRY(const std::size_t differ, mirror_.refresh(ids));
   if (differ > 0) note_repair(fmt::format("{} virtual services were changed by somebody", differ));

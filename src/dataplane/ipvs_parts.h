@@ -109,6 +109,7 @@ class IpvsDataplane final : public Dataplane {
   HostAddresses host_;
   IpvsScope scope_;
   std::map<ServiceKey, Listed> listed_;
+  std::set<ServiceKey> fresh_;         // read by start(), and not again by the first read_some()
   std::set<ipvs::ServiceId> foreign_;  // virtual services of others, when last looked for
   Clock::time_point foreign_looked_;
   std::set<ServiceKey> removed_;  // by remove(): they go when their connections have

@@ -73,6 +73,7 @@ class PublishingDataplane final : public Dataplane {
   Result<> remove(const ServiceKey& key) override;
   void settle(Settled done) override;
   Result<> collect() override;
+  [[nodiscard]] std::chrono::milliseconds pace() const override { return inside_->pace(); }
   Result<std::uint64_t> count_sockets(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {

@@ -72,6 +72,8 @@ class Table {
 
   [[nodiscard]] std::optional<ObservedService> observe(const ServiceKey& key);
   [[nodiscard]] std::vector<ServiceKey> keys() const;
+  // Of both hashes in the kernel.
+  [[nodiscard]] std::size_t used_keys() const { return keys_.size() + owned_.size(); }
 
   // Whose line it is: for events and socket walks; nullopt when it was given to another meanwhile.
   struct Place {

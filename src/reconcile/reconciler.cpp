@@ -43,15 +43,18 @@ void Reconciler::all_sources_delivered() {
   for (const ServiceKey& key : unclaimed_) mark(key);
 }
 
-StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit) {
+StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit,
+                            const std::function<bool()>& enough) {
   do_due(now);
   sort_out_dirty(now);
   prepare(limit);
   StepResult result;
   std::size_t done = 0;
   for (auto& queue : queues_)
-    while (!queue.empty() && done < limit) {
-      carry_out(queue.extract(queue.begin()).value(), now, wall, result);
+    while (!queue.empty() && done < limit && (done == 0 || !enough())) {
+      const ServiceKey key = queue.extract(queue.begin()).value();
+      carry_out(key, now, wall, result);
+      prepared_.erase(key);
       ++done;
     }
   result.more =
@@ -63,10 +66,14 @@ StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit) {
 // One change goes straight to the dataplane; many are announced.
 void Reconciler::prepare(std::size_t limit) {
   const auto& queue = queues_.at(static_cast<std::size_t>(Step::Upsert));
-  if (queue.size() < 2) return;
+  if (queue.size() < 2 || prepared_.contains(*queue.begin())) return;
+  prepared_.clear();
   std::vector<ProgrammedService> soon;
   for (auto it = queue.begin(); it != queue.end() && soon.size() < limit; ++it)
-    if (auto want = target(*it)) soon.push_back(*std::move(want));
+    if (auto want = target(*it)) {
+      soon.push_back(*std::move(want));
+      prepared_.insert(*it);
+    }
   if (auto done = dataplane_.prepare(soon); !done)
     spdlog::debug("prepare: {}", done.error().message());  // each upsert meets and tells it
 }

@@ -80,9 +80,11 @@ class Reconciler {
     for (const auto& [key, note] : notes_) mark(key);
   }
 
-  // Does at most `limit` operations, and what is due by now: retries, looking for listeners, a slice of the
-  // comparison with what the kernel really has.
-  StepResult step(SteadyTime now, SysTime wall, std::size_t limit);
+  // Does at most `limit` operations, fewer once `enough` says so, and what is due by now: retries, looking for
+  // listeners, a slice of the comparison with what the kernel really has.
+  StepResult step(
+      SteadyTime now, SysTime wall, std::size_t limit,
+      const std::function<bool()>& enough = [] { return false; });
   [[nodiscard]] SteadyTime next_wakeup() const;
 
   [[nodiscard]] const DesiredState& desired() const { return desired_; }
@@ -146,6 +148,7 @@ class Reconciler {
 
   std::set<ServiceKey> dirty_;                  // look again
   std::array<std::set<ServiceKey>, 3> queues_;  // looked at, to be done; by Step
+  std::set<ServiceKey> prepared_;               // of these, announced to the dataplane
   std::map<ServiceKey, Failure> failures_;
   std::map<ServiceKey, ListenerNote> notes_;
   std::uint64_t writes_ = 0;

@@ -1,8 +1,15 @@
 #include "sources/file_source.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <functional>
+#include <utility>
 
+#include <fmt/format.h>
+#include <boost/asio/this_coro.hpp>
+
+#include "base/beside.h"
 #include "sources/file_set.h"
 #include "sources/folder_watch.h"
 
@@ -15,6 +22,8 @@ using std::chrono::milliseconds;
 // costs one stat per file.
 constexpr milliseconds kFullLook{30'000};
 constexpr milliseconds kWithoutInotify{2'000};
+// Tens of thousands of services are read in a second, on a disk that answers.
+constexpr milliseconds kDiskAnswers{30'000};
 
 // When to look again though nothing is told.
 milliseconds longest_wait(const FileSet& files, bool watched) {
@@ -24,6 +33,14 @@ milliseconds longest_wait(const FileSet& files, bool watched) {
   const auto left = std::chrono::ceil<milliseconds>(*due - std::chrono::steady_clock::now());
   return std::clamp(left, milliseconds(0), usual);
 }
+
+// What one look at the files has found.
+struct Look {
+  WatchedFolders folders;
+  bool complete = false;  // all of them are watched
+  FileSet files;
+  Result<Snapshot> snapshot;
+};
 
 }  // namespace
 
@@ -39,9 +56,38 @@ struct FileSource::Impl {
            delivered->warnings != next.warnings;
   }
 
+  // Works on copies: a disk that hangs may keep them.
+  [[nodiscard]] std::function<Result<Look>()> look() const {
+    return [folders = watch.folders(), files = files, changed = changed]() mutable -> Result<Look> {
+      // Watch first, read then: a change in between is seen by at least one of the two.
+      bool complete = folders.follow(files.folders());
+      auto snapshot = files.read(changed);
+      complete = folders.follow(files.folders()) && complete;
+      return Look{std::move(folders), complete, std::move(files), std::move(snapshot)};
+    };
+  }
+  Result<Snapshot> take(Result<Look> look) {
+    Result<Snapshot> snapshot = fail(EIO, "read");
+    if (look) {
+      changed = {};
+      watch.set(std::move(look->folders));
+      watch_complete = look->complete;
+      files = std::move(look->files);
+      snapshot = std::move(look->snapshot);
+    } else {
+      snapshot = fail(fmt::format("read {}: {}; the last good services stay", config.path,
+                                  look.error().context));
+    }
+    status.connected = snapshot.has_value();
+    status.error = snapshot ? "" : snapshot.error().message();
+    status.position = files.position();
+    return snapshot;
+  }
+
   FileSourceConfig config;
   FolderWatch watch;
   FileSet files;
+  FolderChanges changed;  // told, and not read yet
   bool started = false;
   bool watch_complete = false;
   bool failed = false;  // the last answer was an error: the next success is news
@@ -60,19 +106,16 @@ SourceStatus FileSource::status() const { return impl_->status; }
 asio::awaitable<Result<Snapshot>> FileSource::next() {
   Impl& self = *impl_;
   for (;;) {
-    FolderChanges changed;
     if (std::exchange(self.started, true)) {
       auto woken = co_await self.watch.wait(longest_wait(self.files, self.watch_complete));
       if (!woken) co_return tl::unexpected(woken.error());
-      changed = std::move(*woken);
+      self.changed.paths.merge(woken->paths);
+      self.changed.created.merge(woken->created);
     }
-    // Watch first, read then: a change in between is seen by at least one of the two.
-    self.watch_complete = self.watch.follow(self.files.folders());
-    auto snapshot = self.files.read(changed);
-    self.watch_complete = self.watch.follow(self.files.folders()) && self.watch_complete;
-    self.status.connected = snapshot.has_value();
-    self.status.error = snapshot ? "" : snapshot.error().message();
-    self.status.position = self.files.position();
+    auto look = co_await beside(self.look(), kDiskAnswers);
+    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none)
+      co_return fail(ECANCELED, "read files");
+    auto snapshot = self.take(std::move(look));
     if (!snapshot) {
       const bool news = !self.failed || self.last_error != self.status.error;
       self.failed = true;

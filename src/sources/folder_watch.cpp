@@ -1,5 +1,6 @@
 #include "sources/folder_watch.h"
 
+#include <fcntl.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -29,16 +30,19 @@ constexpr std::uint32_t kMask = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVE
 }  // namespace
 
 FolderWatch::FolderWatch(asio::io_context& io) : io_(io), descriptor_(io) {
-  const int fd = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  if (fd < 0)
+  UniqueFd inotify(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  const int readable = inotify ? ::fcntl(inotify.get(), F_DUPFD_CLOEXEC, 0) : -1;
+  if (readable < 0) {
     spdlog::warn("inotify: {}; files are read every few seconds instead", std::strerror(errno));
-  else
-    descriptor_.assign(fd);
+    return;
+  }
+  descriptor_.assign(readable);
+  folders_ = WatchedFolders(std::move(inotify));
 }
 
-bool FolderWatch::follow(const std::set<std::string>& folders) {
-  if (!descriptor_.is_open()) return false;
-  const int fd = descriptor_.native_handle();
+bool WatchedFolders::follow(const std::set<std::string>& folders) {
+  if (!inotify_) return false;
+  const int fd = inotify_->get();
   bool complete = true;
   std::map<std::string, int> next;
   std::set<int> in_use;
@@ -83,7 +87,7 @@ void FolderWatch::read_events(FolderChanges& changed) {
     for (ssize_t at = 0; at < n;) {
       const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
       at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-      for (const auto& [folder, watch] : watches_) {
+      for (const auto& [folder, watch] : folders_.watches()) {
         if (watch != event->wd) continue;
         const std::string path = event->len > 0 ? folder + "/" + event->name : folder;
         changed.paths.insert(path);

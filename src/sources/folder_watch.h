@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -12,20 +13,38 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "sources/folder_changes.h"
 
 namespace lb {
 
 namespace asio = boost::asio;
 
+// The folders that are watched: a value, as a disk that hangs is to hold up a thread and not the loop.
+class WatchedFolders {
+ public:
+  WatchedFolders() = default;
+  explicit WatchedFolders(UniqueFd inotify)
+      : inotify_(std::make_shared<const UniqueFd>(std::move(inotify))) {}
+
+  // Watches exactly these folders from now on. A folder that does not exist is left out; one that
+  // was deleted and created again is taken up again. Returns false when inotify cannot be used for
+  // one of them, which is then followed by reading it more often. May block.
+  bool follow(const std::set<std::string>& folders);
+  [[nodiscard]] const std::map<std::string, int>& watches() const { return watches_; }
+
+ private:
+  std::shared_ptr<const UniqueFd> inotify_;  // null: the kernel gives none
+  std::map<std::string, int> watches_;
+};
+
 class FolderWatch {
  public:
   explicit FolderWatch(asio::io_context& io);
 
-  // Watches exactly these folders from now on. A folder that does not exist is left out; one that
-  // was deleted and created again is taken up again. Returns false when inotify cannot be used for
-  // one of them, which is then followed by reading it more often.
-  bool follow(const std::set<std::string>& folders);
+  // Of these, as they were last set, changes are told.
+  [[nodiscard]] const WatchedFolders& folders() const { return folders_; }
+  void set(WatchedFolders folders) { folders_ = std::move(folders); }
 
   // What changed; empty when `timeout` passed. A burst is awaited for a moment, so
   // that many changed files are one change. ECANCELED when the coroutine was cancelled.
@@ -36,7 +55,7 @@ class FolderWatch {
 
   asio::io_context& io_;
   asio::posix::stream_descriptor descriptor_;
-  std::map<std::string, int> watches_;
+  WatchedFolders folders_;
 };
 
 }  // namespace lb

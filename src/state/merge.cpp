@@ -1,6 +1,8 @@
 #include "state/merge.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -26,6 +28,16 @@ struct Parts {
   }
 };
 
+std::vector<Drain> in_one_only(const std::vector<Drain>& a, const std::vector<Drain>& b) {
+  std::vector<Drain> out;
+  if (a == b) return out;
+  for (const auto& [some, others] : {std::pair(&a, &b), std::pair(&b, &a)})
+    std::copy_if(some->begin(), some->end(), std::back_inserter(out), [&](const Drain& drain) {
+      return std::find(others->begin(), others->end(), drain) == others->end();
+    });
+  return out;
+}
+
 class Merger {
  public:
   explicit Merger(const MergeInput& input) : in_(input) {
@@ -39,8 +51,9 @@ class Merger {
     out_.sources = in_.view->sources;
     out_.scope_all = in_.scope_all;
     const MergeResult* previous = in_.previous;
-    same_world_ = previous && previous->sources == out_.sources &&
-                  previous->scope_all == out_.scope_all && previous->drains == out_.drains;
+    same_world_ =
+        previous && previous->sources == out_.sources && previous->scope_all == out_.scope_all;
+    if (same_world_) changed_drains_.set_fleet(in_one_only(previous->drains, out_.drains));
   }
 
   MergeResult run();
@@ -55,6 +68,8 @@ class Merger {
   [[nodiscard]] const MergeResult::Memo* unchanged_next();
   void take(const MergeResult::Memo& memo);
   [[nodiscard]] bool is_unchanged(const Parts& parts) const;
+  // By a drain that came, went or is another now.
+  [[nodiscard]] bool is_touched(const Service& service) const;
   [[nodiscard]] MergeResult::Memo build(const Parts& parts) const;
   void add_owned(const Parts& parts, MergeResult::Memo& memo, DesiredService& service) const;
   void add_departed(const Parts& parts, DesiredService& service) const;
@@ -70,6 +85,7 @@ class Merger {
   const MergeInput& in_;
   const Departures::Map* departures_;
   bool same_world_ = false;
+  Drains changed_drains_;
   std::size_t next_owned_ = 0;  // in view->services
   std::size_t next_old_ = 0;    // in previous->memo
   DepartureIter departed_;
@@ -157,12 +173,19 @@ const MergeResult::Memo* Merger::unchanged_next() {
   if (departed_ != departures_->end() && !(old.key < departed_->first.first)) return nullptr;
   skip_verdicts_before(old.key);
   if (verdict_ != health_->end() && verdict_->first.first == old.key) return nullptr;
-  return conflict_of(old.key) ? nullptr : &old;
+  return conflict_of(old.key) || is_touched(*owned.service) ? nullptr : &old;
 }
 
 bool Merger::is_unchanged(const Parts& parts) const {
   return same_world_ && parts.plain() && parts.old && parts.old->plain &&
-         parts.old->service == parts.owned->service && parts.old->source == parts.owned->source;
+         parts.old->service == parts.owned->service && parts.old->source == parts.owned->source &&
+         !is_touched(*parts.owned->service);
+}
+
+bool Merger::is_touched(const Service& service) const {
+  return !changed_drains_.all().empty() &&
+         std::any_of(service.backends.begin(), service.backends.end(),
+                     [&](const Backend& b) { return changed_drains_.matches(b, service); });
 }
 
 void Merger::take(const MergeResult::Memo& memo) {

@@ -1,6 +1,8 @@
 #include "support/daemon.h"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <utility>
@@ -11,6 +13,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/unique_fd.h"
 #include "support/sockets.h"
 
 namespace lb::test {
@@ -118,13 +121,39 @@ Command Daemon::command(std::string_view verb, const Command& more_flags) const 
 bool Daemon::launch(const Command& command) {
   process_.reset();
   process_ = std::make_unique<Process>(command, folder_ + "/lbd.log");
-  const std::string pid = std::to_string(process_->pid());
   const bool ready =
-      eventually([&] { return !process_->running() || json_at(json({"status"}), "/pid") == pid; },
-                 std::chrono::seconds(20));
-  if (ready && process_->running()) return true;
-  ADD_FAILURE() << "lbd does not start:\n" << log();
-  return false;
+      eventually([&] { return !process_->running() || listens(); }, std::chrono::seconds(60));
+  if (!ready || !process_->running()) {
+    ADD_FAILURE() << "lbd does not start:\n" << log();
+    return false;
+  }
+  // Files are there at once, and tests count on it; but one may hang on purpose.
+  (void)eventually([&] { return files_are_read(); }, std::chrono::seconds(2));
+  return true;
+}
+
+// It, and not an lbd before it.
+bool Daemon::listens() const {
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const std::string path = socket();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+         ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         peer.pid == process_->pid();
+}
+
+bool Daemon::files_are_read() const {
+  const Json answer = Json::parse(json({"sources"}), nullptr, false);
+  if (!answer.is_object()) return false;
+  const Json& all = answer.at("sources");
+  return std::none_of(all.begin(), all.end(), [](const Json& source) {
+    return source.at("type") == "file" && source.at("state") != "failing" &&
+           (source.at("state") == "waiting" || source.at("saved") == true);
+  });
 }
 
 void Daemon::kill() {

@@ -43,7 +43,7 @@ class Daemon {
   void configure(const std::string& toml) const { replace_file(config_path(), toml); }
   void reload() const;
 
-  // Returns when lbd answers; a test failure and false when it does not start.
+  // Returns when lbd answers and has read its files; a test failure and false when it does not start.
   bool start(const Command& more_flags = {}) { return launch(command("run", more_flags)); }
   bool launch(const Command& command);  // likewise, for another command than `run`
   void kill();                          // SIGKILL
@@ -72,6 +72,9 @@ class Daemon {
   std::string lbd_path;  // as built
 
  private:
+  [[nodiscard]] bool listens() const;
+  [[nodiscard]] bool files_are_read() const;
+
   std::string folder_;
   std::unique_ptr<Process> process_;
 };

@@ -2,12 +2,15 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/fanotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -98,6 +101,40 @@ TEST_F(LoopTest, AFifoAmongTheServicesFilesIsNotWaitedFor) {
   ASSERT_TRUE(start());
   EXPECT_TRUE(eventually([&] { return lbd_->service("web").name == "web"; }));
   EXPECT_THAT(json_at(lbd_->json({"sources"}), "/sources/0/warnings/0"), HasSubstr("pipe.toml"));
+}
+
+// Whoever opens it waits until this is gone, as for a server of files that does not answer.
+UniqueFd hang(const std::string& path) {
+  UniqueFd fd(::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY));
+  EXPECT_TRUE(fd) << std::strerror(errno);
+  EXPECT_EQ(::fanotify_mark(fd.get(), FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD, path.c_str()), 0)
+      << std::strerror(errno);
+  return fd;
+}
+
+TEST_F(LoopTest, AServicesFileOnADiskThatHangsDelaysNothingElse) {
+  ASSERT_TRUE(start());
+  ASSERT_TRUE(eventually([&] { return lbd_->service("web").name == "web"; }));
+  replace_file(services("slow.new"),
+               "[[service]]\nname = \"slow\"\nlisten = \"127.0.0.1:5001\"\n"
+               "backends = [{address = \"127.0.0.1:7002\"}]\n");
+  UniqueFd hung = hang(services("slow.new"));
+  std::filesystem::rename(services("slow.new"), services("slow.toml"));
+  struct pollfd opened {
+    hung.get(), POLLIN, 0
+  };
+  ASSERT_EQ(::poll(&opened, 1, 10'000), 1) << "lbd does not read the file";
+  EXPECT_EQ(lbd_->ctl({"drain", "127.0.0.1:7001"}).code, 0);
+  EXPECT_EQ(lbd_->backend("web", "127.0.0.1:7001").state, "draining");
+  hung.reset();
+  EXPECT_TRUE(eventually([&] { return lbd_->service("slow").name == "slow"; }));
+}
+
+TEST_F(LoopTest, AServicesFileOnADiskThatHangsDelaysNoEnd) {
+  replace_file(services("slow.toml"), "");
+  const UniqueFd hung = hang(services("slow.toml"));
+  ASSERT_TRUE(start());
+  EXPECT_EQ(lbd_->stop(), 0);
 }
 
 TEST_F(LoopTest, IdleConnectionsGiveWay) {

@@ -105,6 +105,24 @@ TEST_F(Merge, VerdictOfACheckThatWasRemovedCountsNoMore) {
   EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 active 7"));
 }
 
+// Of ten thousand services a drain is to touch those that it covers; by the time that all were looked at
+// anew, everybody else has waited.
+TEST_F(Merge, DrainsChangeOnlyTheServicesTheyAreAbout) {
+  const auto other = offered("127.0.0.1:81", {listed("10.0.0.3:80")});
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.3:80", at(5))));
+  turn({two_, other}, at(10));
+  const MergeResult first = result_;
+  ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(15))));
+  again(at(20));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 draining/operator 0", "10.0.0.2:80 active 7"));
+  EXPECT_EQ(result_.memo.at(1).desired, first.memo.at(1).desired);
+  ASSERT_TRUE(drains_.remove(*Address::parse("10.0.0.3:80")));
+  const MergeResult second = result_;
+  again(at(30));
+  EXPECT_EQ(result_.memo.at(0).desired, second.memo.at(0).desired);
+  EXPECT_EQ(result_.state.at(other->key)->backends.front().state, BackendState::Active);
+}
+
 TEST_F(Merge, VerdictsChangeOnlyTheServicesTheyAreAbout) {
   auto other = std::make_shared<Service>(*offered("127.0.0.1:81", {listed("10.0.0.1:80")}));
   other->check = HealthCheck();
