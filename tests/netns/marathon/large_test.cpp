@@ -44,7 +44,8 @@ TEST_F(MarathonTest, ReadsFiftyMebibytesWithoutHoldingTheLoop) {
   over = true;
   EXPECT_GT(marathon.count("/v2/apps"), 0);
   RecordProperty("worst_ms", static_cast<int>(worst / 1ms));
-  EXPECT_LE(worst, 150ms);
+  // Inflating takes some 100 ms of it, on a busy machine 200; parsing it there would take more than a second.
+  EXPECT_LE(worst, 500ms);
   EXPECT_TRUE(errors_.empty());
   watch_for(50ms);
 }

@@ -17,6 +17,8 @@
 #include "base/spawn.h"
 #include "base/text.h"
 #include "support/free_port.h"
+#include "support/patience.h"
+#include "support/process.h"
 
 namespace lb {
 namespace {
@@ -35,7 +37,25 @@ EtcdServer::EtcdServer(asio::io_context& io, std::string folder)
 
 bool EtcdServer::installed() { return ::access("/usr/bin/etcd", X_OK) == 0; }
 
+// Another process may have taken a port since it was chosen: then etcd ends at once.
 Result<> EtcdServer::start() {
+  constexpr int kPorts = 5;
+  for (int i = 0; i < kPorts; ++i) {
+    if (i > 0) {
+      url_ = test::free_url();
+      peer_ = test::free_url();
+    }
+    launch();
+    if (answers()) return {};
+    if (::waitpid(pid_, nullptr, WNOHANG) == 0) break;
+    pid_ = -1;
+    if (std::filesystem::exists(folder_ + "/data/member"))
+      break;  // its ports are those of its data
+  }
+  return fail("etcd does not answer:\n" + test::read_text(folder_ + "/log"));
+}
+
+void EtcdServer::launch() {
   pid_ = ::fork();
   if (pid_ == 0) {
     const std::string data = folder_ + "/data";
@@ -49,13 +69,21 @@ Result<> EtcdServer::start() {
             ("default=" + peer_).c_str(), nullptr);
     ::_exit(127);
   }
-  // It answers reads only when it has a leader.
-  for (int i = 0; i < 500; ++i) {
+}
+
+// Reads only when it has a leader. False: it has ended, or takes too long.
+bool EtcdServer::answers() {
+  const auto end = std::chrono::steady_clock::now() + test::patient(30s);
+  while (std::chrono::steady_clock::now() < end) {
     const std::string answer = call("/v3/kv/range", R"({"key":"YQ=="})");
-    if (answer.find("revision") != std::string::npos) return {};
+    if (answer.find("revision") != std::string::npos) return true;
+    siginfo_t ended{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        ended.si_pid == pid_)
+      return false;
     std::this_thread::sleep_for(20ms);
   }
-  return fail("etcd does not answer; see its log in " + folder_);
+  return false;
 }
 
 void EtcdServer::stop() {

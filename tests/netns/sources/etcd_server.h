@@ -35,6 +35,8 @@ class EtcdServer {
   void compact(std::int64_t revision);
 
  private:
+  void launch();
+  bool answers();
   std::string call(const std::string& path, const std::string& body);
 
   asio::io_context& io_;
