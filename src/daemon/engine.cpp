@@ -331,16 +331,16 @@ std::vector<std::string> Engine::problems() const {
 
 SteadyTime Engine::next_wakeup() const {
   if (replan_) return SteadyTime::min();
-  const SteadyTime next = next_due();
-  // Deadlines stand still: what is due by them comes when they go on.
-  return clocks_.steady() < judge_from_ ? std::max(next, judge_from_) : next;
-}
-
-SteadyTime Engine::next_due() const {
   SteadyTime next = std::min(reconciler_.next_wakeup(), next_collect_);
   if (!watched_.empty()) next = std::min(next, next_look_);
-  if (deadline_) next = std::min(next, *deadline_);
   if (const auto at = saver_.next_save(saved_slots())) next = std::min(next, *at);
+  const SteadyTime judged = next_deadline();
+  // Deadlines stand still: what is due by them comes when they go on.
+  return std::min(next, clocks_.steady() < judge_from_ ? std::max(judged, judge_from_) : judged);
+}
+
+SteadyTime Engine::next_deadline() const {
+  SteadyTime next = deadline_.value_or(SteadyTime::max());
   if (const auto at = drains_.next_end()) next = std::min(next, *at);
   for (const auto& slot : slots_)
     if (const auto at = slot->next_recheck()) next = std::min(next, *at);

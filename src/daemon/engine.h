@@ -115,7 +115,7 @@ class Engine {
   // still for a moment: what waits is read first.
   [[nodiscard]] SteadyTime judged(SteadyTime now) const;
   bool do_turn(std::size_t limit);
-  [[nodiscard]] SteadyTime next_due() const;
+  [[nodiscard]] SteadyTime next_deadline() const;
   // Those configured, and the former ones that stand in for them.
   [[nodiscard]] SourceSlots saved_slots() const;
   void do_due(SteadyTime now);

@@ -244,6 +244,9 @@ void Merger::add_owned(const Parts& parts, MergeResult::Memo& memo, DesiredServi
 }
 
 void Merger::add_departed(const Parts& parts, DesiredService& service) const {
+  const bool present_serve =
+      std::any_of(service.backends.begin(), service.backends.end(),
+                  [](const DesiredBackend& b) { return eligibility(b) != Eligibility::Never; });
   for (auto it = parts.departed_begin; it != parts.departed_end; ++it) {
     const Departure& departure = it->second;
     if (service.removed && service.name.empty()) {
@@ -254,9 +257,9 @@ void Merger::add_departed(const Parts& parts, DesiredService& service) const {
     if (left_out(departure.backend.address) || !why_no_host(departure.backend.address.ip).empty())
       continue;
     service.backends.push_back(departed(departure, parts));
-    // The port is another app's now: what the first one left never serves beside it.
-    if (parts.owned && !departure.origin.empty() &&
-        parts.owned->service->origin != departure.origin)
+    // The port is another app's now, or may be: what the first one left never serves beside it.
+    if (parts.owned && parts.owned->service->origin != departure.origin &&
+        (!departure.origin.empty() || present_serve))
       service.backends.back().backend.weight = 0;
   }
 }

@@ -354,6 +354,9 @@ void History::describe() const {
   for (const auto& slot : engine_->former().slots)
     world_.say(fmt::format("former {}: {} services", slot->name(),
                            slot->snapshot() ? slot->snapshot()->services.size() : 0));
+  for (const Drain& drain : engine_->drains().all())
+    world_.say(fmt::format("drain {} {}{} of {}", to_string(drain.target), drain.fleet,
+                           drain.recovered ? " recovered" : "", fmt::join(drain.ids, " ")));
   for (const auto& [key, service] : engine_->reconciler().desired()) {
     world_.say(
         fmt::format("{} {}: {}", key.to_string(), to_string(service->condition), service->text));

@@ -139,6 +139,40 @@ TEST_F(EngineRestart, AfterSleepTheSourceSpeaksFirst) {
               ElementsAre(used("10.0.0.1:80", true), used("10.0.0.2:80", true)));
 }
 
+// Deadlines stand still after sleep, but what an operator orders then does not wait for its disk.
+TEST_F(EngineRestart, AfterSleepOrdersAreSavedAtOnce) {
+  start();
+  deliver({offered("127.0.0.1:80", {listed("10.0.0.1:80"), listed("10.0.0.2:80")})});
+  std::vector<std::function<void()>> disk;
+  engine_->save_in([&](std::function<Result<>()> job,
+                       Saver::Done done) { disk.push_back([=] { done(job()); }); },
+                   [](auto) { return true; });
+  ASSERT_TRUE(engine_->drains().add({.target = addr("10.0.0.1:80"),
+                                     .service = {},
+                                     .since = wall_,
+                                     .terminate_at = {},
+                                     .ids = {}}));
+  engine_->replan_soon();
+  run();
+  ASSERT_EQ(disk.size(), 1U) << "a save is under way";
+  sleep(10s);
+  ASSERT_TRUE(engine_->drains().add({.target = addr("10.0.0.2:80"),
+                                     .service = {},
+                                     .since = wall_,
+                                     .terminate_at = {},
+                                     .ids = {}}));
+  engine_->replan_soon();
+  run();
+  bool saved = false;
+  engine_->save_orders([&](const Result<>& result) { saved = result.has_value(); });
+  disk.at(0)();
+  EXPECT_LE(engine_->next_wakeup(), steady_);
+  run();
+  ASSERT_EQ(disk.size(), 2U);
+  disk.at(1)();
+  EXPECT_TRUE(saved);
+}
+
 TEST_F(EngineRestart, AfterSleepADeadlineIsADeadlineAllTheSame) {
   one_departs_and_is_to_be_terminated();
   sleep(20min);

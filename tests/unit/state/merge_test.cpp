@@ -190,6 +190,22 @@ TEST_F(Merge, BackendThatLeftIsALastResortUntilItsDeadline) {
   EXPECT_EQ(web().backends[0].since, at(80));
 }
 
+// What was found in the kernel after a restart is of no app that is known: it may serve alone, and never beside
+// those of an app that is.
+TEST_F(Merge, BackendOfNobodyKnowsWhomServesOnlyAlone) {
+  const auto owned = [](std::vector<Backend> backends) {
+    Service service = *offered("127.0.0.1:80", std::move(backends));
+    service.origin = "/green";
+    return std::make_shared<const Service>(std::move(service));
+  };
+  departures_.adopt(kWeb, *Address::parse("10.0.0.9:80"), both(at(5)));
+  turn({owned({listed("10.0.0.1:80", BackendState::Draining, Reason::Source)})}, at(10));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 draining/source 100",
+                                  "10.0.0.9:80 draining/source departed 0"));
+  turn({owned({})}, at(20));
+  EXPECT_EQ(web().condition, Condition::LastResort);
+}
+
 TEST_F(Merge, DrainedBackendThatLeftIsNoLastResort) {
   ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(5))));
   turn({one_}, at(10));
