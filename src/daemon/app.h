@@ -76,6 +76,9 @@ class App {
   void wake() { wake_.notify(); }
 
  private:
+  // After this many writes others get their turn, if they have not had it before.
+  static constexpr std::size_t kBatch = 256;
+
   App(asio::io_context& io, Config config, AppParts parts);
 
   [[nodiscard]] Result<> take_locks();

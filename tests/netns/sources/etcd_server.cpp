@@ -14,11 +14,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/spawn.h"
 #include "base/text.h"
 #include "support/free_port.h"
 #include "support/patience.h"
-#include "support/process.h"
 
 namespace lb {
 namespace {
@@ -52,7 +52,7 @@ Result<> EtcdServer::start() {
     if (std::filesystem::exists(folder_ + "/data/member"))
       break;  // its ports are those of its data
   }
-  return fail("etcd does not answer:\n" + test::read_text(folder_ + "/log"));
+  return fail("etcd does not answer:\n" + read_file(folder_ + "/log").value_or("no log"));
 }
 
 void EtcdServer::launch() {
