@@ -79,8 +79,7 @@ class EbpfDataplane final : public Dataplane {
   Result<> collect() override;
   // Of 110,000 keys a hundredth is compared in 2 ms.
   [[nodiscard]] std::chrono::milliseconds pace() const override {
-    constexpr std::size_t kMany = 10'000;
-    return std::chrono::milliseconds(table_.used_keys() > kMany ? 100 : 1'000);
+    return has_many_keys() ? kCollect / 10 : kCollect;
   }
   Result<std::uint64_t> count_sockets(const ServiceKey& key, const Address& backend) override;
   Result<std::uint64_t> terminate(const ServiceKey& key, const Address& backend) override;
@@ -90,6 +89,9 @@ class EbpfDataplane final : public Dataplane {
   [[nodiscard]] DataplaneInfo info() const override;
 
  private:
+  static constexpr std::chrono::milliseconds kCollect{1'000};
+
+  [[nodiscard]] bool has_many_keys() const { return table_.used_keys() > 10'000; }
   [[nodiscard]] std::vector<LostAbility> lost() const;
   [[nodiscard]] bool has(std::string_view hook) const { return !refused_.contains(hook); }
   void on_event(const lb_event& event);
@@ -121,6 +123,7 @@ class EbpfDataplane final : public Dataplane {
   std::optional<std::pair<Protocol, Clock::time_point>> listed_at_;
   std::string recount_error_;  // why the counts could not be checked; tried again
   Clock::time_point next_recount_ = Clock::time_point::min();
+  Clock::time_point collected_{};
   Worker grace_;
 };
 
@@ -211,6 +214,9 @@ Result<std::size_t> EbpfDataplane::keep_hooks() {
 Result<> EbpfDataplane::collect() {
   const auto now = Clock::now();
   upkeep_.run(now);
+  // What looks at all retired lines is not done ten times a second.
+  if (has_many_keys() && now - collected_ < kCollect) return {};
+  collected_ = now;
   table_.grace_passed(now - bpf::Table::kGrace);
   LB_CHECK(end_retired_udp());
   // Where the kernel does not count, a walk tells which retired lines are idle; a line is not freed on

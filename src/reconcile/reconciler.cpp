@@ -51,7 +51,7 @@ StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit,
   StepResult result;
   std::size_t done = 0;
   for (auto& queue : queues_)
-    while (!queue.empty() && done < limit && (done == 0 || !enough())) {
+    while (!queue.empty() && done < limit && (!enough() || done < kAtLeast)) {
       const ServiceKey key = queue.extract(queue.begin()).value();
       carry_out(key, now, wall, result);
       prepared_.erase(key);

@@ -62,6 +62,7 @@ class Reconciler {
   static constexpr std::chrono::milliseconds kListenersInConflict{250};
   static constexpr std::chrono::milliseconds kListeners{2'000};
   static constexpr std::chrono::milliseconds kDrift{20'000};  // bounds what a stray tool can break
+  static constexpr std::size_t kAtLeast = 32;   // writes in one step, some milliseconds
   static constexpr std::size_t kCompared = 64;  // services in one step, a millisecond or two
 
   // `dataplane` must outlive this.
@@ -80,7 +81,7 @@ class Reconciler {
     for (const auto& [key, note] : notes_) mark(key);
   }
 
-  // Does at most `limit` operations, fewer once `enough` says so, and what is due by now: retries, looking for
+  // Does at most `limit` operations, fewer (kAtLeast) once `enough` says so, and what is due by now: retries, looking for
   // listeners, a slice of the comparison with what the kernel really has.
   StepResult step(
       SteadyTime now, SysTime wall, std::size_t limit,

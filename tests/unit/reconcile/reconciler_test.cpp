@@ -256,6 +256,18 @@ TEST_F(ReconcilerTest, LimitBoundsOneStep) {
   EXPECT_EQ(run().upserted, 6U);
 }
 
+TEST_F(ReconcilerTest, EnoughEndsAStepAfterSomeWrites) {
+  start();
+  std::vector<DesiredService> many;
+  for (int port = 1; port <= 100; ++port)
+    many.push_back(service("127.0.0.1:" + std::to_string(port)));
+  reconciler_->want(state(many));
+  const StepResult first = reconciler_->step(now_, SysTime{}, 256, [] { return true; });
+  EXPECT_EQ(first.upserted, Reconciler::kAtLeast);
+  EXPECT_TRUE(first.more);
+  EXPECT_EQ(run().upserted, 100 - Reconciler::kAtLeast);
+}
+
 // Property: whatever is wanted, and whichever calls fail, time brings the kernel there.
 TEST_F(ReconcilerTest, ConvergesAfterFailures) {
   std::mt19937 random(7);
