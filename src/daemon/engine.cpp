@@ -131,13 +131,7 @@ bool Engine::turn(std::size_t limit) {
 bool Engine::do_turn(std::size_t limit) {
   const SteadyTime now = clocks_.steady();
   do_due(now);
-  if (leftovers_) {
-    adopt_leftovers(clocks_.now());
-    if (leftovers_) return true;
-    replan_ = true;
-  }
-  if (std::exchange(replan_, false)) replan();
-  if (step(limit).more) return true;
+  if (apply_some(limit)) return true;
   // Only here, when all is applied: a count of 0 means something only for what has weight 0.
   const bool look_on = !watched_.empty() && next_look_ <= now && look_after_drains(now);
   if (replan_ || look_on) return true;
@@ -147,8 +141,13 @@ bool Engine::do_turn(std::size_t limit) {
 }
 
 bool Engine::apply_some(std::size_t limit) {
+  if (leftovers_) {
+    adopt_leftovers(clocks_.now());
+    replan_ = !leftovers_;
+  }
   if (std::exchange(replan_, false)) replan();
-  return step(limit).more;
+  // Nothing is written before all that left while lbd was away is known: of UDP only what is listed is.
+  return leftovers_ || step(limit).more;
 }
 
 void Engine::apply_all() {

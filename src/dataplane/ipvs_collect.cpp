@@ -36,7 +36,7 @@ Result<> IpvsDataplane::collect() {
 // Not what somebody else has made of them meanwhile.
 Result<> IpvsDataplane::note_tables() {
   LB_TRY(const bool repaired, tables_.repair());
-  if (repaired) note_repair("the nft tables were changed by somebody");
+  if (repaired) note_repair("the nft tables were changed by another program");
   LB_TRY(std::string fingerprint, tables_.fingerprint());
   return journal_.put_tables(std::move(fingerprint));
 }
@@ -110,7 +110,7 @@ Result<> IpvsDataplane::drop_leftovers(Clock::time_point now) {
 Result<> IpvsDataplane::look_around() {
   host_.forget();
   LB_TRY(const bool repaired, tables_.repair());
-  if (repaired) note_repair("the nft tables were changed by somebody");
+  if (repaired) note_repair("the nft tables were changed by another program");
   if (!options_.outside_only) {
     LB_TRY(const bool there, have_launder_addresses());
     if (!there) {

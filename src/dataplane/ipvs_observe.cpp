@@ -15,7 +15,8 @@ using ipvs::ServiceId;
 
 Result<std::vector<ServiceKey>> IpvsDataplane::keys() {
   const std::vector<ServiceId> sentinel{ServiceId::of(ipvs_sentinel())};
-  LB_CHECK(mirror_.refresh(sentinel));
+  LB_TRY(const std::size_t differ, mirror_.refresh(sentinel));
+  if (differ > 0) note_repair("the virtual service that keeps IPVS's hooks was removed");
   if (mirror_.find(sentinel.front()) == nullptr) LB_CHECK(keep_sentinel());
   std::vector<ServiceKey> out;
   for (const auto& [key, entry] : journal_.entries())
@@ -33,7 +34,8 @@ Result<Observed> IpvsDataplane::read_some(std::span<const ServiceKey> keys) {
     if (fresh_.erase(key) == 0) ids.insert(ids.end(), it->second.ids.begin(), it->second.ids.end());
   }
   LB_TRY(const std::size_t differ, mirror_.refresh(ids));
-  if (differ > 0) note_repair(fmt::format("{} virtual services were changed by somebody", differ));
+  if (differ > 0)
+    note_repair(fmt::format("{} virtual services were changed by another program", differ));
   Observed out;
   for (const IpvsEntry* entry : entries) out.services.push_back(observe(*entry));
   return out;

@@ -102,7 +102,7 @@ class PublishingDataplane final : public Dataplane {
   Now now_;
   std::string outside_error_;  // why it cannot be opened
   std::string read_error_;     // why its connections could not be read, the last time
-  bool compare_ = false;       // it was read since tell_all()
+  bool compare_ = false;       // all of it was read since tell_all()
   std::map<ServiceKey, Published> published_;
   std::map<ServiceKey, std::string> untold_;  // what the other side did not take, and why
   Upkeep upkeep_{"dataplane=outside"};
@@ -176,16 +176,13 @@ void PublishingDataplane::tell(const ServiceKey& key) {
   error = done.error().message();
 }
 
-// What is amiss there is put right by its upsert, which writes only what differs from what was read:
-// whoever asks for the keys is about to read all.
 Result<std::vector<ServiceKey>> PublishingDataplane::keys() {
   LB_TRY(std::vector<ServiceKey> out, inside_->keys());
   if (!outside_) return out;
-  compare_ = true;
   auto theirs = outside_->keys();
   read_error_ = theirs ? "" : theirs.error().message();
   if (!theirs) return out;
-  // The hooks have lost it: whoever wants it no more removes it.
+  // The hooks have lost it: the reconciler removes it where no source wants it.
   std::erase_if(*theirs, [](const ServiceKey& key) { return !is_published(key); });
   std::vector<ServiceKey> all;
   std::set_union(out.begin(), out.end(), theirs->begin(), theirs->end(), std::back_inserter(all));
@@ -211,6 +208,8 @@ Result<Observed> PublishingDataplane::read_some(std::span<const ServiceKey> keys
       if (is_published(service.key)) forget_counts(service);
     return out;
   }
+  // Who reads all ends with the last one.
+  if (!published_.empty() && published.back() == published_.rbegin()->first) compare_ = true;
   for (const ObservedService& service : theirs->services) {
     const auto it = std::lower_bound(
         out.services.begin(), out.services.end(), service.key,

@@ -234,6 +234,22 @@ TEST_F(Publishing, WhatTheOtherSideHasLostIsPutBackAfterItWasRead) {
   EXPECT_EQ(outside_.services().size(), 1U);
 }
 
+// In slices: what was not read yet is not known to be lost, and is not asked for again for 20 s.
+TEST_F(Publishing, TheOtherSideIsComparedWhenTheLastServiceWasRead) {
+  const ServiceKey last = *ServiceKey::parse("0.0.0.0:82");
+  const auto dataplane = make();
+  ASSERT_TRUE(dataplane->upsert(service(kPublished)));
+  ASSERT_TRUE(dataplane->upsert(service(last)));
+  outside_.tamper(last);
+  ASSERT_TRUE(dataplane->keys());
+  ASSERT_TRUE(dataplane->read_some({&kPublished, 1}));
+  after(seconds(1), *dataplane);
+  EXPECT_EQ(outside_.services().size(), 1U) << "half of it was read";
+  ASSERT_TRUE(dataplane->read_some({&last, 1}));
+  after(seconds(1), *dataplane);
+  EXPECT_EQ(outside_.services().size(), 2U);
+}
+
 TEST_F(Publishing, WhatTheHooksHaveLostIsStillSeen) {
   outside_.plant(service(kPublished));
   outside_.plant(service(kLocal));
