@@ -7,13 +7,12 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/engine.h"
+#include "daemon/slices.h"
 #include "state/catch_up.h"
 #include "state/lost_drains.h"
 
 namespace lb {
 namespace {
-
-constexpr std::size_t kLeftovers = 64;  // services in one turn
 
 // A dataplane that cannot count knows a TCP backend for as long as it may have connections.
 bool may_have_connections(Protocol protocol, const ObservedBackend& backend) {
@@ -60,7 +59,7 @@ void Engine::adopt_leftovers(Moment now) {
     if (!keys) return failed(keys.error());
     leftovers_ = *std::move(keys);
   }
-  const std::size_t rest = leftovers_->size() - std::min(kLeftovers, leftovers_->size());
+  const std::size_t rest = leftovers_->size() - std::min(kSlice, leftovers_->size());
   const auto observed = dataplane_.read_some(std::span(*leftovers_).subspan(rest));
   if (!observed) return failed(observed.error());
   for (const ObservedService& service : observed->services)

@@ -67,21 +67,22 @@ struct FileSource::Impl {
     };
   }
   Result<Snapshot> take(Result<Look> look) {
-    Result<Snapshot> snapshot = fail(EIO, "read");
+    auto snapshot = look ? std::move(look->snapshot) : unanswered(look.error());
+    // Not all: looked at again soon, as the disk may be back, or lbd was frozen itself.
+    watch_complete = look && look->complete;
     if (look) {
       changed = {};
       watch.set(std::move(look->folders));
-      watch_complete = look->complete;
       files = std::move(look->files);
-      snapshot = std::move(look->snapshot);
-    } else {
-      snapshot = fail(fmt::format("read {}: {}; the last good services stay", config.path,
-                                  look.error().context));
     }
     status.connected = snapshot.has_value();
     status.error = snapshot ? "" : snapshot.error().message();
     status.position = files.position();
     return snapshot;
+  }
+
+  [[nodiscard]] Result<Snapshot> unanswered(const Error& why) const {
+    return fail(fmt::format("read {}: {}; the last good services stay", config.path, why.context));
   }
 
   FileSourceConfig config;

@@ -103,7 +103,7 @@ TEST_F(LoopTest, AFifoAmongTheServicesFilesIsNotWaitedFor) {
   EXPECT_THAT(json_at(lbd_->json({"sources"}), "/sources/0/warnings/0"), HasSubstr("pipe.toml"));
 }
 
-// Whoever opens it waits until this is gone, as for a server of files that does not answer.
+// open() of it waits until this is gone, as for a server of files that does not answer.
 UniqueFd hang(const std::string& path) {
   UniqueFd fd(::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY));
   EXPECT_TRUE(fd) << std::strerror(errno);

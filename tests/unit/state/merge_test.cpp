@@ -105,8 +105,7 @@ TEST_F(Merge, VerdictOfACheckThatWasRemovedCountsNoMore) {
   EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 active 7"));
 }
 
-// Of ten thousand services a drain is to touch those that it covers; by the time that all were looked at
-// anew, everybody else has waited.
+// Of ten thousand services a drain is to touch those that it covers: to build all of them holds up the loop.
 TEST_F(Merge, DrainsChangeOnlyTheServicesTheyAreAbout) {
   const auto other = offered("127.0.0.1:81", {listed("10.0.0.3:80")});
   ASSERT_TRUE(drains_.add(drain_of("10.0.0.3:80", at(5))));
@@ -192,7 +191,7 @@ TEST_F(Merge, BackendThatLeftIsALastResortUntilItsDeadline) {
 
 // What was found in the kernel after a restart is of no app that is known: it may serve alone, and never beside
 // those of an app that is.
-TEST_F(Merge, BackendOfNobodyKnowsWhomServesOnlyAlone) {
+TEST_F(Merge, BackendOfAnUnknownAppServesOnlyAlone) {
   const auto owned = [](std::vector<Backend> backends) {
     Service service = *offered("127.0.0.1:80", std::move(backends));
     service.origin = "/green";
