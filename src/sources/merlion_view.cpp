@@ -104,6 +104,11 @@ void MerlionView::reread_config() {
   auto parsed = parse_merlion_config(config_values_, prefix_);
   config_error_ = parsed ? "" : parsed.error().message();
   if (!parsed) return;
+  if (!missing_values_.empty()) {
+    auto values = config_values_;
+    values.insert(missing_values_.begin(), missing_values_.end());
+    if (auto whole = parse_merlion_config(values, prefix_)) parsed = std::move(whole);
+  }
   // The backends of another prefix are fetched by the next range; until then the old ones stay.
   config_ = std::move(*parsed);
 }
@@ -113,9 +118,19 @@ void MerlionView::replace_config(const std::vector<etcd::KeyValue>& kvs, bool tr
   for (const auto& kv : kvs)
     if (kv.key.starts_with(config_range()))
       values.emplace(kv.key.substr(config_range().size()), kv.value.substr(0, kMerlionMaxValue));
-  if (!trusted || values.empty()) suspect_listing(now);
+  if (!trusted || values.empty()) {
+    suspect_listing(now);
+    missing_values_.insert(config_values_.begin(), config_values_.end());
+  }
   if (values == config_values_ && config_) return;
   config_values_ = std::move(values);
+  for (const auto& [key, value] : config_values_) missing_values_.erase(key);
+  reread_config();
+}
+
+void MerlionView::forget_missing(Moment now) {
+  if (missing_values_.empty() || suspicious_listing(now)) return;
+  missing_values_.clear();
   reread_config();
 }
 
@@ -184,6 +199,7 @@ void MerlionView::apply(const etcd::Event& event, Moment now) {
   const std::string& key = event.kv.key;
   if (key.starts_with(config_range())) {
     const std::string name = key.substr(config_range().size());
+    missing_values_.erase(name);
     if (event.is_delete)
       config_values_.erase(name);
     else
@@ -231,7 +247,7 @@ bool MerlionView::judge(MerlionBackend& backend, Moment now) {
 }
 
 bool MerlionView::judge_all(Moment now) {
-  next_look_ = SteadyTime::max();
+  next_look_ = missing_values_.empty() ? SteadyTime::max() : *listing_suspect_until_;
   unconfirmed_ = false;
   bool changed = false;
   for (auto& [name, backend] : backends_) changed = judge(backend, now) || changed;
@@ -239,6 +255,7 @@ bool MerlionView::judge_all(Moment now) {
 }
 
 void MerlionView::tick(Moment now) {
+  forget_missing(now);
   dirty_ = judge_all(now) || dirty_;
   compare(now);
 }

@@ -1,7 +1,9 @@
 // What one Merlion prefix says, kept up to date by ranges and watch events, and judged by time.
 // Pure: every call is told what time it is. Rules: docs/ARCHITECTURE.md.
 //
-// A value that turns bad keeps its last good one. Freshness is judged by the steady clock, and only
+// A value that turns bad keeps its last good one, and so does a key of the configuration that a listing
+// lacks without evidence, for a minute: what is written again after a wipe comes key by key, and must
+// not listen at the default address meanwhile. Freshness is judged by the steady clock, and only
 // while in sync: after every resynchronisation what was in use gets one full freshness before it can
 // expire. It expires when etcd was asked after that (confirm()), so that after a late wake-up what
 // waits is read first. What points at etcd or at this host is not taken as evidence against all
@@ -97,6 +99,7 @@ class MerlionView {
   using Backends = std::map<std::string, MerlionBackend>;  // by name
 
   void reread_config();
+  void forget_missing(Moment now);
   void give_grace(Moment now);
   void apply_backend(const etcd::Event& event, std::string_view rest, Moment now);
   bool judge(MerlionBackend& backend, Moment now);  // true when something shown has changed
@@ -118,6 +121,7 @@ class MerlionView {
 
   std::string prefix_;
   std::map<std::string, std::string> config_values_;
+  std::map<std::string, std::string> missing_values_;  // keys without evidence of their end
   std::optional<MerlionConfig> config_;  // last good
   std::string config_error_;
   Backends backends_;

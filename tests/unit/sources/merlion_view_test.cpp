@@ -148,6 +148,35 @@ TEST_F(MerlionViewTest, AnUntrustedRangeAndAnEmptyRootAreSuspicious) {
   EXPECT_TRUE(view_.suspicious(now_));
 }
 
+TEST_F(MerlionViewTest, AfterAWipeTheServiceStaysWhereItListensUntilThatIsWrittenAgain) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  (void)build();
+  config_.clear();
+  backends_.clear();
+  sync(false);
+  put("/conf/site/upstream-service-etcd-prefix", "/up/");
+  EXPECT_EQ(build().service->key.to_string(), "tcp://127.0.0.1:8080");
+  EXPECT_EQ(view_.config()->freshness, 10s);
+  put("/conf/site/listen-address", "127.0.0.1:9090");
+  EXPECT_EQ(build().service->key.to_string(), "tcp://127.0.0.1:9090");
+  del("/conf/site/listen-address");
+  EXPECT_EQ(build().service->key.to_string(), "tcp://0.0.0.0:8080") << "a DELETE is evidence";
+}
+
+TEST_F(MerlionViewTest, AWipedAddressThatNobodyWritesAgainIsGoneAfterAMinute) {
+  add("a", "10.0.0.1:1", stamp());
+  sync();
+  config_.erase(config_.begin());
+  sync(false);
+  EXPECT_EQ(build().service->key.to_string(), "tcp://127.0.0.1:8080");
+  EXPECT_LE(view_.next_look() - now_.steady, 60s);
+  pass(60s);
+  look();
+  EXPECT_TRUE(view_.dirty());
+  EXPECT_EQ(build().service->key.to_string(), "tcp://0.0.0.0:8080");
+}
+
 TEST_F(MerlionViewTest, ATrustedRangeWithoutABackendIsBelieved) {
   add("a", "10.0.0.1:1", stamp());
   add("b", "10.0.0.2:1", stamp());
