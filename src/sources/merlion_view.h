@@ -122,7 +122,7 @@ class MerlionView {
   std::string prefix_;
   std::map<std::string, std::string> config_values_;
   std::map<std::string, std::string> missing_values_;  // keys without evidence of their end
-  std::optional<MerlionConfig> config_;  // last good
+  std::optional<MerlionConfig> config_;                // last good
   std::string config_error_;
   Backends backends_;
   Unused unused_;
