@@ -22,6 +22,7 @@ function(lb_bpf_skeleton name source)
     OUTPUT ${object}
     # <asm/types.h> lives in the multiarch folder, which clang does not search for -target bpf.
     COMMAND ${LB_BPF_CLANG} -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -D__TARGET_ARCH_${LB_BPF_ARCH}
+            -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.
             -I ${PROJECT_SOURCE_DIR} -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
             -MD -MF ${object}.d -c ${source} -o ${object}
     DEPENDS ${source}

@@ -7,9 +7,6 @@ function(lb_library name)
   add_library(${name} STATIC ${arg_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC ${arg_LINK} PRIVATE lb_warnings)
-  if(LB_FUZZ)
-    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
-  endif()
 endfunction()
 
 # lb_program(NAME SOURCES main.cpp ... [LINK ...]): an executable in bin/.

@@ -1,6 +1,5 @@
 # LB_SANITIZE = address,undefined | thread: set by the presets. It holds for everything that is compiled here, so these are directory
-# options, not part of a target. LB_FUZZ: the libraries tell libFuzzer which way an input took (cmake/Library.cmake), and each lb_fuzz()
-# is also a target of it; with address.
+# options, not part of a target. LB_FUZZ: each lb_fuzz() (tests/LbTest.cmake) is also a target of libFuzzer; with address.
 set(LB_SANITIZE "" CACHE STRING "Sanitizers, as of -fsanitize: address,undefined or thread, or empty")
 option(LB_FUZZ "Also build the libFuzzer targets (needs clang and LB_SANITIZE=address)" OFF)
 option(LB_TIDY "Run clang-tidy on every file that is compiled" OFF)
