@@ -19,6 +19,7 @@
 #include "daemon/logger.h"
 #include "daemon/logging.h"
 #include "daemon/preset_options.h"
+#include "daemon/privileges.h"
 #include "daemon/source_factory.h"
 #include "ebpf/hooks.h"
 
@@ -68,7 +69,10 @@ LoopHealth health_of(const LoopWatch& watch) {
 int run_daemon(const std::string& name, const std::function<Result<Config>()>& read,
                bool exit_without_config) {
   const Config config = or_throw(read());
+  // Before the first thread: each has capabilities and a filter of its own.
+  const auto refused = give_up_privileges(config.dataplane.scope == Scope::All);
   setup_logging(config.daemon);
+  for (const std::string& what : refused) spdlog::warn("{}", what);
   asio::io_context io{1};
   LoopWatch watch;
   AppParts parts;

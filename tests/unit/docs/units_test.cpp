@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/process.h"
 #include "unit/docs/pages.h"
 
 namespace lb::test {
@@ -46,6 +47,30 @@ TEST(Units, AreStartedAgainForEver) {
     EXPECT_FALSE(unit["Service"].contains("RestartPreventExitStatus")) << entry.path();
   }
   EXPECT_EQ(seen, 3);
+}
+
+// As `systemd-analyze security` rates them; the lower the better, 10 is a program of root without any limit.
+TEST(Units, GiveLittleAway) {
+  const std::map<std::string, double> most{
+      {"lbd.service", 2.6}, {"lbd-listener.service", 2.6}, {"lbd-updater.service", 1.5}};
+  for (const auto& [name, limit] : most) {
+    const auto done = run({"systemd-analyze", "security", "--offline=true", "--no-pager",
+                           (repository() / "packaging/systemd" / name).string()});
+    const auto level = done.out.find("exposure level for ");
+    ASSERT_NE(level, std::string::npos) << done.all();
+    EXPECT_LE(std::stod(done.out.substr(done.out.find(": ", level) + 2)), limit) << done.out;
+  }
+}
+
+TEST(Units, LeaveNoCoreFilesAndFeedAWatchdog) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(repository() / "packaging/systemd")) {
+    auto unit = read_unit(read_page(entry.path()));
+    EXPECT_EQ(only(unit["Service"], "LimitCORE"), "0") << entry.path();
+    EXPECT_EQ(only(unit["Service"], "UMask"), "0077") << entry.path();
+    EXPECT_EQ(only(unit["Service"], "PrivateMounts"), "yes") << entry.path();
+    EXPECT_EQ(only(unit["Service"], "WatchdogSec"), "30s") << entry.path();
+  }
 }
 
 TEST(Units, AreAsOperationsShowsThem) {
