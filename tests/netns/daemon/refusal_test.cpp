@@ -42,7 +42,7 @@ class Refusal : public DaemonNetns {
     lbd.prefix = {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"};
     for (const std::string& folder : {lbd.runtime_dir, lbd.state_dir}) {
       std::filesystem::create_directory(folder);
-      ::chown(folder.c_str(), 65534, 65534);
+      ASSERT_EQ(::chown(folder.c_str(), 65534, 65534), 0);
     }
   }
   std::string sources() const { return lbd_->json({"sources"}); }
