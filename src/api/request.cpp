@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
+#include "base/foreign_json.h"
 
 namespace lb {
 namespace {
@@ -69,8 +70,9 @@ std::string get(const Query& query, const std::string& name) {
 
 // An object with no keys but `known`; the only place that may see nlohmann throw is parse().
 Result<Json> parse_object(const std::string& body, std::initializer_list<std::string_view> known) {
-  Json json = Json::parse(body, nullptr, false);
-  if (!json.is_object()) return fail("the body must be a JSON object");
+  auto parsed = parse_json<Json>(body);
+  if (!parsed || !parsed->is_object()) return fail("the body must be a JSON object");
+  Json json = *std::move(parsed);
   for (const auto& [key, value] : json.items())
     if (std::find(known.begin(), known.end(), key) == known.end())
       return fail(fmt::format("no field '{}'; there is {}", key, fmt::join(known, ", ")));

@@ -1,5 +1,5 @@
-// A call that may hang, as a read from a disk or a network file system can, made on a thread of its own
-// while a coroutine waits for it, but not for ever.
+// Work on a thread of its own, for which a coroutine waits: what takes long and ends, and calls that may hang, as a read from a disk or
+// a network file system can, for which it does not wait for ever.
 #pragma once
 
 #include <cerrno>
@@ -66,6 +66,31 @@ asio::awaitable<Result<T>> beside(std::function<Result<T>()> job,
   (void)co_await answer->told.wait(std::chrono::steady_clock::now() + within);
   if (!answer->come)
     co_return fail(ETIMEDOUT, "the disk, or the server of the file, does not answer");
+  co_return std::move(**result);
+}
+
+// What is parsed beside the loop: less is done in a few milliseconds.
+constexpr std::size_t kLargeText = std::size_t{256} << 10;
+
+// Work that takes long and ends: a large answer to be parsed. It runs at once, on the loop, where every thread is taken. The job owns
+// what it works on; ECANCELED when the waiting coroutine is cancelled.
+template <class T>
+asio::awaitable<Result<T>> off_loop(std::function<Result<T>()> job) {
+  const asio::any_io_executor loop = co_await asio::this_coro::executor;
+  const auto ended = std::make_shared<Event>(loop);
+  const auto result = std::make_shared<std::optional<Result<T>>>();  // the job's until it has ended
+  const auto shared = std::make_shared<std::function<Result<T>()>>(std::move(job));
+  auto& threads = asio::use_service<Beside>(asio::query(loop, asio::execution::context));
+  std::function<void()> work = [shared, result] {
+    result->emplace((*shared)());
+    *shared = nullptr;  // here, and not on the loop, dies what it held
+  };
+  if (!threads.run(loop, work, [ended] { ended->notify(); })) {
+    work();
+    co_return std::move(**result);
+  }
+  if (co_await ended->wait() == Event::Woken::Cancelled)
+    co_return fail(ECANCELED, "work beside the loop");
   co_return std::move(**result);
 }
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/foreign_json.h"
 #include "dataplane/this_boot.h"
 
 namespace lb {
@@ -110,14 +111,14 @@ Result<Content> read_journal(const std::string& path) {
   std::size_t at = 0, number = 0;
   // What a crash cut off has no newline at its end, and was not acted upon.
   for (std::size_t end = 0; (end = text->find('\n', at)) != std::string::npos; at = end + 1) {
-    const json line = json::parse(text->substr(at, end - at), nullptr, false);
+    const json line = parse_json(std::string_view(*text).substr(at, end - at)).value_or(json());
     ++number;
     if (number == 1) {
-      if (!line.is_object() || line.value("kind", "") != kJournalKind)
+      if (!line.is_object() || line.value("kind", json()) != kJournalKind)
         return fail(
             path +
             " is no record of what lbd owns in IPVS: move it away if lbd owns nothing there");
-      if (line.value("here", "") != this_boot()) return out;
+      if (line.value("here", json()) != this_boot()) return out;
       continue;
     }
     if (auto done = line.is_object() ? read_line(line, out) : fail("no JSON"); !done)

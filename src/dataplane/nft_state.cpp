@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
+
 namespace lb {
 namespace {
 
@@ -65,7 +67,8 @@ std::string encode(const NftState& state, const std::string& here) {
 }
 
 Result<std::optional<NftState>> decode_nft_state(const std::string& text, const std::string& here) {
-  const json value = json::parse(text, nullptr, false);
+  constexpr JsonLimits kSaved{.depth = 32, .memory = std::size_t{1} << 30};  // lbd's own file
+  const json value = parse_json(text, kSaved).value_or(json());
   if (!value.is_object() || value.value("kind", json()) != kStateKind)
     return fail("no record of what lbd has in nf_tables");
   if (value.value("here", json()) != here) return std::optional<NftState>();

@@ -6,9 +6,12 @@
 #include <cerrno>
 #include <utility>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/foreign_json.h"
+#include "base/text.h"
 #include "base/unique_fd.h"
 #include "dataplane/this_boot.h"
 
@@ -42,12 +45,17 @@ Result<Sysctls> Sysctls::open(std::filesystem::path file, std::filesystem::path 
     if (content.error().code == std::errc::no_such_file_or_directory) return out;
     return tl::unexpected(content.error());
   }
-  const json saved = json::parse(*content, nullptr, false);
-  // Of an earlier boot, or of another network namespace: the kernel has forgotten it, too.
-  if (!saved.is_object() || saved.value("here", "") != this_boot()) return out;
-  const auto settings = saved.value("settings", json::object());
-  for (const auto& [name, change] : settings.items())
-    out.changes_[name] = {change.value("before", ""), change.value("ours", "")};
+  const json saved = parse_json(*content).value_or(json());
+  try {
+    // Of an earlier boot, or of another network namespace: the kernel has forgotten it, too.
+    if (!saved.is_object() || saved.value("here", "") != this_boot()) return out;
+    const auto settings = saved.value("settings", json::object());
+    for (const auto& [name, change] : settings.items())
+      out.changes_[name] = {change.value("before", ""), change.value("ours", "")};
+  } catch (const json::exception& error) {
+    return fail(fmt::format("{} is no record of settings: {}", out.file_.string(),
+                            printable(error.what(), 200)));
+  }
   return out;
 }
 

@@ -7,16 +7,29 @@
 
 namespace lb::etcd {
 
-Result<std::vector<std::string>> LineSplitter::feed(std::string_view bytes) {
-  std::vector<std::string> lines;
+void LineSplitter::feed(std::string_view bytes) {
+  rest_.erase(0, begin_);
+  scanned_ -= std::exchange(begin_, 0);
+  rest_.append(bytes);
+}
+
+Result<std::optional<std::string>> LineSplitter::next() {
   for (;;) {
-    const auto newline = bytes.find('\n');
-    rest_.append(bytes.substr(0, newline));
-    if (rest_.size() > limit_)
+    const auto newline = rest_.find('\n', scanned_);
+    scanned_ = newline == std::string::npos ? rest_.size() : newline + 1;
+    const bool whole = newline != std::string::npos;
+    const std::size_t size = scanned_ - begin_ - (whole ? 1 : 0);
+    if (size > limit_)
       return fail(EMSGSIZE, fmt::format("a watch message of more than {} bytes", limit_));
-    if (newline == std::string_view::npos) return lines;
-    if (!rest_.empty()) lines.push_back(std::exchange(rest_, {}));
-    bytes.remove_prefix(newline + 1);
+    if (!whole) return std::optional<std::string>();
+    const std::size_t begin = std::exchange(begin_, scanned_);
+    if (size == 0) continue;
+    if (begin > 0 || begin_ < rest_.size()) return std::optional(rest_.substr(begin, size));
+    // The usual case, and that of large ones: no copy.
+    std::string line = std::exchange(rest_, {});
+    begin_ = scanned_ = 0;
+    line.pop_back();
+    return std::optional(std::move(line));
   }
 }
 

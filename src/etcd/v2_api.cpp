@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "base/beside.h"
 #include "base/text.h"
 #include "etcd/v2_codec.h"
 #include "etcd/v2_watch.h"
@@ -84,7 +86,16 @@ asio::awaitable<Result<Listing>> V2Api::list(std::string endpoint, std::string p
   call.query = kRecursiveQuorum;
   auto response = co_await ask(std::move(call));
   if (!response) co_return tl::unexpected(std::move(response.error()));
-  auto listing = v2::parse_listing(answer_of(*response), prefix);
+  auto listing = Result<Listing>(fail(ECANCELED, "parse"));
+  if (response->body.size() < kLargeText) {
+    listing = v2::parse_listing(answer_of(*response), prefix);
+  } else {
+    // What is large is parsed beside the loop, which has connections to count meanwhile.
+    std::function<Result<Listing>()> job = [answer = std::move(*response), prefix] {
+      return v2::parse_listing(answer_of(answer), prefix);
+    };
+    listing = co_await off_loop<Listing>(std::move(job));
+  }
   if (!listing) co_return about(endpoint, "list", prefix, std::move(listing.error()));
   co_return listing;
 }

@@ -10,7 +10,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "base/text.h"
+#include "etcd/v2_tree.h"
 
 namespace lb::etcd::v2 {
 namespace {
@@ -18,6 +20,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kLongestText = 200;  // of foreign words in a message
+constexpr JsonLimits kRefusal{.depth = 32, .memory = std::size_t{1} << 20};
 
 template <class Int>
 bool parse_number(std::string_view text, Int& out, int base = 10) {
@@ -64,42 +67,12 @@ KeyValue read_kv(const json& node) {
   return out;
 }
 
-// Names that start with "_" are left out of listings by etcd, but their events are told.
-bool is_hidden(std::string_view key, std::string_view prefix) {
-  const auto from = prefix.rfind('/');
-  return key.find("/_", from == std::string_view::npos ? 0 : from) != std::string_view::npos;
-}
-
 // Whether a directory's end concerns the prefix: it lies below, or it holds the whole prefix. etcd also
 // tells of directories whose name merely begins alike.
 bool concerns(std::string_view directory, std::string_view prefix) {
   const std::string below = std::string(directory) + "/";
   if (prefix.starts_with(below)) return true;
   return below.starts_with(prefix) && !is_hidden(directory, prefix);
-}
-
-// Iterative: the depth of foreign text must not be the depth of our stack.
-std::vector<KeyValue> flatten(const json& root, std::string_view prefix) {
-  std::vector<KeyValue> out;
-  std::vector<std::pair<const json*, bool>> open{{&root, false}};
-  while (!open.empty()) {
-    const auto [node, above] = open.back();
-    open.pop_back();
-    if (!node->is_object()) refuse("a node that is not an object");
-    // A directory's end takes its keys along: they have a TTL too.
-    const bool mortal = above || has_ttl(*node);
-    if (!is_directory(*node)) {
-      KeyValue kv = read_kv(*node);
-      kv.lease = mortal ? 1 : 0;
-      if (kv.key.starts_with(prefix) && !is_hidden(kv.key, prefix)) out.push_back(std::move(kv));
-    } else if (const auto nodes = node->find("nodes"); nodes != node->end() && !nodes->is_null()) {
-      if (!nodes->is_array()) refuse("nodes that are not a list");
-      for (const json& child : *nodes) open.emplace_back(&child, mortal);
-    }
-  }
-  std::sort(out.begin(), out.end(),
-            [](const KeyValue& a, const KeyValue& b) { return a.key < b.key; });
-  return out;
 }
 
 tl::unexpected<Error> unreadable(const json::exception& e) {
@@ -180,16 +153,12 @@ std::string words_of(const json& body) {
 }
 
 // nullopt: there is nothing at that key.
-Result<std::optional<json>> parse_node(const Answer& answer) {
-  if (answer.status == 404 && error_code(answer.body) == kKeyNotFound) return std::optional<json>();
+Result<std::optional<Tree>> parse_tree(const Answer& answer, std::string_view prefix) {
+  if (answer.status == 404 && error_code(answer.body) == kKeyNotFound) return std::optional<Tree>();
   if (answer.status != 200) return tl::unexpected(failure(answer));
   LB_CHECK(parse_header(answer));  // before the text: a stranger's 200 is HTML more often than JSON
-  try {
-    json root = json::parse(answer.body);
-    return std::optional<json>(std::move(root.at("node")));
-  } catch (const json::exception& e) {
-    return unreadable(e);
-  }
+  LB_TRY(Tree tree, read_tree(answer.body, prefix));
+  return std::optional(std::move(tree));
 }
 
 }  // namespace
@@ -232,7 +201,7 @@ std::string refresh_form(std::chrono::seconds ttl) {
 }
 
 int error_code(std::string_view body) {
-  const json parsed = json::parse(body, nullptr, false);
+  const json parsed = parse_json(body, kRefusal).value_or(json());
   if (!parsed.is_object()) return 0;
   const auto it = parsed.find("errorCode");
   if (it == parsed.end() || !it->is_number_unsigned()) return 0;
@@ -241,7 +210,7 @@ int error_code(std::string_view body) {
 }
 
 Error failure(const Answer& answer) {
-  const json parsed = json::parse(answer.body, nullptr, false);
+  const json parsed = parse_json(answer.body, kRefusal).value_or(json());
   const int code = error_code(answer.body);
   const auto error = [&answer](int err, const std::string& what) {
     return Error{std::error_code(err, std::generic_category()),
@@ -274,41 +243,36 @@ Result<Header> parse_header(const Answer& answer) {
 }
 
 Result<Listing> parse_listing(const Answer& answer, std::string_view prefix) {
-  LB_TRY(const std::optional<json> node, parse_node(answer));
+  LB_TRY(std::optional<Tree> tree, parse_tree(answer, prefix));
   Listing out;
   LB_TRY(out.header, parse_header(answer));
-  try {
-    if (node) out.kvs = flatten(*node, prefix);
-    return out;
-  } catch (const json::exception& e) {
-    return unreadable(e);
-  }
+  if (tree) out.kvs = std::move(tree->kvs);
+  std::sort(out.kvs.begin(), out.kvs.end(),
+            [](const KeyValue& a, const KeyValue& b) { return a.key < b.key; });
+  return out;
 }
 
 Result<std::optional<bool>> parse_presence(const Answer& answer, std::string_view prefix) {
-  LB_TRY(const std::optional<json> node, parse_node(answer));
+  LB_TRY(const std::optional<Tree> tree, parse_tree(answer, prefix));
   LB_CHECK(parse_header(answer));
-  try {
-    if (!node) return std::optional(false);
-    if (!flatten(*node, prefix).empty()) return std::optional(true);
-    if (!is_directory(*node)) return std::optional(false);
-    const auto nodes = node->find("nodes");
-    if (nodes == node->end() || nodes->empty()) return std::optional(false);
-    return std::optional<bool>();
-  } catch (const json::exception& e) {
-    return unreadable(e);
-  }
+  if (!tree) return std::optional(false);
+  if (!tree->kvs.empty()) return std::optional(true);
+  if (!tree->is_directory || tree->entries == 0) return std::optional(false);
+  return std::optional<bool>();
 }
 
 Result<bool> parse_is_directory(const Answer& answer) {
-  LB_TRY(const std::optional<json> node, parse_node(answer));
+  LB_TRY(const std::optional<Tree> tree, parse_tree(answer, "/"));
   LB_CHECK(parse_header(answer));
-  return node && is_directory(*node);
+  return tree && tree->is_directory;
 }
 
 Result<WatchEvent> parse_watch_event(std::string_view body, std::string_view prefix) {
+  const Result<json> root = parse_json(body);
+  if (!root)
+    return fail(root.error().code, "cannot be read as an answer of etcd: " + root.error().context);
   try {
-    return read_event(json::parse(body), prefix);
+    return read_event(*root, prefix);
   } catch (const json::exception& e) {
     return unreadable(e);
   }

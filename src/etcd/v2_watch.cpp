@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include "base/beside.h"
 #include "base/event.h"
 #include "etcd/lines.h"
 
@@ -55,8 +57,7 @@ struct Shared {
   asio::awaitable<Error> refusal(std::size_t which);
   asio::awaitable<Result<std::string>> some(std::size_t which);
   Result<Header> check(const HttpStream& stream, std::int64_t from) const;
-  // The index after the event's, 0 for an empty line.
-  Result<std::int64_t> take(const std::string& prefix, std::string_view body, Header header);
+  Result<std::int64_t> take(WatchEvent told, Header header);
   void end(Error error);
   [[nodiscard]] std::string where(const std::string& prefix) const {
     return fmt::format("{}: watch of {}", target.endpoint, prefix);
@@ -72,6 +73,17 @@ struct Shared {
   bool closed = false;  // the watch has gone; nothing of `target` may be used any more
   std::optional<Error> ended;
 };
+
+// An event of index 0 for an empty line. What is large is parsed beside the loop.
+asio::awaitable<Result<WatchEvent>> event_of(std::string prefix, std::string line) {
+  if (line.find_first_not_of(" \r\n") == std::string::npos) co_return WatchEvent{};
+  if (line.size() < kLargeText) co_return parse_watch_event(line, prefix);
+  std::function<Result<WatchEvent>()> job = [prefix, line = std::move(line)] {
+    return parse_watch_event(line, prefix);
+  };
+  auto told = co_await off_loop<WatchEvent>(std::move(job));
+  co_return told;
+}
 
 void Shared::end(Error error) {
   if (!ended) ended = std::move(error);
@@ -120,10 +132,15 @@ asio::awaitable<Result<Place>> Shared::events(std::size_t which, Header header, 
     auto bytes = co_await some(which);
     if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
     over = bytes->empty();
-    auto whole = lines.feed(over ? "\n" : *bytes);
-    if (!whole) co_return tl::unexpected(std::move(whole.error()));
-    for (const std::string& line : *whole) {
-      auto after = take(prefix, line, header);
+    lines.feed(over ? "\n" : *bytes);
+    for (;;) {
+      auto line = lines.next();
+      if (!line) co_return tl::unexpected(std::move(line.error()));
+      if (!*line) break;
+      auto told = co_await event_of(prefix, std::move(**line));
+      if (closed) co_return fail(ECANCELED, "the watch was closed");
+      if (!told) co_return tl::unexpected(std::move(told.error()));
+      auto after = take(std::move(*told), header);
       if (!after) co_return tl::unexpected(std::move(after.error()));
       if (*after == 0) continue;
       next = {*after, *after <= header.revision};
@@ -134,9 +151,9 @@ asio::awaitable<Result<Place>> Shared::events(std::size_t which, Header header, 
   co_return next;
 }
 
-Result<std::int64_t> Shared::take(const std::string& prefix, std::string_view body, Header header) {
-  if (body.find_first_not_of(" \r\n") == std::string_view::npos) return 0;
-  LB_TRY(WatchEvent told, parse_watch_event(body, prefix));
+// The index after the event's, 0 for an empty line.
+Result<std::int64_t> Shared::take(WatchEvent told, Header header) {
+  if (told.index == 0) return 0;
   ready.header.cluster = header.cluster;
   ready.header.revision = std::max({ready.header.revision, header.revision, told.index});
   if (told.event) ready.events.push_back(std::move(*told.event));

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "base/beside.h"
 #include "etcd/v3_codec.h"
 #include "etcd/v3_watch.h"
 
@@ -40,7 +42,14 @@ template <class T>
 asio::awaitable<Result<T>> V3Api::ask(V3Gateway::Call call, Result<T> (*parse)(std::string_view)) {
   auto body = co_await gateway_.ask(call);
   if (!body) co_return tl::unexpected(std::move(body.error()));
-  auto parsed = parse(*body);
+  auto parsed = Result<T>(fail(ECANCELED, "parse"));
+  if (body->size() < kLargeText) {
+    parsed = parse(*body);
+  } else {
+    // What is large is parsed beside the loop, which has connections to count meanwhile.
+    std::function<Result<T>()> job = [parse, text = std::move(*body)] { return parse(text); };
+    parsed = co_await off_loop<T>(std::move(job));
+  }
   if (parsed) co_return parsed;
   if (parsed.error().code.value() == EBADMSG) gateway_.forget(call.endpoint);
   co_return V3Gateway::failed(call, std::move(parsed.error()));

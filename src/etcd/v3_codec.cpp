@@ -244,7 +244,8 @@ Result<std::string> parse_token(std::string_view body) {
 }
 
 Refusal parse_refusal(int status, std::string_view body) {
-  const json parsed = json::parse(body, nullptr, false);
+  const json parsed =
+      parse_json(body, {.depth = 32, .memory = std::size_t{1} << 20}).value_or(json());
   const std::string said = json_error(parsed);
   const bool html = said.empty() && body.find('<') < 16;
   const std::string words = !said.empty() ? said : printable(body, html ? 60 : 200);

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "base/result.h"
 #include "etcd/types.h"
 
@@ -23,15 +24,20 @@ using nlohmann::json;
 // "error" is a text in answers, an object in streams, and gone from 3.6 on.
 [[nodiscard]] std::string json_error(const json& body);
 
-// EBADMSG for what is no JSON object: `why` is nlohmann's reason.
+// EBADMSG for what is no JSON object: `why` is the reason.
 [[nodiscard]] Error no_etcd(std::string_view body, std::string_view why);
 
 template <class Read>
 auto read_json(std::string_view body, Read read) -> decltype(read(json())) {
+  const Result<json> root = parse_json(body);
+  if (!root) {
+    Error error = no_etcd(body, root.error().context);
+    error.code = root.error().code;
+    return tl::unexpected(std::move(error));
+  }
+  if (!root->is_object()) return tl::unexpected(no_etcd(body, "not an object"));
   try {
-    const json root = json::parse(body);
-    if (!root.is_object()) return tl::unexpected(no_etcd(body, "not an object"));
-    return read(root);
+    return read(*root);
   } catch (const json::exception& e) {
     return tl::unexpected(no_etcd(body, e.what()));
   }

@@ -1,9 +1,13 @@
 #include "etcd/v3_watch.h"
 
 #include <cerrno>
+#include <functional>
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "base/beside.h"
 
 namespace lb::etcd {
 namespace {
@@ -36,6 +40,22 @@ asio::awaitable<std::string> refusal_body(HttpStream stream) {
 
 }  // namespace
 
+// What is large is parsed beside the loop: the thread has the assembler meanwhile, which outlives this object if need be.
+asio::awaitable<Result<>> V3Watch::feed(std::string bytes) {
+  const bool whole = bytes.find('\n') != std::string::npos;
+  if (!whole || assembler_.pending() + bytes.size() < kLargeText) co_return assembler_.feed(bytes);
+  const auto away = std::make_shared<WatchAssembler>(std::move(assembler_));
+  std::function<Result<bool>()> job = [away, bytes = std::move(bytes)]() -> Result<bool> {
+    LB_CHECK(away->feed(bytes));
+    return true;
+  };
+  const auto fed = co_await off_loop<bool>(std::move(job));
+  if (!fed && fed.error().code.value() == ECANCELED) co_return tl::unexpected(fed.error());
+  assembler_ = std::move(*away);
+  if (!fed) co_return tl::unexpected(fed.error());
+  co_return Result<>{};
+}
+
 asio::awaitable<Result<>> V3Watch::read_more(steady_clock::time_point deadline) {
   auto bytes = co_await stream_.read_some(deadline);
   if (!bytes) co_return tl::unexpected(std::move(bytes.error()));
@@ -43,7 +63,7 @@ asio::awaitable<Result<>> V3Watch::read_more(steady_clock::time_point deadline) 
   if (bytes->empty())
     fed = tl::unexpected(assembler_.end());
   else
-    fed = assembler_.feed(*bytes);
+    fed = co_await feed(std::move(*bytes));
   if (!fed) fed.error().context = fmt::format("{}: {}", endpoint_, fed.error().context);
   co_return fed;
 }

@@ -28,6 +28,7 @@ class V3Watch final : public Watch {
   [[nodiscard]] bool wants_token() const { return assembler_.wants_token(); }
 
  private:
+  asio::awaitable<Result<>> feed(std::string bytes);
   asio::awaitable<Result<>> read_more(std::chrono::steady_clock::time_point deadline);
 
   HttpStream stream_;

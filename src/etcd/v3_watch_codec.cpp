@@ -22,19 +22,19 @@ Event read_event(const json& event) {
   return out;
 }
 
-WatchMessage read_error(const json& root) {
+WatchMessage read_error(const json& root, std::string_view line) {
   WatchMessage out;
   out.canceled = true;
   out.reason = json_error(root);
-  if (out.reason.empty()) out.reason = "neither result nor error: " + printable(root.dump());
+  if (out.reason.empty()) out.reason = "neither result nor error: " + printable(line);
   if (const auto it = root.find("error"); it != root.end() && it->is_object())
     out.grpc = static_cast<int>(json_int(*it, "grpc_code"));
   return out;
 }
 
-Result<WatchMessage> read_watch(const json& root) {
+Result<WatchMessage> read_watch(const json& root, std::string_view line) {
   const auto result = root.find("result");
-  if (result == root.end()) return read_error(root);
+  if (result == root.end()) return read_error(root, line);
   WatchMessage out;
   out.header = json_header(*result);
   out.created = json_flag(*result, "created");
@@ -55,21 +55,22 @@ void append(std::vector<Event>& to, std::vector<Event> from) {
 }  // namespace
 
 Result<WatchMessage> parse_watch_message(std::string_view line) {
-  return read_json(line, read_watch);
+  return read_json(line, [line](const json& root) { return read_watch(root, line); });
 }
 
 Result<> WatchAssembler::feed(std::string_view bytes) {
-  LB_TRY(const auto lines, lines_.feed(bytes));
-  for (const std::string& line : lines) {
-    LB_TRY(WatchMessage message, parse_watch_message(line));
-    LB_CHECK(take(std::move(message), line.size()));
+  lines_.feed(bytes);
+  for (;;) {
+    LB_TRY(const std::optional<std::string> line, lines_.next());
+    if (!line) return {};
+    LB_TRY(WatchMessage message, parse_watch_message(*line));
+    LB_CHECK(take(std::move(message), line->size()));
   }
-  return {};
 }
 
 Error WatchAssembler::end() {
   // Who is no etcd ends with no newline, and an error of etcd's may.
-  if (!lines_.rest().empty())
+  if (lines_.pending() > 0)
     if (auto last = feed("\n"); !last) return std::move(last.error());
   return {std::error_code(ECONNRESET, std::generic_category()), "etcd ended the watch"};
 }

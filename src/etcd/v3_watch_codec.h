@@ -38,6 +38,8 @@ class WatchAssembler {
       : cluster_(cluster), asked_(std::move(asked)), limit_(limit), lines_(limit) {}
 
   [[nodiscard]] Result<> feed(std::string_view bytes);
+  // Bytes of a message that is not whole yet.
+  [[nodiscard]] std::size_t pending() const { return lines_.pending(); }
   // The stream has ended: why.
   [[nodiscard]] Error end();
   // Every watch that was asked for is there, and `cluster` is who answers.

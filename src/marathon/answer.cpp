@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "base/text.h"
 
 namespace lb::marathon {
@@ -36,7 +37,7 @@ std::string one_line(std::string_view text) {
 }
 
 std::string text_member(std::string_view body, const char* key) {
-  const auto json = nlohmann::json::parse(body, nullptr, false);
+  const auto json = parse_json(body).value_or(nlohmann::json());
   if (!json.is_object()) return {};
   const auto it = json.find(key);
   return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();

@@ -120,6 +120,12 @@ bool JsonReader::accept(char c) {
   return true;
 }
 
+void JsonReader::keep(std::size_t bytes) {
+  too_large_ = too_large_ || bytes > memory_;
+  if (too_large_) return fail();
+  memory_ -= bytes;
+}
+
 bool JsonReader::at_end() {
   skip_space();
   return at_ == text_.size();
@@ -273,6 +279,7 @@ std::optional<std::string> JsonReader::string() {
   bool escaped = false;
   const std::string_view raw = raw_string(escaped);
   if (failed_) return std::nullopt;
+  keep(raw.size());
   return escaped ? decode_json_string(raw) : std::string(raw);
 }
 

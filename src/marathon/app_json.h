@@ -15,7 +15,8 @@ class JsonReader {
  public:
   enum class Kind : std::uint8_t { Object, Array, String, Number, True, False, Null, Nothing };
 
-  explicit JsonReader(std::string_view text) : text_(text) {}
+  explicit JsonReader(std::string_view text)
+      : text_(text), memory_((std::size_t{16} << 20) + 2 * text.size()) {}
 
   [[nodiscard]] Kind peek();  // Nothing: no value starts here
   [[nodiscard]] bool failed() const { return failed_; }
@@ -36,6 +37,10 @@ class JsonReader {
   [[nodiscard]] std::optional<bool> boolean();
   std::string_view skip();  // the value as it is written
 
+  // What the caller keeps of the text: fails when that comes to more than twice its size (and 16 MiB).
+  void keep(std::size_t bytes);
+  [[nodiscard]] bool too_large() const { return too_large_; }
+
  private:
   template <class Each>
   void items(char close, Each&& each);
@@ -51,7 +56,9 @@ class JsonReader {
 
   std::string_view text_;
   std::size_t at_ = 0;
+  std::size_t memory_;  // that may still be kept
   bool failed_ = false;
+  bool too_large_ = false;
 };
 
 // What a raw string (without its quotes) stands for.

@@ -1,6 +1,7 @@
 // Marathon's answer of any version into App. The shapes: networks since 1.5, docker.network and
 // ipAddress before; portMappings in two places, portDefinitions since 1.0, ports always until 1.4.
 #include <algorithm>
+#include <cerrno>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,8 @@ namespace lb::marathon {
 namespace {
 
 using Kind = JsonReader::Kind;
+
+constexpr std::size_t kDoubling = 3;  // a vector that doubles holds so many times its elements
 
 // Ports as one of the four places has them; which place counts is known when the app has been read.
 struct PortList {
@@ -65,6 +68,7 @@ PortList read_port_objects(JsonReader& in, std::string_view list, std::string_vi
       else if (key == "protocol")
         read_protocol(in, what, port, out.problems);
     });
+    in.keep(kDoubling * sizeof port);
     out.ports.push_back(port);
   });
   return out;
@@ -73,8 +77,10 @@ PortList read_port_objects(JsonReader& in, std::string_view list, std::string_vi
 PortList read_plain_ports(JsonReader& in) {
   PortList out;
   in.array([&] {
+    in.keep(kDoubling * sizeof(AppPort));
     AppPort port;
     port.service_port = read_port(in, fmt::format("ports[{}]", out.ports.size()), out.problems);
+    in.keep(kDoubling * sizeof port);
     out.ports.push_back(port);
   });
   return out;
@@ -125,6 +131,7 @@ bool has_elements(JsonReader& in) {
 std::map<std::string, std::string> read_labels_object(JsonReader& in) {
   std::map<std::string, std::string> labels;
   in.object([&](std::string_view key) {
+    in.keep(2 * sizeof(std::pair<std::string, std::string>) + key.size());
     std::string name(key);
     const Kind kind = in.peek();
     if (kind == Kind::String)
@@ -143,14 +150,19 @@ void read_readiness(JsonReader& in, RawApp& raw) {
       if (key == "taskId") task = in.string().value_or("");
       if (key == "ready") ready = in.boolean().value_or(true);
     });
-    if (!ready) raw.not_ready.push_back(std::move(task));
+    if (ready) return;
+    in.keep(kDoubling * sizeof task);
+    raw.not_ready.push_back(std::move(task));
   });
 }
 
 void read_tasks(JsonReader& in, App& app) {
   app.tasks.clear();
   in.array([&] {
-    if (auto task = read_task(in, app.problems)) app.tasks.push_back(std::move(*task));
+    auto task = read_task(in, app.problems);
+    if (!task) return;
+    in.keep(kDoubling * sizeof(Task));
+    app.tasks.push_back(std::move(*task));
   });
 }
 
@@ -244,9 +256,15 @@ Result<std::vector<App>> parse_apps(std::string_view body) {
     in.array([&] {
       if (in.peek() != Kind::Object) return;
       App app = finish(read_raw_app(in));
-      if (!app.id.empty()) apps.push_back(std::move(app));
+      if (app.id.empty()) return;
+      in.keep(kDoubling * sizeof(App));
+      apps.push_back(std::move(app));
     });
   });
+  if (in.too_large())
+    return fail(EMSGSIZE, fmt::format("the list of apps, {} MiB, would take more than twice its "
+                                      "size of memory to be read",
+                                      body.size() >> 20));
   if (in.failed() || !in.at_end())
     return fail(fmt::format("the list of apps is broken or cut off: {} of {} bytes are JSON",
                             in.offset(), body.size()));

@@ -28,8 +28,10 @@ std::optional<long long> whole_number(std::string_view text) {
 
 std::vector<std::optional<Port>> read_ports(JsonReader& in, std::vector<std::string>& problems) {
   std::vector<std::optional<Port>> ports;
-  in.array(
-      [&] { ports.push_back(read_port(in, fmt::format("ports[{}]", ports.size()), problems)); });
+  in.array([&] {
+    in.keep(3 * sizeof ports[0]);
+    ports.push_back(read_port(in, fmt::format("ports[{}]", ports.size()), problems));
+  });
   return ports;
 }
 
@@ -38,7 +40,10 @@ std::vector<std::string> read_addresses(JsonReader& in) {
   in.array([&] {
     in.object([&](std::string_view key) {
       if (key != "ipAddress") return;
-      if (auto text = in.string(); text && !text->empty()) addresses.push_back(std::move(*text));
+      auto text = in.string();
+      if (!text || text->empty()) return;
+      in.keep(3 * sizeof *text);
+      addresses.push_back(std::move(*text));
     });
   });
   return addresses;

@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
+
 namespace lb::marathon {
 namespace {
 
@@ -143,7 +145,7 @@ EventHint read_event(const SseEvent& event) {
   const bool needs_data = type.empty() || type == kStatus || type == kAppTerminated ||
                           type == kUnknownTerminated || contains(kUnhealthyKill, type);
   Json data;
-  if (needs_data) data = Json::parse(event.data, nullptr, false);
+  if (needs_data) data = parse_json(event.data).value_or(Json());
   // Without a type and unreadable: it may have been anything.
   if (type.empty() && (event.cut || !data.is_object())) {
     hint.kind = event.cut ? Kind::Read : Kind::Ignored;

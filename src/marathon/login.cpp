@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "base/text.h"
 
 namespace lb::marathon {
@@ -88,7 +89,7 @@ bool is_token(std::string_view text) {
 Result<std::string> parse_login(std::string_view body,
                                 const std::map<std::string, std::string>& headers) {
   std::string token;
-  const Json json = Json::parse(body, nullptr, false);
+  const Json json = parse_json(body).value_or(Json());
   if (json.is_object())
     if (const auto it = json.find("token"); it != json.end() && it->is_string())
       token = it->get<std::string>();
@@ -115,7 +116,7 @@ std::optional<WallTime> end_of_token(std::string_view token) {
   while (part.size() % 4 != 0) part += '=';
   const auto text = base64_decode(part);
   if (!text) return std::nullopt;
-  const Json claims = Json::parse(*text, nullptr, false);
+  const Json claims = parse_json(*text).value_or(Json());
   if (!claims.is_object()) return std::nullopt;
   const auto it = claims.find("exp");
   if (it == claims.end() || !it->is_number()) return std::nullopt;

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "nft/nfnetlink.h"
 
 namespace lb::nft {
@@ -142,7 +143,7 @@ Result<std::uint32_t> Tables::generation() {
 
 Result<std::vector<DroppingChain>> Tables::dropping_chains(const std::string& own) {
   LB_TRY(const std::string text, context_->run("list chains", NFT_CTX_OUTPUT_JSON));
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto json = parse_json(text).value_or(nlohmann::json());
   if (!json.is_object() || !json.contains("nftables"))
     return fail("list nft's chains: nft gave no JSON");
   std::vector<DroppingChain> out;

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "base/text.h"
 #include "relay/message.h"
 #include "relay/order_json.h"
@@ -20,7 +21,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kMaxDepth = 16;          // of brackets; ours have 5
+// Ours have 5 brackets within brackets. A state of a hundred thousand backends takes 100 MiB.
+constexpr JsonLimits kLimits{.depth = 16, .memory = std::size_t{256} << 20};
 constexpr std::size_t kMaxName = 253;  // of what is shown to people
 constexpr auto kUint64Max = std::numeric_limits<std::uint64_t>::max();
 
@@ -333,26 +335,6 @@ Result<std::optional<Message>> Reader::message(const json& root) const {
   return std::nullopt;
 }
 
-// A line of 32 MiB of brackets would become gigabytes of nodes.
-bool too_deep(std::string_view line) {
-  int depth = 0;
-  bool in_text = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (in_text) {
-      if (c == '\\') ++i;
-      if (c == '"') in_text = false;
-    } else if (c == '"') {
-      in_text = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 std::string type_of(const json& root) {
   if (!root.is_object()) return "message";
   const auto type = root.find("t");
@@ -366,10 +348,10 @@ Result<std::optional<Message>> decode(std::string_view line, const IpAddress& pu
     return fail(EBADMSG, fmt::format("a {} of the push protocol {}", printable(type, 20),
                                      printable(why, 300)));
   };
-  if (too_deep(line)) return refused("message", "has too many brackets");
-  json root;
+  const Result<json> parsed = parse_json(line, kLimits);
+  if (!parsed) return refused("message", parsed.error().context);
+  const json& root = *parsed;
   try {
-    root = json::parse(line);
     if (!root.is_object()) return refused("message", "is no object");
     auto message = Reader(publish).message(root);
     if (!message) return refused(type_of(root), message.error().message());

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/foreign_json.h"
 #include "tools/lbctl/table.h"
 
 namespace lb::lbctl {
@@ -40,9 +41,11 @@ int refused(Env& env, const HttpAnswer& answer, const Json& json) {
 }
 
 tl::expected<Json, int> read(Env& env, const HttpAnswer& answer) {
-  Json json = Json::parse(answer.body, nullptr, false);
+  constexpr JsonLimits kState{.depth = 32, .memory = std::size_t{2} << 30};  // of all its backends
+  auto parsed = parse_json<Json>(answer.body, kState);
+  Json json = parsed ? *std::move(parsed) : Json();
   if (answer.status < 200 || answer.status > 299) return tl::unexpected(refused(env, answer, json));
-  if (json.is_discarded()) {
+  if (!parsed) {
     env.err << "lbctl: lbd's answer is not JSON: is this socket lbd's?\n";
     return tl::unexpected(kExitFailed);
   }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/capabilities.h"
+#include "base/foreign_json.h"
 #include "ebpf/hooks.h"
 #include "tools/lbctl/client.h"
 #include "tools/lbctl/show.h"
@@ -183,7 +184,7 @@ Check daemon_check(Env& env, const Options& options) {
     out.found = fmt::format("not reachable at {}: {}", options.socket, why(answer.error()));
     return out;
   }
-  const Json json = Json::parse(answer->body, nullptr, false);
+  const Json json = parse_json<Json>(answer->body).value_or(Json());
   if (answer->status != 200 || !json.is_object()) {
     out.found = fmt::format("answered {} at {}", answer->status, options.socket);
     return out;

@@ -119,13 +119,27 @@ TEST(V2Listing, LeavesOutHiddenNamesBelowThePrefixOnly) {
   EXPECT_EQ(listing->kvs[1].key, "/_x/c_d");
 }
 
-TEST(V2Listing, IsNoDeeperThanOurStack) {
+std::string nested(int directories) {
   std::string body = R"({"node":)";
-  constexpr int kDeep = 50'000;
-  for (int i = 0; i < kDeep; ++i) body += R"({"dir":true,"nodes":[)";
+  for (int i = 0; i < directories; ++i) body += R"({"dir":true,"nodes":[)";
   body += R"({"key":"/a","value":"1"})";
-  for (int i = 0; i < kDeep; ++i) body += "]}";
-  EXPECT_EQ(parse_listing(good(body + "}"), "/").value().kvs.size(), 1U);
+  for (int i = 0; i < directories; ++i) body += "]}";
+  return body + "}";
+}
+
+TEST(V2Listing, IsAsDeepAsAPathMayBe) {
+  EXPECT_EQ(parse_listing(good(nested(250)), "/").value().kvs.size(), 1U);
+  const auto deep = parse_listing(good(nested(50'000)), "/");
+  ASSERT_FALSE(deep);
+  EXPECT_EQ(deep.error().code.value(), EBADMSG);
+  EXPECT_NE(deep.error().context.find("brackets within brackets"), std::string::npos);
+}
+
+TEST(V2Listing, TakesMembersInAnyOrder) {
+  const auto listing = parse_listing(good(R"({"node":{"nodes":[{"value":"1","key":"/a/b"},
+    {"modifiedIndex":3,"x":[{"nodes":[{}]}],"key":"/a/c","value":"2"}],"ttl":7}})"),
+                                     "/a/");
+  EXPECT_EQ(listing.value().kvs, (std::vector<KeyValue>{{"/a/b", "1", 0, 1}, {"/a/c", "2", 3, 1}}));
 }
 
 TEST(V2Listing, ThatIsNotEtcdsIsRefused) {
