@@ -63,6 +63,7 @@ EngineSettings engine_settings(const Config& config) {
 std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const FillSlot& fill) {
   auto slot = std::make_shared<SourceSlot>(source.name, type_of(source), ports_for(source, config_),
                                            config_.guard);
+  slot->set_backends(backends_for(source));
   fill(*slot);
   return slot;
 }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -12,6 +13,7 @@
 #include "base/log_level.h"
 #include "base/result.h"
 #include "model/address.h"
+#include "model/backend_ranges.h"
 #include "relay/relay_source.h"
 #include "relay/server.h"
 #include "sources/etcd_source.h"
@@ -63,6 +65,7 @@ struct SourceConfig {
   PortRanges ports;
   std::variant<FileSourceConfig, EtcdSourceConfig, MarathonSourceConfig, RelaySourceConfig>
       settings;
+  std::optional<BackendRanges> backends{};  // where its backends may be
 
   bool operator==(const SourceConfig&) const = default;
 };
@@ -98,6 +101,8 @@ struct Config {
 // Marathon and updaters give ports to whoever may start an app: nothing below 1024 unless it is
 // configured.
 [[nodiscard]] PortRanges default_ports(const SourceConfig& source);
+// Its `backends`, or what goes without saying: files are the host's own word, others may not name addresses that mean each host's own.
+[[nodiscard]] BackendRanges backends_for(const SourceConfig& source);
 // What it may claim here: its ports without that of relay.listen, by which listeners reach us. An
 // updater alone takes no ports, what it serves is for other hosts.
 [[nodiscard]] PortRanges ports_for(const SourceConfig& source, const Config& config);

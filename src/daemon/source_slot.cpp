@@ -19,7 +19,9 @@ Result<> SourceSlot::load(const SnapshotStore& store, const std::string& formerl
   if (!saved) return {};
   spdlog::info("source={} loaded services={} backends={} as_of={}", name_, saved->services.size(),
                count_backends(*saved), format_iso8601(saved->as_of));
-  guard_.restore(*std::move(saved));
+  Snapshot allowed = allowed_backends(*std::move(saved), backends_);
+  for (const std::string& warning : allowed.warnings) spdlog::warn("source={} {}", name_, warning);
+  guard_.restore(std::move(allowed));
   if (formerly == name_) return {};
   formerly_ = formerly;
   unsaved_ = true;  // under its new name, too
@@ -28,7 +30,7 @@ Result<> SourceSlot::load(const SnapshotStore& store, const std::string& formerl
 
 void SourceSlot::continue_from(const SourceSlot& former) {
   if (!former.snapshot()) return;
-  guard_.restore(*former.snapshot());
+  guard_.restore(allowed_backends(*former.snapshot(), backends_));
   if (former.name_ != name_) formerly_ = former.name_;
   unsaved_ = former.unsaved_ || !formerly_.empty();
   continues_live_ = former.live();
@@ -36,18 +38,18 @@ void SourceSlot::continue_from(const SourceSlot& former) {
 
 void SourceSlot::deliver(const Snapshot& snapshot, SteadyTime now) {
   const std::size_t held_before = guard_.held() ? guard_.held()->backends.size() : 0;
-  Snapshot read = snapshot;  // cheap: it shares its services
+  // Cheap: it shares its services.
+  Snapshot read = allowed_backends(snapshot, backends_);
   if (options_.files && type_ == "file") read.absence = Absence::Guarded;
   if (read.absence == Absence::Believed) log_believed_loss(read, now);
   (void)guard_.admit(read, now);
   spdlog::info("source={} snapshot services={} backends={} warnings={}", name_,
-               snapshot.services.size(), count_backends(snapshot), snapshot.warnings.size());
-  if (snapshot.warnings != warnings_)
-    for (const std::string& warning : snapshot.warnings)
-      spdlog::warn("source={} {}", name_, warning);
+               read.services.size(), count_backends(read), read.warnings.size());
+  if (read.warnings != warnings_)
+    for (const std::string& warning : read.warnings) spdlog::warn("source={} {}", name_, warning);
   log_held(held_before);
   tell_source();
-  warnings_ = snapshot.warnings;
+  warnings_ = std::move(read.warnings);
   error_.clear();
   delivered_ = true;
   unsaved_ = true;

@@ -11,7 +11,9 @@
 
 #include <boost/asio/cancellation_signal.hpp>
 
+#include "model/backend_ranges.h"
 #include "sources/source.h"
+#include "state/backend_filter.h"
 #include "state/claims.h"
 #include "state/guard.h"
 #include "state/port_ranges.h"
@@ -32,13 +34,18 @@ class SourceSlot {
         options_(guard),
         guard_(guard) {}
 
+  // Where its backends may be: before anything is loaded or delivered.
+  void set_backends(BackendRanges allowed) { backends_ = std::move(allowed); }
+
   // The snapshot of an earlier run, if there is one, is in force until the source delivers. A broken
   // one is an error for the log: the start goes on without it.
   [[nodiscard]] Result<> load(const SnapshotStore& store);
   // The same, saved under the name that it had before.
   [[nodiscard]] Result<> load(const SnapshotStore& store, const std::string& formerly);
   // What was loaded, as the kernel has it; nothing that it says is saved.
-  void amend_loaded(Snapshot snapshot) { guard_.restore(std::move(snapshot)); }
+  void amend_loaded(Snapshot snapshot) {
+    guard_.restore(allowed_backends(std::move(snapshot), backends_));
+  }
   // What `former` has in force is in force here until this source delivers.
   void continue_from(const SourceSlot& former);
 
@@ -83,6 +90,7 @@ class SourceSlot {
   std::string formerly_;
   std::string type_;
   PortRanges ports_;
+  BackendRanges backends_ = BackendRanges::any();
   GuardOptions options_;
   Guard guard_;
   bool continues_live_ = false;

@@ -14,6 +14,8 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/direct_socket.h"
+#include "base/text.h"
+#include "model/check_limits.h"
 
 namespace lb {
 namespace {
@@ -95,7 +97,9 @@ asio::awaitable<Result<>> Prober::probe_tcp(Address address, HealthCheck check) 
 asio::awaitable<Result<>> Prober::probe_http(Address address, HealthCheck check) {
   const auto deadline = steady_clock::now() + check.timeout;
   HttpRequest request;
-  request.url = fmt::format("http://{}{}", address.to_string(), check.path);
+  auto url = probe_url(address, check.path);
+  if (!url) co_return tl::unexpected(url.error());
+  request.url = *std::move(url);
   request.headers = {"Connection: close", "User-Agent: lbd-health-check"};
   request.connect_timeout = check.timeout;
   request.timeout = check.timeout;
@@ -114,6 +118,13 @@ asio::awaitable<Result<>> Prober::probe_http(Address address, HealthCheck check)
     taken += more->size();
   }
   co_return Result<>();
+}
+
+Result<std::string> probe_url(const Address& address, std::string_view path) {
+  // Without the slash the path would go on with the address: "http://10.0.0.1:80@other/".
+  if (!check_limits::is_path(path))
+    return fail(ECANCELED, fmt::format("'{}' is no path", printable(path)));
+  return fmt::format("http://{}{}", address.to_string(), path);
 }
 
 bool tells_of_backend(const Error& error) {

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <deque>
+#include <string>
+#include <string_view>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
@@ -32,6 +34,9 @@ class Prober {
   std::deque<HttpClient> http_;  // used in turn
   std::size_t next_ = 0;
 };
+
+// Of this backend whatever the path is: ECANCELED for what is no path.
+[[nodiscard]] Result<std::string> probe_url(const Address& address, std::string_view path);
 
 // A probe that failed for want of something on this host says nothing of the backend.
 [[nodiscard]] bool tells_of_backend(const Error& error);

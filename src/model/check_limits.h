@@ -1,10 +1,14 @@
-// What a health check may be, the same wherever it is written down: in services files, and in labels of Marathon.
+// What a health check may be, the same wherever it is written down: in services files, in labels of Marathon, in what updaters send and
+// in saved files.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string_view>
+
+#include "base/result.h"
+#include "model/service.h"
 
 namespace lb::check_limits {
 
@@ -21,5 +25,8 @@ constexpr std::size_t kLongestPath = 1024;
          std::all_of(text.begin(), text.end(),
                      [](char c) { return c > ' ' && c < 0x7f && c != '#'; });
 }
+
+// The last word on each check, whoever wrote it. The error is a sentence.
+[[nodiscard]] Result<> validate(const HealthCheck& check);
 
 }  // namespace lb::check_limits

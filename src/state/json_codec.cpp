@@ -7,6 +7,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
+#include "base/text.h"
+#include "model/check_limits.h"
+
 namespace lb {
 namespace {
 
@@ -40,9 +44,9 @@ Result<std::uint32_t> number_from(const json& object, const char* key, std::uint
 // What few services have is written only where it is.
 Result<> read_extras(const json& object, Service& out) {
   out.default_address = object.value("default_address", false);
-  if (const auto check = object.find("check"); check != object.end()) {
-    LB_TRY(out.check, check_from_json(*check));
-  }
+  // One that is out of bounds, as earlier versions took from updaters, costs only itself: the source says it again.
+  if (const auto check = object.find("check"); check != object.end())
+    if (auto good = check_from_json(*check)) out.check = *std::move(good);
   if (const auto timeout = object.find("drain_timeout"); timeout != object.end()) {
     LB_TRY(out.drain_timeout, parse_duration(timeout->get_ref<const std::string&>()));
   }
@@ -59,6 +63,10 @@ Result<Snapshot> snapshot_from(const json& root) {
   out.services.reserve(services.size());
   for (const json& item : services) {
     LB_TRY(Service service, service_from_json(item));
+    if (item.contains("check") && !service.check)
+      out.warnings.push_back(
+          fmt::format("service {}: its saved health check is out of bounds and left out",
+                      service.key.to_string()));
     if (!out.services.empty() && !(out.services.back()->key < service.key))
       return fail(
           fmt::format("service {} is out of order or there twice", service.key.to_string()));
@@ -138,10 +146,9 @@ Result<HealthCheck> check_from_json(const json& object) {
   out.port = static_cast<Port>(port);
   LB_TRY(out.interval, parse_duration(text_of(object, "interval")));
   LB_TRY(out.timeout, parse_duration(text_of(object, "timeout")));
-  LB_TRY(out.rise, number_from(object, "rise", 1000));
-  LB_TRY(out.fall, number_from(object, "fall", 1000));
-  if (out.interval.count() <= 0 || out.timeout.count() <= 0 || out.rise == 0 || out.fall == 0)
-    return fail("a health check needs an interval, a timeout, rise and fall above 0");
+  LB_TRY(out.rise, number_from(object, "rise", check_limits::kMostInARow));
+  LB_TRY(out.fall, number_from(object, "fall", check_limits::kMostInARow));
+  LB_CHECK(check_limits::validate(out));
   return out;
 }
 
@@ -201,8 +208,12 @@ Result<Service> service_from_json(const json& value) {
 
 Result<> decode_json(std::string_view text, int version,
                      const std::function<Result<>(const json&)>& read) {
+  // A file of lbd's own, of a hundred thousand backends.
+  constexpr JsonLimits kSaved{.depth = 32, .memory = std::size_t{1} << 30};
+  const Result<json> parsed = parse_json(text, kSaved);
+  if (!parsed) return fail("is not what this lbd writes: " + parsed.error().context);
+  const json& root = *parsed;
   try {
-    const json root = json::parse(text);
     if (!root.is_object()) return fail("is no JSON object");
     const auto found = root.find("version");
     if (found == root.end() || !found->is_number_integer()) return fail("has no version");

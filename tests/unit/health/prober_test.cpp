@@ -99,6 +99,33 @@ TEST_F(ProberTest, AsksThePathOfTheAddressOnceAndCloses) {
   EXPECT_EQ(request.headers.at("connection"), "close");
 }
 
+// An updater's path once made it "http://10.0.0.1:80@127.0.0.1:2379/", with a header of the part before the @.
+TEST_F(ProberTest, AsksNoOtherHostWhateverThePathIs) {
+  const Address to = Address::parse("10.0.0.1:80").value();
+  EXPECT_EQ(probe_url(to, "/@127.0.0.1:2379/v2/keys").value(),
+            "http://10.0.0.1:80/@127.0.0.1:2379/v2/keys");
+  server_.emplace(io_, [](const test::FakeRequest&) { return test::answer(200, ""); });
+  const std::string there = server_->url().substr(7);
+  for (const std::string path :
+       {"@" + there + "/v2/keys/secret", ":80@" + there, "." + there, std::string(),
+        "/ HTTP/1.1\r\nX: y", "?@" + there + "/", "#@" + there}) {
+    HealthCheck check;
+    check.type = HealthCheck::Type::Http;
+    check.path = path;
+    EXPECT_NE(probe(to, check), "") << path;
+    EXPECT_FALSE(probe_url(to, path)) << path;
+  }
+  EXPECT_THAT(server_->requests(), SizeIs(0));
+}
+
+TEST_F(ProberTest, SendsNoHeaderThatAPeerChose) {
+  EXPECT_EQ(probe_http(test::answer(200, "fine")), "");
+  ASSERT_THAT(server_->requests(), SizeIs(1));
+  std::string names;
+  for (const auto& [name, value] : server_->requests()[0].headers) names += name + " ";
+  EXPECT_EQ(names, "accept connection host user-agent ");
+}
+
 TEST_F(ProberTest, StatusDecidesHoweverLargeTheBodyIs) {
   EXPECT_EQ(probe_http(test::answer(200, std::string(10 << 20, 'x'))), "");
 }

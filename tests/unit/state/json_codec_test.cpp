@@ -63,17 +63,26 @@ TEST(SnapshotCodec, KeepsTheSettingsOfAService) {
   EXPECT_FALSE(to_json(*offered("127.0.0.1:80", {})).contains("check"));
 }
 
-TEST(SnapshotCodec, RefusesAHealthCheckThatWouldNeverEnd) {
+TEST(SnapshotCodec, LeavesOutAHealthCheckThatIsOutOfBounds) {
   Service service = *offered("127.0.0.1:80", {});
   service.check = HealthCheck{};
   for (const auto& [key, value] : {std::pair<const char*, json>("interval", "0ms"),
                                    {"timeout", "0ms"},
                                    {"rise", 0},
                                    {"fall", -1},
+                                   {"path", "@127.0.0.1:2379/v2/keys/secret"},
+                                   {"path", "/a\r\nX: y"},
+                                   {"interval", "1ms"},
+                                   {"timeout", "2h"},
                                    {"port", 65536}}) {
     json root = json::parse(encode_snapshot(snapshot({std::make_shared<const Service>(service)})));
     root["services"][0]["check"][key] = value;
-    EXPECT_FALSE(decode_snapshot(root.dump())) << key;
+    const auto loaded = decode_snapshot(root.dump());
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    ASSERT_EQ(loaded->services.size(), 1U) << key;
+    EXPECT_FALSE(loaded->services[0]->check) << key;
+    ASSERT_EQ(loaded->warnings.size(), 1U) << key;
+    EXPECT_NE(loaded->warnings[0].find("health check"), std::string::npos);
   }
 }
 
