@@ -1,8 +1,11 @@
 #include "api/json.h"
 
 #include <array>
+#include <utility>
 
 #include <nlohmann/json.hpp>
+
+#include "base/foreign_json.h"
 
 namespace lb {
 namespace {
@@ -290,9 +293,7 @@ Json error_json(std::string_view message, std::span<const std::string> near) {
   return out;
 }
 
-std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string dump(Json json) { return dump_printable(std::move(json)); }
 
 std::string_view to_string(Outcome outcome) {
   constexpr std::array<std::string_view, 3> kNames{"direct", "balanced", "refused"};

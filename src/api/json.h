@@ -28,7 +28,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json error_json(std::string_view message, std::span<const std::string> near = {});
 
 // Compact, and always valid UTF-8: what a source delivers as a name may be any bytes.
-[[nodiscard]] std::string dump(const Json& json);
+[[nodiscard]] std::string dump(Json json);
 
 [[nodiscard]] std::string_view to_string(Outcome outcome);  // "direct", "balanced", "refused"
 

@@ -31,7 +31,7 @@ ApiReply reply_of(const Error& error) {
   return error_reply(status, words ? error.context : error.message());
 }
 
-ApiReply ok(const Json& json) { return {.status = 200, .body = dump(json), .allow = {}}; }
+ApiReply ok(Json json) { return {.status = 200, .body = dump(std::move(json)), .allow = {}}; }
 
 template <class T, class ToJson>
 ApiReply reply_of(const Result<T>& result, ToJson to_json) {

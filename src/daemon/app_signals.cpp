@@ -1,5 +1,7 @@
 // What a service manager, or a person at a terminal, tells lbd: to read its configuration again, to end, and that it is alive.
 #include <chrono>
+#include <sstream>
+#include <string>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -110,8 +112,9 @@ bool App::reload() { return take_reloaded(parts_.reload()); }
 bool App::take_reloaded(Result<Config> config) {
   if (!config && config.error().code == std::errc::device_or_resource_busy) return false;
   if (!config) {
-    spdlog::error("reload rejected, the configuration in force stays: {}",
-                  config.error().message());
+    std::istringstream lines(config.error().message());  // one for each complaint
+    for (std::string line; std::getline(lines, line);)
+      spdlog::error("reload rejected, the configuration in force stays: {}", line);
     return true;
   }
   apply_config(*std::move(config));

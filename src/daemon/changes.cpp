@@ -1,7 +1,10 @@
 #include "daemon/changes.h"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "state/json_codec.h"
 
 namespace lb {
@@ -41,7 +44,7 @@ Json settings_of(const Service& service) {
   nlohmann::json all = to_json(service);
   for (const char* other : {"key", "name", "origin", "backends", "default_address"})
     all.erase(other);
-  return Json::parse(encode_json(all));
+  return Json(std::move(all));
 }
 
 void compare_settings(const Service& before, const Service& after, Json& changes) {
@@ -85,9 +88,7 @@ void compare(const Service& before, const Service& after, Json& changes) {
       [&](const Backend& b, const Backend& a) { compare(after, b, a, changes); });
 }
 
-std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string dump(Json json) { return dump_printable(std::move(json)); }
 
 }  // namespace
 
@@ -119,8 +120,7 @@ std::string describe_changes(const std::vector<ServicePtr>& before,
 std::string describe_state(const std::vector<ServicePtr>& services, SysTime time,
                            const std::string& from) {
   Json list = Json::array();
-  for (const ServicePtr& service : services)
-    list.push_back(Json::parse(encode_json(to_json(*service))));
+  for (const ServicePtr& service : services) list.push_back(Json(to_json(*service)));
   return dump({{"time", format_iso8601(time)}, {"from", from}, {"services", std::move(list)}});
 }
 

@@ -12,18 +12,33 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
+#include "base/text.h"
 #include "daemon/log_queue.h"
 
 namespace lb {
 namespace {
 
-// The message as a JSON string: it may hold what a source wrote.
+// The message may hold what a source, a server or another user wrote: it stays one line, and works no terminal.
+class PlainText final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    const std::string text = printable_text({message.payload.data(), message.payload.size()});
+    out.append(text.data(), text.data() + text.size());
+  }
+  [[nodiscard]] std::unique_ptr<spdlog::custom_flag_formatter> clone() const override {
+    return std::make_unique<PlainText>();
+  }
+};
+
+// The same as a JSON string.
 class JsonText final : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
               spdlog::memory_buf_t& out) override {
-    const nlohmann::json text(std::string(message.payload.data(), message.payload.size()));
-    const std::string quoted = text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    const std::string quoted =
+        dump_printable(nlohmann::json(std::string(message.payload.data(), message.payload.size())));
     out.append(quoted.data(), quoted.data() + quoted.size());
   }
   [[nodiscard]] std::unique_ptr<spdlog::custom_flag_formatter> clone() const override {
@@ -79,10 +94,13 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 
 void setup_logging(const DaemonConfig& config) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
-  formatter->add_flag<JsonText>('*');
+  if (config.log_format == LogFormat::Json)
+    formatter->add_flag<JsonText>('*');
+  else
+    formatter->add_flag<PlainText>('*');
   formatter->set_pattern(config.log_format == LogFormat::Json
                              ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":%*})"
-                             : "%Y-%m-%dT%H:%M:%S.%eZ %l %v");
+                             : "%Y-%m-%dT%H:%M:%S.%eZ %l %*");
   auto logger = std::make_shared<spdlog::logger>("lbd", std::make_shared<QueueSink>());
   logger->set_formatter(std::move(formatter));
   logger->set_level(to_spdlog(config.log_level));

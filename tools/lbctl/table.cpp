@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
+
 namespace lb::lbctl {
 namespace {
 
@@ -35,20 +37,7 @@ std::size_t width(std::string_view text) {
 
 }  // namespace
 
-std::string printable(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
-    if (c == 0xc2U && next >= 0x80U && next < 0xa0U) {  // U+0080 to U+009F are controls, too
-      out += '?';
-      ++i;
-    } else {
-      out += c < 0x20U || c == 0x7fU ? '?' : text[i];
-    }
-  }
-  return out;
-}
+std::string printable(std::string_view text) { return printable_text(text); }
 
 std::string plural(std::uint64_t n, std::string_view noun) {
   return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");

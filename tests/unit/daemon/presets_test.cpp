@@ -52,6 +52,16 @@ TEST(MerlionPreset, NamesTheArgumentThatIsWrong) {
   MerlionPreset given = preset({"/a"});
   given.endpoints = {"localhost:2379"};
   EXPECT_TRUE(error(given).starts_with("--etcd: 'localhost:2379' is no URL")) << error(given);
+  // What is in argv is in `ps`: it is refused, and not repeated.
+  for (const char* url :
+       {"http://root:secret@etcd:2379", "root:secret@etcd:2379", "https://secret@etcd"}) {
+    given.endpoints = {"http://localhost:2379", url};
+    EXPECT_TRUE(
+        error(given).starts_with("--etcd: a URL has a password in it: write username and "
+                                 "password_file"))
+        << error(given);
+    EXPECT_EQ(error(given).find("secret"), std::string::npos);
+  }
   given = preset({"/a"});
   given.api = "v4";
   EXPECT_TRUE(error(given).starts_with("--api: 'v4'")) << error(given);
