@@ -1,9 +1,13 @@
 #include "daemon/commands.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <functional>
 #include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -20,6 +24,7 @@
 #include "daemon/logging.h"
 #include "daemon/preset_options.h"
 #include "daemon/privileges.h"
+#include "daemon/secrets.h"
 #include "daemon/source_factory.h"
 #include "ebpf/hooks.h"
 
@@ -65,6 +70,15 @@ LoopHealth health_of(const LoopWatch& watch) {
   return out;
 }
 
+// Each once. `warned`: those of the configuration before.
+void warn_of_secrets(const Config& config, std::vector<std::string>& warned) {
+  auto now = secret_warnings(config);
+  for (const std::string& warning : now)
+    if (std::find(warned.begin(), warned.end(), warning) == warned.end())
+      spdlog::warn("{}", warning);
+  warned = std::move(now);
+}
+
 // `name` is what the configuration is called in `lbctl status`; `read` is asked again at SIGHUP.
 int run_daemon(const std::string& name, const std::function<Result<Config>()>& read,
                bool exit_without_config) {
@@ -75,6 +89,8 @@ int run_daemon(const std::string& name, const std::function<Result<Config>()>& r
   for (const std::string& what : refused) spdlog::warn("{}", what);
   asio::io_context io{1};
   LoopWatch watch;
+  std::vector<std::string> warned;
+  warn_of_secrets(config, warned);
   AppParts parts;
   parts.loop_health = [&watch] { return health_of(watch); };
   parts.open_dataplane = open_dataplane;
@@ -82,7 +98,9 @@ int run_daemon(const std::string& name, const std::function<Result<Config>()>& r
   parts.make_source = make_source;
   parts.reload = [&]() -> Result<Config> {
     if (is_being_written(name)) return fail(EBUSY, name + " is being written");
-    return read();
+    auto fresh = read();
+    if (fresh) warn_of_secrets(*fresh, warned);
+    return fresh;
   };
   parts.exit_without_config = exit_without_config;
   const auto app = or_throw(App::open(io, config, name, std::move(parts)));
@@ -160,9 +178,15 @@ int check_config(const std::string& path) {
     return kExitFailed;
   }
   std::cout << fmt::format("{}: ok, {} sources\n", path, config->sources.size());
-  for (const SourceConfig& source : config->sources)
+  for (const SourceConfig& source : config->sources) {
     std::cout << fmt::format("  {} ({}) may claim ports {}\n", source.name, type_of(source),
                              source.ports.to_string());
+    if (source.backends)
+      std::cout << fmt::format("    and have backends in {}\n",
+                               fmt::join(source.backends->texts(), ", "));
+  }
+  for (const std::string& warning : secret_warnings(*config))
+    std::cout << fmt::format("  warning: {}\n", warning);
   return kExitOk;
 }
 

@@ -72,7 +72,7 @@ void read_relay(Section section, relay::ServerConfig& out) {
     section.complain("listen", address.error().message() + ": write for example \"0.0.0.0:7676\"");
   section.boolean("require_tls", out.require_tls);
   section.path("tls_cert", out.tls.cert);
-  section.path("tls_key", out.tls.key);
+  section.secret("tls_key", out.tls.key);
   section.path("tls_client_ca", out.tls.ca);
   section.together("tls_cert", "tls_key");
   if (!out.tls.ca.empty() && out.tls.cert.empty())

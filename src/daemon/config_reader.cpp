@@ -4,6 +4,7 @@
 #include <charconv>
 #include <numeric>
 
+#include "base/secret_file.h"
 #include "base/time.h"
 
 namespace lb {
@@ -118,6 +119,14 @@ void Section::text(std::string_view key, std::string& out) {
 
 void Section::optional_text(std::string_view key, std::string& out) {
   if (auto value = string_at(key)) out = *std::move(value);
+}
+
+void Section::secret(std::string_view key, std::string& out) {
+  const auto value = string_at(key);
+  if (!value) return;
+  if (const auto good = check_secret_path(*value); !good)
+    return complain(key, good.error().context);
+  out = secret_path(*value);
 }
 
 void Section::path(std::string_view key, std::string& out) {

@@ -69,6 +69,7 @@ class Section {
   void optional_text(std::string_view key, std::string& out);  // may be ""
   void path(std::string_view key, std::string& out);           // absolute
   void optional_path(std::string_view key, std::string& out);  // absolute or ""
+  void secret(std::string_view key, std::string& out);         // absolute, or "credential:NAME"
   void boolean(std::string_view key, bool& out);
   void count(std::string_view key, std::uint32_t& out, std::uint32_t min, std::uint32_t max);
   void duration(std::string_view key, std::chrono::milliseconds& out);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/secret_file.h"
+
 namespace lb {
 namespace {
 
@@ -20,7 +22,7 @@ const Words<marathon::Unreachable> kUnreachable{{"last-resort", marathon::Unreac
 void read_tls(Section& section, std::string& ca, std::string& cert, std::string& key) {
   section.path("ca", ca);
   section.path("cert", cert);
-  section.path("key", key);
+  section.secret("key", key);
   section.together("cert", "key");
 }
 
@@ -47,7 +49,7 @@ EtcdSourceConfig read_etcd_source(Section& section) {
       section.complain("prefixes", good.error().message());
   read_tls(section, access.tls.ca, access.tls.cert, access.tls.key);
   section.text("username", access.username);
-  section.path("password_file", access.password_file);
+  section.secret("password_file", access.password_file);
   section.together("username", "password_file");
   return out;
 }
@@ -60,12 +62,15 @@ void read_marathon_access(Section& section, marathon::Access& access) {
       section.complain("endpoints", good.error().message());
   read_tls(section, access.tls.ca, access.tls.cert, access.tls.key);
   section.text("username", access.username);
-  section.path("password_file", access.password_file);
+  section.secret("password_file", access.password_file);
   section.together("username", "password_file");
-  section.path("token_file", access.token_file);
+  section.secret("token_file", access.token_file);
   section.text("dcos_login", access.dcos_login);
+  if (auto good = check_server_url(access.dcos_login, "https://master.mesos/acs/api/v1/auth/login");
+      !good && !access.dcos_login.empty())
+    section.complain("dcos_login", good.error().message());
   section.text("dcos_uid", access.dcos_uid);
-  section.path("dcos_key_file", access.dcos_key_file);
+  section.secret("dcos_key_file", access.dcos_key_file);
   section.together("dcos_login", "dcos_uid");
   section.together("dcos_uid", "dcos_key_file");
   const bool both =
@@ -123,6 +128,17 @@ bool read_settings(Section& section, std::string_view type, SourceConfig& out) {
   return true;
 }
 
+void read_backends(Section& section, SourceConfig& out) {
+  if (!section.has("backends")) return;
+  std::vector<std::string> prefixes;
+  section.texts("backends", prefixes);
+  BackendRanges allowed;
+  for (const std::string& prefix : prefixes)
+    if (auto added = allowed.add(prefix); !added)
+      section.complain("backends", added.error().message());
+  out.backends = std::move(allowed);
+}
+
 }  // namespace
 
 void read_source(Section section, SourceConfig& out) {
@@ -130,6 +146,7 @@ void read_source(Section section, SourceConfig& out) {
   const auto type = section.string_at("type");
   section.text("name", out.name);
   section.parsed("ports", out.ports, PortRanges::parse, "write for example \"80,443,1024-65535\"");
+  read_backends(section, out);
   if (!type || !read_settings(section, *type, out)) {
     // Which other keys are right depends on the type, so nothing is said about them.
     if (type)
@@ -141,25 +158,12 @@ void read_source(Section section, SourceConfig& out) {
   if (out.name.empty()) out.name = default_source_name(out);
 }
 
-namespace {
-
-Result<> check_url(std::string_view text, std::string_view example) {
-  const bool url = text.starts_with("http://") || text.starts_with("https://");
-  if (url && !text.ends_with("://")) return {};
-  return fail(fmt::format("'{}' is no URL: write for example \"{}\"", text, example));
-}
-
-}  // namespace
-
 Result<> check_etcd_endpoint(std::string_view text) {
-  return check_url(text, "http://127.0.0.1:2379");
+  return check_server_url(text, "http://127.0.0.1:2379");
 }
 
 Result<> check_marathon_endpoint(std::string_view text) {
-  LB_CHECK(check_url(text, "http://marathon1:8080"));
-  if (text.find('@') != std::string_view::npos)
-    return fail("a URL has a password in it: write username and password_file instead");
-  return {};
+  return check_server_url(text, "http://marathon1:8080");
 }
 
 Result<> check_merlion_prefix(std::string_view text) {
@@ -193,6 +197,12 @@ std::string locator(const RelaySourceConfig& relay) {
 
 std::string default_source_name(const SourceConfig& source) {
   return std::visit([](const auto& settings) { return locator(settings); }, source.settings);
+}
+
+BackendRanges backends_for(const SourceConfig& source) {
+  if (source.backends) return *source.backends;
+  return std::holds_alternative<FileSourceConfig>(source.settings) ? BackendRanges::any()
+                                                                   : BackendRanges::usual();
 }
 
 PortRanges default_ports(const SourceConfig& source) {

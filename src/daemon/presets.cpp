@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/secret_file.h"
 #include "sources/merlion_schema.h"
 
 namespace lb {
@@ -12,6 +13,11 @@ namespace {
 
 tl::unexpected<Error> named(const char* name, const Error& error) {
   return fail(fmt::format("{}: {}", name, error.message()));
+}
+
+HttpTls tls_of(HttpTls tls) {
+  tls.key = secret_path(tls.key);
+  return tls;
 }
 
 }  // namespace
@@ -35,9 +41,9 @@ Result<Config> merlion_config(const MerlionPreset& preset) {
     return fail("--username and --password-file: each needs the other");
   etcd.access = {.endpoints = preset.endpoints,
                  .mode = *mode,
-                 .tls = preset.tls,
+                 .tls = tls_of(preset.tls),
                  .username = preset.username,
-                 .password_file = preset.password_file};
+                 .password_file = secret_path(preset.password_file)};
   Config config;
   config.sources.push_back({.name = "merlion", .ports = {}, .settings = std::move(etcd)});
   return config;
@@ -74,10 +80,10 @@ Result<Config> updater_config(const UpdaterPreset& preset) {
   if (!preset.listener_tls.ca.empty() && preset.listener_tls.cert.empty())
     return fail("--tls-client-ca needs --tls-cert and --tls-key");
   marathon.access = {.endpoints = preset.marathons,
-                     .tls = preset.tls,
+                     .tls = tls_of(preset.tls),
                      .username = preset.username,
-                     .password_file = preset.password_file,
-                     .token_file = preset.token_file,
+                     .password_file = secret_path(preset.password_file),
+                     .token_file = secret_path(preset.token_file),
                      .dcos_login = {},
                      .dcos_uid = {},
                      .dcos_key_file = {}};
@@ -88,6 +94,7 @@ Result<Config> updater_config(const UpdaterPreset& preset) {
   // Each listener decides for its host which ports may be claimed.
   config.sources.push_back(std::move(source));
   config.relay.tls = preset.listener_tls;
+  config.relay.tls.key = secret_path(config.relay.tls.key);
   make_updater(config, preset.listen);
   share_settings(config);
   return config;
@@ -105,6 +112,7 @@ Result<Config> listener_config(const ListenerPreset& preset) {
   if (preset.tls.cert.empty() != preset.tls.key.empty())
     return fail("--cert and --key: each needs the other");
   relay.tls = preset.tls;
+  relay.tls.key = secret_path(relay.tls.key);
   Config config;
   auto publish = IpAddress::parse(preset.publish);
   if (!publish) return named("--bind", publish.error());

@@ -16,6 +16,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/event.h"
+#include "base/secret_file.h"
 #include "base/spawn.h"
 #include "etcd/cluster.h"
 #include "tools/lbctl/acceptor.h"
@@ -125,7 +126,20 @@ void Registration::catch_signals() {
   if (!is_ignored(SIGPIPE)) ::signal(SIGPIPE, [](int) {});
 }
 
+// What others can read on the way, or on this host.
+void warn_of_secrets(std::ostream& err, const etcd::Access& access) {
+  for (const std::string& path : {access.password_file, access.tls.key})
+    if (const std::string why = why_exposed(path); !why.empty())
+      err << fmt::format("lbctl: warning: {}\n", why);
+  const std::string endpoint = plain_endpoint(access.endpoints);
+  if (access.username.empty() || endpoint.empty()) return;
+  err << fmt::format(
+      "lbctl: warning: user and password can be read by all between here and {}: use https\n",
+      endpoint);
+}
+
 int Registration::run() {
+  warn_of_secrets(env_.err, options_.access);
   catch_signals();
   if (!options_.command.empty()) {
     auto child = Child::start(options_.command);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "base/secret_file.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "sources/merlion_schema.h"
@@ -41,13 +42,9 @@ Result<std::string> check_prefix(std::string_view flag, const std::string& text)
 }
 
 Result<> check_endpoint(const std::string& url) {
-  const auto scheme = url.find("://");
-  const std::string name = url.substr(0, scheme);
-  const bool usable = scheme != std::string::npos && (name == "http" || name == "https") &&
-                      url.size() > scheme + 3 && url[scheme + 3] != '/';
-  if (usable) return {};
-  return fail(
-      fmt::format("--etcd '{}' is no URL: write for example http://10.0.0.1:2379", printable(url)));
+  if (auto good = check_server_url(url, "http://10.0.0.1:2379"); !good)
+    return fail("--etcd " + good.error().context);
+  return {};
 }
 
 }  // namespace
@@ -119,9 +116,9 @@ Result<> RegisterFlags::check_access(etcd::Access& out) const {
   if (cert_.empty() != key_.empty()) return fail("--cert and --key go together: give both");
   if (username_.empty() != password_file_.empty())
     return fail("--username and --password-file go together: give both");
-  out.tls = {.ca = ca_, .cert = cert_, .key = key_};
+  out.tls = {.ca = ca_, .cert = cert_, .key = secret_path(key_)};
   out.username = username_;
-  out.password_file = password_file_;
+  out.password_file = secret_path(password_file_);
   return {};
 }
 

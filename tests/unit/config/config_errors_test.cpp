@@ -172,6 +172,21 @@ INSTANTIATE_TEST_SUITE_P(
                 "[\"127.0.0.1:2379\"]\n",
                 "lbd.toml:4:13: source.endpoints: '127.0.0.1:2379' is no URL: write for example "
                 "\"http://127.0.0.1:2379\""},
+        Mistake{"etcd_password_in_url",
+                "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\nendpoints = "
+                "[\"http://root:secret@e:2379\"]\n",
+                "lbd.toml:4:13: source.endpoints: a URL has a password in it: write username and "
+                "password_file instead"},
+        Mistake{
+            "etcd_password_file_relative",
+            "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\nusername = \"u\"\npassword_file = "
+            "\"credential:../etc/shadow\"\n",
+            "lbd.toml:5:17: source.password_file: 'credential:../etc/shadow' is no absolute path: "
+            "start it with /, or write credential:NAME for a credential of the unit"},
+        Mistake{"backends_no_prefix",
+                "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\nbackends = [\"10.0.0.1/8\"]\n",
+                "lbd.toml:4:12: source.backends: '10.0.0.1/8' has bits behind its prefix: write "
+                "10.0.0.0/8"},
         Mistake{"etcd_api", "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\napi = \"4\"\n",
                 "lbd.toml:4:7: source.api: '4' is not known: use auto, v3 or v2"},
         Mistake{"etcd_cert_without_key",
@@ -200,6 +215,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "[[source]]\ntype = \"marathon\"\nendpoints = [\"http://me:pw@m:8080\"]\n",
                 "lbd.toml:3:13: source.endpoints: a URL has a password in it: write username and "
                 "password_file instead"},
+        Mistake{
+            "dcos_password_in_url",
+            kMarathon +
+                "dcos_login = \"https://me:pw@d/l\"\ndcos_uid = \"u\"\ndcos_key_file = \"/k\"\n",
+            "lbd.toml:4:14: source.dcos_login: a URL has a password in it: write username and "
+            "password_file instead"},
         Mistake{"marathon_interval", kMarathon + "interval = \"0s\"\n",
                 "lbd.toml:4:12: source.interval: must be between 200ms and 1d"},
         Mistake{"marathon_unreachable", kMarathon + "unreachable = \"maybe\"\n",
