@@ -167,6 +167,8 @@ LB_STATIC_ASSERT(sizeof(struct lb_udp_flows) == LB_UDP_FLOWS * 28 + 4);
  * own health probes. They are neither steered nor counted.
  */
 #define LB_DIRECT_PRIORITY          0x6c60
+/* Of [dataplane] own_cgroups. */
+#define LB_OWN_CGROUPS_MAX          64
 
 enum lb_event_kind {
 	LB_EVENT_REFUSED = 1,

@@ -29,8 +29,12 @@ static __always_inline int lb_out_of_scope(struct bpf_sock_addr *ctx)
 static __always_inline int lb_is_direct(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
+	__u64 cgroup;
 
-	return sk && sk->priority == LB_DIRECT_PRIORITY;
+	if (sk && sk->priority == LB_DIRECT_PRIORITY)
+		return 1;
+	cgroup = bpf_get_current_cgroup_id();
+	return bpf_map_lookup_elem(&own_cgroups, &cgroup) != NULL;
 }
 
 static __always_inline int lb_is_v4(const __be32 ip[4])

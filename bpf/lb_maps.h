@@ -72,6 +72,17 @@ struct {
 	__uint(max_entries, 1 << 18);
 } events SEC(".maps");
 
+/*
+ * cgroups of lbds that have no privilege to set LB_DIRECT_PRIORITY: what they dial is what they mean.
+ * Looked up for services only, so that it costs other connects nothing.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LB_OWN_CGROUPS_MAX);
+	__type(key, __u64);   /* cgroup id */
+	__type(value, __u32); /* 1 */
+} own_cgroups SEC(".maps");
+
 /* Set by lbd between open and load. */
 const volatile __u64 lb_netns_cookie = 0; /* scope = "host": the one namespace to serve; 0 = all */
 const volatile char lb_pin_folder[LB_PIN_FOLDER_MAX] = {};

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "base/direct_socket.h"
+
 namespace lb {
 namespace {
 
@@ -92,6 +94,14 @@ Result<std::unique_ptr<ResolverChannel>> ResolverChannel::open() {
     out->channel_ = nullptr;
     return fail(fmt::format("prepare DNS: {}", ares_strerror(status)));
   }
+  // A service on the address of a DNS server would answer for all names.
+  ares_set_socket_configure_callback(
+      out->channel_,
+      [](ares_socket_t fd, int, void*) {
+        make_direct_if_asked(fd);
+        return 0;
+      },
+      nullptr);
   return out;
 }
 

@@ -62,7 +62,8 @@ App::App(asio::io_context& io, Config config, AppParts parts)
       look_(io.get_executor()),
       applied_(io.get_executor()),
       signals_(io),
-      addresses_(io.get_executor()) {
+      addresses_(io.get_executor()),
+      endpoints_(io) {
   upkeep_.add("what another dataplane left", milliseconds(0), [this]() -> Result<std::size_t> {
     LB_CHECK(remove_former_dataplane());
     return 0;
@@ -83,12 +84,15 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
   app->engine_->apply_all();
   app->operator_ = std::make_unique<Operator>(
       *app->engine_, *app->fleet_,
-      DaemonFacts{.version = LB_VERSION,
-                  .config = std::move(config_name),
-                  .started = app->parts_.clocks.wall(),
-                  .host_scope = app->config_.dataplane.scope == Scope::Host,
-                  .problems = [self = app.get()] { return self->problems(); },
-                  .loop = app->parts_.loop_health},
+      DaemonFacts{
+          .version = LB_VERSION,
+          .config = std::move(config_name),
+          .started = app->parts_.clocks.wall(),
+          .host_scope = app->config_.dataplane.scope == Scope::Host,
+          .problems = [self = app.get()] { return self->problems(); },
+          .warnings =
+              [self = app.get()] { return self->endpoints_.warnings(self->engine_->reconciler()); },
+          .loop = app->parts_.loop_health},
       [self = app.get()] { self->wake(); }, app->parts_.read_listeners);
   LB_TRY(app->api_,
          ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock", *app->operator_));
@@ -202,6 +206,10 @@ void App::start() {
       wake_.notify();
     });
   });
+  if (config_.dataplane.mode != DataplaneMode::None) {
+    endpoints_.want(dialled_endpoints(config_));
+    spawn(io_, "endpoints", [this] { return endpoints_.follow(); });
+  }
   spawn(io_, "signals", [this] { return signal_loop(); });
   if (const auto limit = service_watchdog())
     spawn(io_, "watchdog", [this, limit = *limit] { return watchdog_loop(limit); });
@@ -248,6 +256,7 @@ asio::awaitable<void> App::engine_loop() {
     if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
     fleet_->after_turn(*engine_);
     report_if_wanted();
+    tell_endpoints();
     find_late_names();
     upkeep_.run(parts_.clocks.steady());
     record_sources_if_changed();
@@ -256,6 +265,17 @@ asio::awaitable<void> App::engine_loop() {
     const Event::Woken woken = co_await wake_.wait(next);
     if (woken == Event::Woken::Cancelled) co_return;
   }
+}
+
+// A service where lbd itself connects, by a name: said when it comes to be so.
+void App::tell_endpoints() {
+  auto now = endpoints_.warnings(engine_->reconciler());
+  if (now == endpoint_warnings_) return;
+  for (const std::string& text : now)
+    if (std::find(endpoint_warnings_.begin(), endpoint_warnings_.end(), text) ==
+        endpoint_warnings_.end())
+      spdlog::warn("{}", text);
+  endpoint_warnings_ = std::move(now);
 }
 
 // On a host with tens of thousands of processes.

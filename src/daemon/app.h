@@ -21,6 +21,7 @@
 #include "base/upkeep.h"
 #include "base/worker.h"
 #include "daemon/config.h"
+#include "daemon/endpoint_names.h"
 #include "daemon/engine.h"
 #include "daemon/fleet.h"
 #include "daemon/operator.h"
@@ -90,6 +91,7 @@ class App {
   [[nodiscard]] Result<> remove_former_dataplane();
   [[nodiscard]] std::vector<OwnProblem> problems() const;
   void find_late_names();
+  void tell_endpoints();
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -137,14 +139,16 @@ class App {
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;
   bool former_removed_ = false;
-  bool reporting_ = false;  // report_loop() runs
-  bool reloading_ = false;  // reload_beside() runs
+  bool reporting_ = false;                      // report_loop() runs
+  std::vector<std::string> endpoint_warnings_;  // as logged
+  bool reloading_ = false;                      // reload_beside() runs
   bool reload_again_ = false;
   bool stopping_ = false;
   Event look_;     // the fleet's orders have changed
   Event applied_;  // to the kernel: reports are due
   asio::signal_set signals_;
   LocalAddresses addresses_;
+  EndpointNames endpoints_;
   Upkeep upkeep_{"lbd"};
   std::optional<ApiServer> api_;
   std::function<void()> stopped_ = [] {};

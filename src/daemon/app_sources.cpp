@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/app.h"
+#include "daemon/rights.h"
 
 namespace lb {
 namespace {
@@ -26,9 +27,10 @@ SourceIdentity identity_of(const SourceSlot& former, const SourceIdentities& kno
   return {.name = former.name(), .type = former.type(), .locators = {}, .ports = {}};
 }
 
-std::shared_ptr<SourceSlot> make_former(const SourceIdentity& known, const GuardOptions& guard) {
-  return std::make_shared<SourceSlot>(known.name, known.type,
-                                      PortRanges::parse(known.ports).value_or(PortRanges()), guard);
+std::shared_ptr<SourceSlot> make_former(const SourceIdentity& known, const Config& config) {
+  return std::make_shared<SourceSlot>(
+      known.name, known.type, PortRanges::parse(known.ports).value_or(PortRanges()), config.guard,
+      reach_of_former(known.type, known.addresses, config));
 }
 
 void load_or_note(SourceSlot& slot, const SnapshotStore& store, const std::string& saved_as,
@@ -62,7 +64,7 @@ EngineSettings engine_settings(const Config& config) {
 
 std::shared_ptr<SourceSlot> App::make_slot(const SourceConfig& source, const FillSlot& fill) {
   auto slot = std::make_shared<SourceSlot>(source.name, type_of(source), ports_for(source, config_),
-                                           config_.guard);
+                                           config_.guard, reach_for(source, config_));
   slot->set_backends(backends_for(source));
   fill(*slot);
   return slot;
@@ -95,7 +97,7 @@ SourceSlots App::open_sources(FormerSources& former) {
     if (!predecessor || !slots.back()->snapshot()) former.until.push_back(slots.back());
   }
   for (const std::size_t i : left_over(recorded_.size(), predecessors)) {
-    auto slot = make_former(recorded_[i], config_.guard);
+    auto slot = make_former(recorded_[i], config_);
     load_or_note(*slot, store, slot->name(), problems_);
     if (slot->snapshot()) former.slots.push_back(std::move(slot));
   }
@@ -135,6 +137,8 @@ void App::apply_config(Config config) {
     if (p && *p < old.sources.size() && old.sources[*p] == config_.sources[i]) {
       slots.push_back(before[*p]);
       if (old.guard != config_.guard) slots.back()->set_guard(config_.guard);
+      slots.back()->set_rights(ports_for(config_.sources[i], config_),
+                               reach_for(config_.sources[i], config_));
     } else {
       slots.push_back(make_slot(config_.sources[i], [&](SourceSlot& slot) {
         if (p) slot.continue_from(*before[*p]);
@@ -145,13 +149,14 @@ void App::apply_config(Config config) {
     if (!p || contains(formerly.until, before[*p])) former.until.push_back(slots.back());
   }
   for (const std::size_t i : left_over(before.size(), predecessors)) {
-    auto slot = make_former(known[i], config_.guard);
+    auto slot = make_former(known[i], config_);
     slot->continue_from(*before[i]);
     if (slot->snapshot()) former.slots.push_back(std::move(slot));
   }
   for (const auto& slot : before)
     if (!contains(slots, slot)) slot->stop.emit(asio::cancellation_type::terminal);
   engine_->configure(engine_settings(config_), std::move(slots), std::move(former));
+  endpoints_.want(dialled_endpoints(config_));
   fleet_->set_applies(fleet_applies());
   follow_log_level();
   for (const auto& slot : fresh) start_source(slot);

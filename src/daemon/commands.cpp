@@ -16,6 +16,7 @@
 
 #include "base/being_written.h"
 #include "base/capabilities.h"
+#include "base/direct_socket.h"
 #include "base/file.h"
 #include "base/loop_watch.h"
 #include "daemon/app.h"
@@ -24,8 +25,10 @@
 #include "daemon/logging.h"
 #include "daemon/preset_options.h"
 #include "daemon/privileges.h"
+#include "daemon/rights.h"
 #include "daemon/secrets.h"
 #include "daemon/source_factory.h"
+#include "daemon/upgrade_check.h"
 #include "ebpf/hooks.h"
 
 namespace lb {
@@ -40,6 +43,7 @@ T or_throw(Result<T> result) {
 struct Arguments {
   std::string config = kDefaultConfig;
   Overrides overrides;
+  bool check_upgrade = false;
 };
 
 void add_overrides(CLI::App& command, Overrides& o) {
@@ -86,6 +90,7 @@ int run_daemon(const std::string& name, const std::function<Result<Config>()>& r
   // Before the first thread: each has capabilities and a filter of its own.
   const auto refused = give_up_privileges(config.dataplane.scope == Scope::All);
   setup_logging(config.daemon);
+  dial_directly();
   for (const std::string& what : refused) spdlog::warn("{}", what);
   asio::io_context io{1};
   LoopWatch watch;
@@ -118,9 +123,17 @@ int run(const Arguments& arguments) {
       arguments.config, [&] { return read_config(arguments); }, false);
 }
 
+int say_what_an_upgrade_changes(const Config& config) {
+  auto addresses = or_throw(read_local_addresses());
+  std::sort(addresses.begin(), addresses.end());
+  const UpgradeCheck found = check_upgrade(config, {std::move(addresses), true});
+  std::cout << render(found);
+  return found.narrowed.empty() && found.unknown.empty() ? kExitOk : kExitFailed;
+}
+
 // A preset's words are checked before anything starts: what is wrong with them is a usage error.
 int run_preset(const std::string& command, const std::string& words,
-               const std::function<Result<Config>()>& make, const Overrides& overrides,
+               const std::function<Result<Config>()>& make, const Arguments& arguments,
                bool exit_without_config = false) {
   if (const auto config = make(); !config) {
     std::cerr << fmt::format("lbd {}: {}\n", command, config.error().message());
@@ -128,34 +141,35 @@ int run_preset(const std::string& command, const std::string& words,
   }
   const auto read = [&]() -> Result<Config> {
     LB_TRY(Config config, make());
-    return with_overrides(std::move(config), overrides);
+    return with_overrides(std::move(config), arguments.overrides);
   };
+  if (arguments.check_upgrade) return say_what_an_upgrade_changes(or_throw(read()));
   return run_daemon(fmt::format("lbd {} {}", command, words), read, exit_without_config);
 }
 
-int run_merlion(const MerlionPreset& preset, const Overrides& overrides) {
+int run_merlion(const MerlionPreset& preset, const Arguments& arguments) {
   return run_preset(
       "merlion", fmt::format("{}", fmt::join(preset.prefixes, " ")),
-      [&] { return merlion_config(preset); }, overrides, preset.exit_without_config);
+      [&] { return merlion_config(preset); }, arguments, preset.exit_without_config);
 }
 
-int run_updater(const UpdaterPreset& preset, const std::string& file, const Overrides& overrides) {
+int run_updater(const UpdaterPreset& preset, const std::string& file, const Arguments& arguments) {
   if (file.empty())
     return run_preset(
         "updater", fmt::format("-m {}", fmt::join(preset.marathons, ",")),
-        [&] { return updater_config(preset); }, overrides);
+        [&] { return updater_config(preset); }, arguments);
   const auto read = [&]() -> Result<Config> {
     LB_TRY(Config config, load_config(file));
     make_updater(config, preset.listen);
-    return with_overrides(std::move(config), overrides);
+    return with_overrides(std::move(config), arguments.overrides);
   };
   return run_daemon(file, read, false);
 }
 
-int run_listener(const ListenerPreset& preset, const Overrides& overrides) {
+int run_listener(const ListenerPreset& preset, const Arguments& arguments) {
   return run_preset(
       "listener", fmt::format("-u {}", fmt::join(preset.updaters, ",")),
-      [&] { return listener_config(preset); }, overrides);
+      [&] { return listener_config(preset); }, arguments);
 }
 
 int run_logger_command(const LoggerPreset& preset, const std::string& log_level) {
@@ -167,26 +181,30 @@ int run_logger_command(const LoggerPreset& preset, const std::string& log_level)
     return kExitUsage;
   }
   setup_logging({.log_level = *level});
+  dial_directly();
   return run_logger(std::get<RelaySourceConfig>(config->sources.front().settings), preset.full,
                     std::cout);
 }
 
-int check_config(const std::string& path) {
-  const auto config = load_config(path);
+int check_config(const std::string& path, const Arguments& arguments) {
+  auto config = load_config(path);
+  if (config) config = with_overrides(*std::move(config), arguments.overrides);
   if (!config) {
     std::cerr << config.error().message() << '\n';
     return kExitFailed;
   }
   std::cout << fmt::format("{}: ok, {} sources\n", path, config->sources.size());
   for (const SourceConfig& source : config->sources) {
-    std::cout << fmt::format("  {} ({}) may claim ports {}\n", source.name, type_of(source),
-                             source.ports.to_string());
+    std::cout << fmt::format("  {} ({}) may claim ports {} at {}\n", source.name, type_of(source),
+                             source.ports.to_string(),
+                             reach_for(source, *config)->claims.to_string());
     if (source.backends)
       std::cout << fmt::format("    and have backends in {}\n",
                                fmt::join(source.backends->texts(), ", "));
   }
   for (const std::string& warning : secret_warnings(*config))
     std::cout << fmt::format("  warning: {}\n", warning);
+  if (arguments.check_upgrade) return say_what_an_upgrade_changes(*config);
   return kExitOk;
 }
 
@@ -282,6 +300,11 @@ int run_command(int argc, const char* const* argv) {
       "merlion", "Serve Merlion's services: all that is needed is the prefix of the configuration");
   add_merlion_options(*merlion_cli, merlion);
   add_overrides(*merlion_cli, arguments.overrides);
+  constexpr auto kCheckUpgrade =
+      "Say which of the services that are saved would be refused, or be for local clients only, "
+      "and "
+      "which line allows them; nothing is started";
+  merlion_cli->add_flag("--check-upgrade", arguments.check_upgrade, kCheckUpgrade);
 
   std::string checked;
   UpdaterPreset updater;
@@ -296,6 +319,7 @@ int run_command(int argc, const char* const* argv) {
       cli.add_subcommand("listener", "Balance on this host what updaters say, in the kernel");
   add_listener_options(*listener_cli, listener);
   add_overrides(*listener_cli, arguments.overrides);
+  listener_cli->add_flag("--check-upgrade", arguments.check_upgrade, kCheckUpgrade);
 
   LoggerPreset logger;
   std::string logger_level = "warn";
@@ -308,6 +332,9 @@ int run_command(int argc, const char* const* argv) {
 
   auto* check_cli = cli.add_subcommand("check-config", "Say what is wrong with a configuration");
   check_cli->add_option("FILE", checked, "Configuration file")->required();
+  check_cli->add_flag("--upgrade", arguments.check_upgrade, kCheckUpgrade);
+  check_cli->add_option("--state-dir", arguments.overrides.state_dir,
+                        "Folder of the saved snapshots, instead of what the file says");
 
   auto* detach_cli =
       cli.add_subcommand("detach", "Remove everything that lbd has put into the kernel");
@@ -320,11 +347,11 @@ int run_command(int argc, const char* const* argv) {
     return cli.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   if (*run_cli) return run(arguments);
-  if (*merlion_cli) return run_merlion(merlion, arguments.overrides);
-  if (*updater_cli) return run_updater(updater, updater_file, arguments.overrides);
-  if (*listener_cli) return run_listener(listener, arguments.overrides);
+  if (*merlion_cli) return run_merlion(merlion, arguments);
+  if (*updater_cli) return run_updater(updater, updater_file, arguments);
+  if (*listener_cli) return run_listener(listener, arguments);
   if (*logger_cli) return run_logger_command(logger, logger_level);
-  if (*check_cli) return check_config(checked);
+  if (*check_cli) return check_config(checked, arguments);
   return detach(arguments);
 }
 

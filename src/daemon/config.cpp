@@ -43,11 +43,23 @@ void read_dataplane(Section section, DataplaneConfig& out) {
   section.count("max_slots", out.max_slots, 1024, 268'435'456);
   section.word("on_local_listener", out.on_local_listener, kOnLocalListener);
   section.boolean("detach_on_exit", out.detach_on_exit);
+  section.texts("own_cgroups", out.own_cgroups);
+  constexpr std::size_t kMostCgroups = 64;  // LB_OWN_CGROUPS_MAX
+  const bool fit =
+      std::none_of(out.own_cgroups.begin(), out.own_cgroups.end(), [](const std::string& name) {
+        return name.starts_with('/') || name.find("..") != std::string::npos;
+      });
+  if (!fit || out.own_cgroups.size() > kMostCgroups)
+    section.complain("own_cgroups",
+                     fmt::format("must be at most {} folders below the cgroup2 mount: write for "
+                                 "example [\"system.slice/lbd-updater.service\"]",
+                                 kMostCgroups));
   section.close();
 }
 
-void read_publish(Section section, IpAddress& out) {
-  section.parsed("address", out, IpAddress::parse, "write for example \"127.0.0.1\"");
+void read_publish(Section section, PublishConfig& out) {
+  section.parsed("address", out.address, IpAddress::parse, "write for example \"127.0.0.1\"");
+  (void)section.addresses("addresses", out.addresses);
   section.close();
 }
 
@@ -91,7 +103,7 @@ class Reader {
   Result<Config> read() {
     table("daemon", [&](Section s) { read_daemon(s, config_.daemon); });
     table("dataplane", [&](Section s) { read_dataplane(s, config_.dataplane); });
-    table("publish", [&](Section s) { read_publish(s, config_.publish_address); });
+    table("publish", [&](Section s) { read_publish(s, config_.publish); });
     table("drain", [&](Section s) { read_drain(s, config_.drain); });
     table("guard", [&](Section s) { read_guard(s, config_.guard); });
     table("relay", [&](Section s) { read_relay(s, config_.relay); });
@@ -218,9 +230,9 @@ PortRanges ports_for(const SourceConfig& source, const Config& config) {
 void share_settings(Config& config) {
   for (SourceConfig& source : config.sources) {
     if (auto* marathon = std::get_if<MarathonSourceConfig>(&source.settings))
-      marathon->rules.publish = config.publish_address;
+      marathon->rules.publish = config.publish.address;
     if (auto* relay = std::get_if<RelaySourceConfig>(&source.settings)) {
-      relay->publish = config.publish_address;
+      relay->publish = config.publish.address;
       relay->confirm = config.guard.confirm;
       relay->require_tls = config.relay.require_tls;
     }

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "model/address.h"
 #include "model/backend_ranges.h"
+#include "model/address_ranges.h"
 #include "relay/relay_source.h"
 #include "relay/server.h"
 #include "sources/etcd_source.h"
@@ -49,8 +50,18 @@ struct DataplaneConfig {
   std::uint32_t max_slots = 1048576;
   OnLocalListener on_local_listener = OnLocalListener::Refuse;
   bool detach_on_exit = false;
+  // Below the cgroup2 mount: of lbds without privileges on this host.
+  std::vector<std::string> own_cgroups{"system.slice/lbd-updater.service"};
 
   bool operator==(const DataplaneConfig&) const = default;
+};
+
+struct PublishConfig {
+  IpAddress address = IpAddress::v4(0x7f000001);  // of services that name none
+  // Where etcd, Marathon and updaters may publish, beside that one.
+  AddressRanges addresses{};
+
+  bool operator==(const PublishConfig&) const = default;
 };
 
 struct DrainConfig {
@@ -66,6 +77,8 @@ struct SourceConfig {
   std::variant<FileSourceConfig, EtcdSourceConfig, MarathonSourceConfig, RelaySourceConfig>
       settings;
   std::optional<BackendRanges> backends{};  // where its backends may be
+  // Where its services may be; nullopt: src/daemon/rights.h.
+  std::optional<AddressRanges> addresses{};
 
   bool operator==(const SourceConfig&) const = default;
 };
@@ -73,7 +86,7 @@ struct SourceConfig {
 struct Config {
   DaemonConfig daemon;
   DataplaneConfig dataplane;
-  IpAddress publish_address = IpAddress::v4(0x7f000001);
+  PublishConfig publish;
   DrainConfig drain;
   GuardOptions guard;
   relay::ServerConfig relay;

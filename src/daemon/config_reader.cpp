@@ -211,6 +211,21 @@ void Section::texts(std::string_view key, std::vector<std::string>& out) {
   out = std::move(values);
 }
 
+bool Section::addresses(std::string_view key, AddressRanges& out) {
+  std::vector<std::string> items;
+  texts(key, items);
+  AddressRanges read;
+  for (const std::string& item : items) {
+    if (const auto one = AddressRanges::parse(item))
+      read.add(*one);
+    else
+      complain(key, one.error().message() + ": write for example \"10.0.0.7\" or \"10.0.0.0/8\"");
+  }
+  if (read.empty()) return false;
+  out = std::move(read);
+  return true;
+}
+
 void Section::close() {
   for (const auto& [key, value] : table_) {
     if (std::find(known_.begin(), known_.end(), key.str()) != known_.end()) continue;

@@ -15,6 +15,7 @@
 #include <toml++/toml.h>
 
 #include "base/result.h"
+#include "model/address_ranges.h"
 
 namespace lb {
 
@@ -75,6 +76,9 @@ class Section {
   void duration(std::string_view key, std::chrono::milliseconds& out);
   void percent(std::string_view key, unsigned& out);                // "50%"
   void texts(std::string_view key, std::vector<std::string>& out);  // at least one, none twice
+
+  // Addresses and prefixes. Whether there was something right to read.
+  bool addresses(std::string_view key, AddressRanges& out);
 
   template <class Enum>
   void word(std::string_view key, Enum& out, const Words<Enum>& words) {

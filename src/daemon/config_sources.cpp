@@ -147,6 +147,8 @@ void read_source(Section section, SourceConfig& out) {
   section.text("name", out.name);
   section.parsed("ports", out.ports, PortRanges::parse, "write for example \"80,443,1024-65535\"");
   read_backends(section, out);
+  if (AddressRanges addresses; section.addresses("addresses", addresses))
+    out.addresses = std::move(addresses);
   if (!type || !read_settings(section, *type, out)) {
     // Which other keys are right depends on the type, so nothing is said about them.
     if (type)

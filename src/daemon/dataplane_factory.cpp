@@ -50,6 +50,7 @@ EbpfOptions ebpf_options(const DataplaneConfig& dataplane) {
           .max_services = dataplane.max_services,
           .max_backends = dataplane.max_backends,
           .max_slots = dataplane.max_slots,
+          .own_cgroups = dataplane.own_cgroups,
           .refuse = refused_for_tests()};
 }
 

@@ -8,6 +8,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/text.h"
+
 namespace lb {
 namespace {
 
@@ -76,7 +78,11 @@ void Engine::deliver(SourceSlot& slot, const Result<Snapshot>& snapshot) {
 }
 
 void Engine::set_local_addresses(std::vector<IpAddress> addresses) {
+  std::sort(addresses.begin(), addresses.end());
+  if (host_.known && addresses == host_.addresses) return;
+  host_ = {addresses, true};
   reconciler_.set_local_addresses(std::move(addresses));
+  replan_ = true;  // what sources may claim depends on them
 }
 
 void Engine::configure(EngineSettings settings, SourceSlots slots, FormerSources former) {
@@ -202,7 +208,7 @@ void Engine::replan() {
     inputs.push_back(slot->input());
     inputs.back().former = true;
   }
-  View view = resolve_claims(inputs, &view_);
+  View view = resolve_claims(inputs, &view_, host_);
   if (before) forget_contradicted_departures(*before, view);
   departures_.clamp(now);
   departures_.update(view, now, verdicts_.down());
@@ -228,6 +234,7 @@ void Engine::replan() {
   reconciler_.want(std::move(result.state));
   merged_ = std::move(result);
   merged_once_ = true;
+  tell_reach();
   tell_unused();
   if (leftovers_adopted_) reconciler_.all_sources_delivered();
   plan_watch(judged(now.steady));
@@ -250,6 +257,28 @@ std::vector<ServicePtr> Engine::checked() const {
   for (const MergeResult::Memo& memo : merged_.memo)
     if (memo.checked) out.push_back(memo.service);
   return out;
+}
+
+// What its source may not have is said once, when it comes to be so. Of one that was known before it may be an upgrade that
+// brought narrower rights: the sentence names the line that widens them.
+void Engine::tell_reach() {
+  std::map<ServiceKey, std::string> now;
+  for (const auto& [key, service] : reconciler_.desired()) {
+    if (service->condition != Condition::Refused && key.address.is_loopback()) continue;
+    const DesiredServicePtr effective = reconciler_.effective(key);
+    if (effective->condition != Condition::Refused && effective->condition != Condition::LocalOnly)
+      continue;
+    now.emplace(key, effective->text);
+    const auto before = out_of_reach_.find(key);
+    if (before != out_of_reach_.end() && before->second == effective->text) continue;
+    spdlog::warn("service={} name={} source={} {}: {}", key.to_string(),
+                 printable(effective->name, 256), effective->source,
+                 to_string(effective->condition), effective->text);
+  }
+  for (const auto& [key, text] : out_of_reach_)
+    if (!now.contains(key) && reconciler_.desired().contains(key))
+      spdlog::info("service={} is within what its source may claim and publish", key.to_string());
+  out_of_reach_ = std::move(now);
 }
 
 void Engine::tell_unused() {

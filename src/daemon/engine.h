@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -127,6 +128,7 @@ class Engine {
   void forget_contradicted_departures(const Observed& observed, const View& view);
   void recover_drains(const Observed& observed, SysTime now);
   void tell_unused();
+  void tell_reach();
   void plan_watch(SteadyTime now);
   void plan_next_deadline(SteadyTime now);
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
@@ -154,6 +156,9 @@ class Engine {
   bool applied_ = false;
   std::vector<std::string> warnings_;
   std::vector<Drain> ended_fleet_;
+  HostView host_;  // this host's addresses
+  std::map<ServiceKey, std::string>
+      out_of_reach_;          // refused or narrowed by rights: what was said of it
   Unused unused_;             // as the slots know it
   bool unused_told_ = false;  // to those that are configured now
   bool replan_ = true;

@@ -183,6 +183,7 @@ void Operator::add_failures(Status& status) const {
 void Operator::add_warnings(Status& status) const {
   status.warnings = engine_.warnings();
   for (const std::string& warning : fleet_.warnings()) status.warnings.push_back(warning);
+  for (std::string& warning : facts_.warnings()) status.warnings.push_back(std::move(warning));
   for (const auto& [key, note] : engine_.reconciler().notes())
     if (!note.conflict) status.warnings.push_back(note.text);
 }

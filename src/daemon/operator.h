@@ -20,6 +20,7 @@ struct DaemonFacts {
   bool host_scope = true;
   // What the daemon itself cannot do for now: no dataplane and no source has it.
   std::function<std::vector<OwnProblem>()> problems = [] { return std::vector<OwnProblem>{}; };
+  std::function<std::vector<std::string>()> warnings = [] { return std::vector<std::string>{}; };
   std::function<LoopHealth()> loop = [] { return LoopHealth{}; };
 };
 

@@ -15,6 +15,9 @@ void add_merlion_options(CLI::App& command, MerlionPreset& preset) {
   command.add_option("--key", preset.tls.key, "Its key, PEM file");
   command.add_option("--username", preset.username, "User in etcd");
   command.add_option("--password-file", preset.password_file, "File with the user's password");
+  command.add_option("-b,--bind", preset.bind,
+                     "Publish at this address alone, beside loopback; without it wherever the "
+                     "prefix says, on this host");
   command.add_flag("--exit-without-config", preset.exit_without_config,
                    "End with 1, as Merlion does, when there is no valid configuration, instead of "
                    "waiting for one");
@@ -76,8 +79,10 @@ void add_updaters(CLI::App& command, ListenerPreset& preset) {
 void add_listener_options(CLI::App& command, ListenerPreset& preset) {
   add_updaters(command, preset);
   command
-      .add_option("-b,--bind", preset.publish,
-                  "Address on which services are published that have none of their own")
+      .add_option(
+          "-b,--bind", preset.publish,
+          "Address on which services are published that have none of their own; others may be "
+          "there and on loopback")
       ->capture_default_str();
   command
       .add_option("--ports", preset.ports,

@@ -45,6 +45,13 @@ Result<Config> merlion_config(const MerlionPreset& preset) {
                  .username = preset.username,
                  .password_file = secret_path(preset.password_file)};
   Config config;
+  if (preset.bind.empty()) {
+    config.publish.addresses = AddressRanges::this_host();
+  } else {
+    auto bind = IpAddress::parse(preset.bind);
+    if (!bind) return named("--bind", bind.error());
+    config.publish.address = *bind;
+  }
   config.sources.push_back({.name = "merlion", .ports = {}, .settings = std::move(etcd)});
   return config;
 }
@@ -116,7 +123,7 @@ Result<Config> listener_config(const ListenerPreset& preset) {
   Config config;
   auto publish = IpAddress::parse(preset.publish);
   if (!publish) return named("--bind", publish.error());
-  config.publish_address = *publish;
+  config.publish.address = *publish;
   if (preset.shadow) config.dataplane.on_local_listener = OnLocalListener::Shadow;
   SourceConfig source{.name = "updaters", .ports = {}, .settings = std::move(relay)};
   auto ports = PortRanges::parse(preset.ports);

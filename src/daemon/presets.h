@@ -17,6 +17,8 @@ struct MerlionPreset {
   std::string username;
   std::string password_file;
   bool exit_without_config = false;
+  // Where it may publish; empty: wherever the prefix says, on this host.
+  std::string bind;
 };
 
 // lbd updater -m URL,URL -i SECONDS [-l ADDR:PORT]

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "daemon/rights.h"
 #include "daemon/source_factory.h"
 #include "state/json_codec.h"
 #include "state/saved_file.h"
@@ -50,6 +51,7 @@ SourceIdentity identity_from(const json& value) {
   value.at("derived").get_to(out.derived);
   value.at("locators").get_to(out.locators);
   value.at("ports").get_to(out.ports);
+  out.addresses = value.value("addresses", std::string());
   std::sort(out.locators.begin(), out.locators.end());
   return out;
 }
@@ -62,7 +64,8 @@ SourceIdentity identity_of(const SourceConfig& source, const Config& config) {
       .type = type_of(source),
       .derived = source.name == default_source_name(source),
       .locators = std::visit([](const auto& s) { return locators_of(s); }, source.settings),
-      .ports = ports_for(source, config).to_string()};
+      .ports = ports_for(source, config).to_string(),
+      .addresses = reach_for(source, config)->claims.to_string()};
   std::sort(out.locators.begin(), out.locators.end());
   return out;
 }
@@ -108,7 +111,8 @@ Result<> SourceIndex::save(const SourceIdentities& sources) const {
                     {"type", source.type},
                     {"derived", source.derived},
                     {"locators", source.locators},
-                    {"ports", source.ports}});
+                    {"ports", source.ports},
+                    {"addresses", source.addresses}});
   return write_file_atomically(path_,
                                encode_json({{"version", kVersion}, {"sources", std::move(list)}}));
 }

@@ -19,6 +19,7 @@ struct SourceIdentity {
   bool derived = false;               // the configuration has no name for it
   std::vector<std::string> locators;  // endpoints, prefixes, path; sorted
   std::string ports;                  // PortRanges as text
+  std::string addresses{};            // AddressRanges as text; "": noted by an lbd that had none
 
   bool operator==(const SourceIdentity&) const = default;
 };

@@ -112,7 +112,9 @@ SourceInput SourceSlot::input() const {
           .snapshot = guard_.accepted(),
           .ports = ports_,
           .gave_up = failed_,
-          .formerly = formerly_};
+          .formerly = formerly_,
+          .former = false,
+          .reach = reach_};
 }
 
 void SourceSlot::tell_source() {

@@ -27,10 +27,12 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 class SourceSlot {
  public:
-  SourceSlot(std::string name, std::string type, PortRanges ports, GuardOptions guard)
+  SourceSlot(std::string name, std::string type, PortRanges ports, GuardOptions guard,
+             std::shared_ptr<const Reach> reach = nullptr)
       : name_(std::move(name)),
         type_(std::move(type)),
         ports_(std::move(ports)),
+        reach_(std::move(reach)),
         options_(guard),
         guard_(guard) {}
 
@@ -56,6 +58,11 @@ class SourceSlot {
   // The operator believes the last reading. Returns how many backends go.
   std::size_t accept();
   void set_guard(GuardOptions options);
+  // What other sections of the configuration say of it has changed.
+  void set_rights(PortRanges ports, std::shared_ptr<const Reach> reach) {
+    ports_ = std::move(ports);
+    reach_ = std::move(reach);
+  }
   void set_unused(const Unused& backends);
 
   // Writes the snapshot that is in force, in whatever thread; empty: that was handed out already. If
@@ -91,6 +98,7 @@ class SourceSlot {
   std::string type_;
   PortRanges ports_;
   BackendRanges backends_ = BackendRanges::any();
+  std::shared_ptr<const Reach> reach_;  // null: any address
   GuardOptions options_;
   Guard guard_;
   bool continues_live_ = false;

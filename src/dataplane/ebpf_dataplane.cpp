@@ -21,6 +21,7 @@
 #include "ebpf/links.h"
 #include "ebpf/load.h"
 #include "ebpf/neighbours.h"
+#include "ebpf/own_cgroups.h"
 #include "ebpf/table.h"
 #include "ebpf/walk.h"
 
@@ -47,11 +48,13 @@ ConnectFailure::Kind kind_of(const lb_event& event) {
 class EbpfDataplane final : public Dataplane {
  public:
   EbpfDataplane(asio::io_context& io, EbpfOptions options, UniqueFd lock, bpf::Skeleton skeleton,
-                bpf::Links links, bpf::Maps maps, std::string maps_folder, bpf::Refusals refused)
+                bpf::Links links, bpf::Maps maps, std::string maps_folder, bpf::Refusals refused,
+                bpf::OwnCgroups own_cgroups)
       : options_(std::move(options)),
         lock_(std::move(lock)),
         skeleton_(std::move(skeleton)),
         links_(std::move(links)),
+        own_cgroups_(std::move(own_cgroups)),
         maps_folder_(std::move(maps_folder)),
         refused_(std::move(refused)),
         counting_(has(bpf::kCountingHook)),
@@ -108,6 +111,7 @@ class EbpfDataplane final : public Dataplane {
   UniqueFd lock_;  // of the pin folder
   bpf::Skeleton skeleton_;
   bpf::Links links_;  // after skeleton_: let go of the hooks first (they stay pinned)
+  bpf::OwnCgroups own_cgroups_;
   std::string maps_folder_;
   bpf::Refusals refused_;
   bool counting_;
@@ -199,6 +203,11 @@ void EbpfDataplane::look_after_all() {
     return bpf::put_back_pins(options_.bpffs, *skeleton_, maps_folder_, lock_);
   });
   upkeep_.add("the hooks", kLookEvery, [this] { return keep_hooks(); });
+  upkeep_.add("the cgroups of other lbds", std::chrono::milliseconds(0),
+              [this]() -> Result<std::size_t> {
+                LB_CHECK(own_cgroups_.follow());
+                return 0;
+              });
   upkeep_.add("the keys of services", std::chrono::milliseconds(0),
               [this] { return table_.put_back_keys(Clock::now()); });
 }
@@ -309,6 +318,7 @@ Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, Ebp
     LB_TRY(options.cgroup, bpf::find_cgroup2());
   }
   LB_CHECK(bpf::refuse_second_lbd(options.cgroup, options.bpffs));
+  std::vector<std::string> own_cgroups = std::exchange(options.own_cgroups, {});
   const bpf::Options load_options{.cgroup = options.cgroup,
                                   .bpffs = options.bpffs,
                                   .host_scope = options.host_scope,
@@ -317,12 +327,17 @@ Result<std::unique_ptr<Dataplane>> open_ebpf_dataplane(asio::io_context& io, Ebp
                                             .max_slots = options.max_slots},
                                   .refuse = options.refuse};
   LB_TRY(bpf::Loaded loaded, bpf::load(load_options));
+  bpf::OwnCgroups cgroups(*loaded.skeleton, std::move(own_cgroups));
+  // Before the hooks: what cannot be found now is looked for once they run.
+  if (const auto found = cgroups.follow(); !found)
+    spdlog::warn("dataplane=ebpf {}", found.error().message());
   LB_TRY(bpf::Links links,
          bpf::Links::attach(*loaded.skeleton, options.cgroup, options.bpffs, loaded.refused));
   LB_CHECK(bpf::finish_move(load_options, loaded));
-  auto out = std::make_unique<EbpfDataplane>(
-      io, std::move(options), std::move(loaded.lock), std::move(loaded.skeleton), std::move(links),
-      std::move(loaded.maps), std::move(loaded.maps_folder), std::move(loaded.refused));
+  auto out = std::make_unique<EbpfDataplane>(io, std::move(options), std::move(loaded.lock),
+                                             std::move(loaded.skeleton), std::move(links),
+                                             std::move(loaded.maps), std::move(loaded.maps_folder),
+                                             std::move(loaded.refused), std::move(cgroups));
   LB_CHECK(out->start(io));
   for (const LostAbility& lost : out->info().lost)
     spdlog::warn("dataplane=ebpf lost={} {} ({})", lost.what, lost.loss, lost.why);

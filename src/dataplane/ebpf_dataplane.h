@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 
@@ -20,6 +21,8 @@ struct EbpfOptions {
   std::uint32_t max_services = 16384;
   std::uint32_t max_backends = 131072;
   std::uint32_t max_slots = 1048576;
+  // Below the cgroup2 mount, of lbds without privileges: what they dial is not steered. Those that are not there are waited for.
+  std::vector<std::string> own_cgroups{};
   std::set<std::string>
       refuse;  // sections of BPF programs treated as refused by the kernel: for tests
 };

@@ -86,7 +86,7 @@ Result<> IpvsDataplane::adopt_entries() {
     for (const ServiceId& id : entry.ids)
       if (const auto* service = mirror_.find(id))
         for (const auto& [address, server] : service->servers) listed.backends.insert(address);
-    note_forwarding(key, listed.backends);
+    note_forwarding(entry, listed.backends);
     fresh_.insert(key);
   }
   return {};
@@ -126,6 +126,13 @@ Result<IpvsEntry> IpvsDataplane::entry_for(const ProgrammedService& service,
   }
   entry.balance = service.balance;
   entry.addresses = service.addresses;
+  entry.withheld = {service.withheld.begin(), service.withheld.end()};
+  // What runs out does so where it was.
+  if (!service.addresses.empty())
+    entry.for_others = std::any_of(
+        service.addresses.begin(), service.addresses.end(), [&](const IpAddress& address) {
+          return !address.is_loopback() && !entry.withheld.contains(address);
+        });
   entry.explained = true;
   entry.drained.clear();
   for (const ProgrammedBackend& b : service.backends)
@@ -216,7 +223,7 @@ Result<> IpvsDataplane::upsert(const ProgrammedService& service) {
     if (target.refused.contains(b.address)) listed.weights[b.address] = b.weight;
   }
   const auto need = forwarding_;
-  note_forwarding(service.key, listed.backends);
+  note_forwarding(plan.entry, listed.backends);
   if (changed || forwarding_ != need) LB_CHECK(apply_rules());
   LB_TRY(const auto failures, mirror_.program(target, service.balance));
   listed.refused = std::move(target.refused);
@@ -239,8 +246,8 @@ Result<> IpvsDataplane::give_up_foreign(const ServiceKey& key, const std::set<Se
   return is_foreign(foreign);
 }
 
-void IpvsDataplane::note_forwarding(const ServiceKey& key, const std::set<Address>& backends) {
-  if (!is_published(key)) return;
+void IpvsDataplane::note_forwarding(const IpvsEntry& entry, const std::set<Address>& backends) {
+  if (!is_published(entry.key) || !entry.for_others) return;
   for (const Address& backend : backends)
     if (!host_.has(backend.ip)) (backend.ip.is_v4() ? forwarding_.v4 : forwarding_.v6) = true;
 }

@@ -124,6 +124,7 @@ nft::IpvsRules ipvs_rules(const std::map<ServiceKey, IpvsEntry>& entries, bool o
           is_launder_address(address))
         continue;
       rules.marks.emplace(at, entry.mark);
+      if (entry.withheld.contains(address)) rules.withheld.insert(at);
       if (!outside_only && entry.refusing.contains(id)) rules.refusing.insert(at);
     }
   }

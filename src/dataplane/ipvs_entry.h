@@ -28,8 +28,10 @@ struct IpvsEntry {
   std::set<ServiceKey> laundered;
   // Virtual services of these that have no server in use.
   std::set<ipvs::ServiceId> refusing;
-  std::set<Address> drained;  // backends that an operator has taken out
-  bool explained = true;      // false: written by an lbd that did not note them
+  std::set<Address> drained;     // backends that an operator has taken out
+  std::set<IpAddress> withheld;  // of `addresses`: clients of other hosts are not served there
+  bool for_others = true;        // it serves clients of other hosts, or did so before it ran out
+  bool explained = true;         // false: written by an lbd that did not note them
 
   bool operator==(const IpvsEntry&) const = default;
 };

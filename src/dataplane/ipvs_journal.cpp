@@ -42,6 +42,8 @@ json to_json(const IpvsEntry& entry) {
   for (const ServiceId& id : entry.ids) out["ids"].push_back(to_json(id));
   for (const ServiceId& id : entry.refusing) out["refusing"].push_back(to_json(id));
   for (const ServiceKey& at : entry.laundered) out["laundered"].push_back(at.to_string());
+  for (const IpAddress& address : entry.withheld) out["withheld"].push_back(address.to_string());
+  if (!entry.for_others) out["for_others"] = false;
   if (entry.explained) out["drained"] = json::array();
   for (const Address& backend : entry.drained) out["drained"].push_back(backend.to_string());
   return out;
@@ -69,6 +71,11 @@ Result<IpvsEntry> entry_from(const json& value) {
     LB_TRY(const ServiceKey at, ServiceKey::parse(text.get_ref<const std::string&>()));
     out.laundered.insert(at);
   }
+  for (const json& text : list("withheld")) {
+    LB_TRY(const IpAddress address, IpAddress::parse(text.get_ref<const std::string&>()));
+    out.withheld.insert(address);
+  }
+  out.for_others = value.value("for_others", true);
   out.explained = value.contains("drained");
   for (const json& text : list("drained")) {
     LB_TRY(const Address backend, Address::parse(text.get_ref<const std::string&>()));

@@ -1,6 +1,7 @@
 // The IPVS dataplane: what the kernel has, connection by connection where that is needed.
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -56,6 +57,8 @@ ObservedService IpvsDataplane::observe(const IpvsEntry& entry) const {
       out.balance = entry.balance == Balance::LeastConn ? Balance::RoundRobin : Balance::LeastConn;
     for (const auto& [address, server] : service->servers) observe_server(entry, server, backends);
   }
+  std::copy_if(entry.addresses.begin(), entry.addresses.end(), std::back_inserter(out.withheld),
+               [&](const IpAddress& a) { return entry.withheld.contains(a); });
   if (const auto listed = listed_.find(entry.key); listed != listed_.end())
     for (const auto& [address, why] : listed->second.refused) {
       ObservedBackend& b = backends[address];

@@ -88,7 +88,7 @@ class IpvsDataplane final : public Dataplane {
   Result<bool> note_entry(const IpvsEntry& entry);
   Result<> apply_rules();
   Result<> give_up_foreign(const ServiceKey& key, const std::set<ipvs::ServiceId>& foreign);
-  void note_forwarding(const ServiceKey& key, const std::set<Address>& backends);
+  void note_forwarding(const IpvsEntry& entry, const std::set<Address>& backends);
   [[nodiscard]] nft::IpvsRules rules() const;
   ObservedService observe(const IpvsEntry& entry) const;
   void observe_server(const IpvsEntry& entry, const ipvs::ObservedServer& server,

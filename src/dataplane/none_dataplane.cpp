@@ -14,6 +14,7 @@ ObservedService observe(const ProgrammedService& service) {
     if (service.key.protocol == Protocol::Tcp) backend.active_connections = 0;
     observed.backends.push_back(backend);
   }
+  observed.withheld = service.withheld;
   return observed;
 }
 

@@ -49,7 +49,7 @@ void forget_counts(ObservedService& service) {
 }
 
 // Why none of the backends that local clients get can be had from outside; "" where one can, or where there is none.
-std::string why_local_only(const ProgrammedService& service) {
+std::string why_backends_local(const ProgrammedService& service) {
   std::string why;
   for (const ProgrammedBackend& b : service.backends) {
     if (b.weight == 0) continue;
@@ -57,6 +57,22 @@ std::string why_local_only(const ProgrammedService& service) {
     if (why.empty()) return {};
   }
   return why;
+}
+
+// It is for clients of other hosts at one of its addresses at least.
+bool is_for_others(const ProgrammedService& service) {
+  return std::any_of(service.addresses.begin(), service.addresses.end(), [&](const IpAddress& a) {
+    return !a.is_loopback() &&
+           std::find(service.withheld.begin(), service.withheld.end(), a) == service.withheld.end();
+  });
+}
+
+ProgrammedService for_others(ProgrammedService service) {
+  std::erase_if(service.addresses, [&](const IpAddress& a) {
+    return std::find(service.withheld.begin(), service.withheld.end(), a) != service.withheld.end();
+  });
+  service.withheld.clear();
+  return service;
 }
 
 class PublishingDataplane final : public Dataplane {
@@ -82,10 +98,17 @@ class PublishingDataplane final : public Dataplane {
   [[nodiscard]] DataplaneInfo info() const override;
 
  private:
+  // Of a service on a loopback address there is none.
   struct Published {
     ProgrammedService service;
+    bool for_others =
+        false;  // else its source may not publish it: the other side has nothing of it
     std::string local_only;
   };
+  [[nodiscard]] bool needs_outside() const {
+    return left_over_ || std::any_of(published_.begin(), published_.end(),
+                                     [](const auto& entry) { return entry.second.for_others; });
+  }
   void mark_untold(ObservedService& service) const;
   void mark_local_only(ObservedService& service) const;
   void note_local_only(const ServiceKey& key, Published& published) const;
@@ -134,7 +157,7 @@ Result<> PublishingDataplane::open_outside() {
 }
 
 Result<std::size_t> PublishingDataplane::keep_open() {
-  if (outside_ || (published_.empty() && !left_over_)) return 0;
+  if (outside_ || !needs_outside()) return 0;
   LB_CHECK(open_outside());
   compare_ = true;
   return tell_all();
@@ -154,7 +177,8 @@ Result<std::size_t> PublishingDataplane::keep_told() {
 Result<std::size_t> PublishingDataplane::tell_all() {
   if (!outside_ || !std::exchange(compare_, false)) return 0;
   std::vector<ProgrammedService> all;
-  for (const auto& [key, published] : published_) all.push_back(published.service);
+  for (const auto& [key, published] : published_)
+    if (published.for_others) all.push_back(for_others(published.service));
   if (const auto done = outside_->prepare(all); !done)
     spdlog::debug("clients of other hosts: {}", done.error().message());  // each one tells it
   for (const ProgrammedService& service : all) tell(service.key);
@@ -164,8 +188,9 @@ Result<std::size_t> PublishingDataplane::tell_all() {
 void PublishingDataplane::tell(const ServiceKey& key) {
   if (!outside_) return;
   const auto wanted = published_.find(key);
+  const bool has = wanted != published_.end() && wanted->second.for_others;
   const auto done =
-      wanted != published_.end() ? outside_->upsert(wanted->second.service) : outside_->remove(key);
+      has ? outside_->upsert(for_others(wanted->second.service)) : outside_->remove(key);
   if (done) {
     untold_.erase(key);
     return;
@@ -232,7 +257,9 @@ void PublishingDataplane::mark_untold(ObservedService& service) const {
 
 void PublishingDataplane::mark_local_only(ObservedService& service) const {
   const auto it = published_.find(service.key);
-  if (it == published_.end() || service.addresses.empty()) return;
+  if (it == published_.end()) return;
+  service.withheld = it->second.service.withheld;
+  if (service.addresses.empty() || !it->second.for_others) return;
   const auto untold = untold_.find(service.key);
   service.local_only = !outside_                 ? outside_error_
                        : untold != untold_.end() ? untold->second
@@ -248,17 +275,27 @@ void PublishingDataplane::settle(Settled done) {
 Result<> PublishingDataplane::prepare(std::span<const ProgrammedService> services) {
   LB_CHECK(inside_->prepare(services));
   if (!outside_) return {};
-  return outside_->prepare(services);
+  std::vector<ProgrammedService> theirs;
+  for (const ProgrammedService& service : services)
+    if (is_published(service.key) && is_for_others(service)) theirs.push_back(for_others(service));
+  return theirs.empty() ? Result<>{} : outside_->prepare(theirs);
 }
 
 // Local clients must not suffer from what cannot be had for others: that is told by list, status and doctor, and tried again.
 Result<> PublishingDataplane::upsert(const ProgrammedService& service) {
   LB_CHECK(inside_->upsert(service));
   if (is_published(service.key)) {
-    Published& published = published_[service.key];
+    const auto [it, fresh] = published_.try_emplace(service.key);
+    Published& published = it->second;
     published.service = service;
+    // What runs out does so where it was.
+    if (!service.addresses.empty())
+      published.for_others = is_for_others(service);
+    else if (fresh)
+      published.for_others = left_over_;
     note_local_only(service.key, published);
-    if (!outside_ && outside_error_.empty()) (void)open_outside();  // later: keep_open()
+    if (published.for_others && !outside_ && outside_error_.empty())
+      (void)open_outside();  // later: keep_open()
   }
   // What an earlier lbd with another dataplane left goes when the hooks serve it.
   tell(service.key);
@@ -266,11 +303,11 @@ Result<> PublishingDataplane::upsert(const ProgrammedService& service) {
 }
 
 void PublishingDataplane::note_local_only(const ServiceKey& key, Published& published) const {
-  std::string why = why_local_only(published.service);
+  std::string why = published.for_others ? why_backends_local(published.service) : "";
   if (why == published.local_only) return;
-  if (why.empty())
+  if (why.empty() && published.for_others)
     spdlog::info("service={} serves clients of other hosts, too", key.to_string());
-  else
+  else if (!why.empty())
     spdlog::warn("service={} serves local clients only: {}", key.to_string(), why);
   published.local_only = std::move(why);
 }

@@ -90,14 +90,15 @@ std::array<NamedMap, 6> sized_maps(lbd& s) {
            {"address_ids", s.maps.address_ids, true}}};
 }
 
-std::array<NamedMap, 7> common_maps(lbd& s) {
+std::array<NamedMap, 8> common_maps(lbd& s) {
   return {{{"control", s.maps.control, false},
            {"tcp_flows", s.maps.tcp_flows, true},
            {"udp_flows", s.maps.udp_flows, true},
            {"recount_marks", s.maps.recount_marks, false},
            {"state_program", s.maps.state_program, false},
            {"retransmit_prog", s.maps.retransmit_program, false},
-           {"events", s.maps.events, false}}};
+           {"events", s.maps.events, false},
+           {"own_cgroups", s.maps.own_cgroups, false}}};
 }
 
 Result<std::size_t> pin_again(const std::string& folder, std::span<const NamedMap> maps) {

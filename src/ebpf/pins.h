@@ -30,7 +30,7 @@ struct NamedMap {
 };
 
 [[nodiscard]] std::array<NamedMap, 6> sized_maps(lbd& skeleton);
-[[nodiscard]] std::array<NamedMap, 7> common_maps(lbd& skeleton);
+[[nodiscard]] std::array<NamedMap, 8> common_maps(lbd& skeleton);
 
 // Pins those of the maps that are not pinned in `folder`, or under whose name another one is; the folder is made if need be. How many.
 [[nodiscard]] Result<std::size_t> pin_again(const std::string& folder,

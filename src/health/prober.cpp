@@ -53,7 +53,7 @@ Result<> open(Attempt& attempt, const tcp::endpoint& to) {
   if (ec) return fail(ec, "socket");
   const int fd = attempt.socket.native_handle();
   // Without the privilege there are no hooks of ours either.
-  ::setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &kDirectPriority, sizeof kDirectPriority);
+  make_direct(fd);
   // Ends with a reset: thousands of probes would leave as many sockets in TIME_WAIT each minute.
   const linger reset{1, 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);

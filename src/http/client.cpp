@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "http/curl_loop.h"
+#include "http/host_lookup.h"
 
 namespace lb {
 
@@ -50,16 +51,22 @@ asio::awaitable<Result<std::string>> HttpStream::read_some(
   }
 }
 
-HttpClient::HttpClient(asio::io_context& io) : loop_(std::make_shared<CurlLoop>(io)) {}
+HttpClient::HttpClient(asio::io_context& io)
+    : loop_(std::make_shared<CurlLoop>(io)), hosts_(std::make_shared<HostLookup>(io)) {}
 
 HttpClient::~HttpClient() { loop_->close(); }
 
 asio::awaitable<Result<HttpResponse>> HttpClient::request(HttpRequest request) {
-  auto started = loop_->start(std::move(request), false);
+  const std::shared_ptr<CurlLoop> loop = loop_;  // the client may be destroyed meanwhile
+  auto found_at = co_await HostLookup::find(hosts_, request.url, request.connect_timeout);
+  if (!found_at)
+    co_return fail(found_at.error().code,
+                   fmt::format("{} {}: {}", request.method, request.url, found_at.error().context));
+  auto started = loop->start(std::move(request), false, *std::move(found_at));
   if (!started) co_return tl::unexpected(started.error());
   const std::shared_ptr<Transfer> transfer = *started;
   // Owns the transfer from here on: however this coroutine ends, curl lets go of it.
-  const HttpStream owner(loop_, transfer);
+  const HttpStream owner(loop, transfer);
   while (!transfer->done) {
     const auto woken = co_await transfer->changed.wait();
     if (woken == Event::Woken::Cancelled) co_return fail(ECANCELED, transfer->request.url);
@@ -70,10 +77,15 @@ asio::awaitable<Result<HttpResponse>> HttpClient::request(HttpRequest request) {
 
 asio::awaitable<Result<HttpStream>> HttpClient::open(HttpRequest request) {
   const auto deadline = std::chrono::steady_clock::now() + request.timeout;
-  auto started = loop_->start(std::move(request), true);
+  const std::shared_ptr<CurlLoop> loop = loop_;  // the client may be destroyed meanwhile
+  auto found_at = co_await HostLookup::find(hosts_, request.url, request.connect_timeout);
+  if (!found_at)
+    co_return fail(found_at.error().code,
+                   fmt::format("{} {}: {}", request.method, request.url, found_at.error().context));
+  auto started = loop->start(std::move(request), true, *std::move(found_at));
   if (!started) co_return tl::unexpected(started.error());
   const std::shared_ptr<Transfer> transfer = *started;
-  HttpStream stream(loop_, transfer);
+  HttpStream stream(loop, transfer);
   while (!transfer->header_done && !transfer->done) {
     const auto woken = co_await transfer->changed.wait(deadline);
     if (woken == Event::Woken::Cancelled) co_return fail(ECANCELED, transfer->request.url);

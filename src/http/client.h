@@ -53,6 +53,7 @@ struct HttpResponse {
 };
 
 class CurlLoop;
+class HostLookup;
 struct Transfer;
 
 // A response whose body goes on arriving, an etcd watch for example. Destroying it closes the
@@ -104,6 +105,7 @@ class HttpClient {
 
  private:
   std::shared_ptr<CurlLoop> loop_;
+  std::shared_ptr<HostLookup> hosts_;
 };
 
 }  // namespace lb

@@ -27,8 +27,11 @@ CurlLoop::CurlLoop(asio::io_context& io) : io_(io), timer_(io) {
   curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
 }
 
-Result<std::shared_ptr<Transfer>> CurlLoop::start(HttpRequest request, bool stream) {
-  auto transfer = std::make_shared<Transfer>(io_.get_executor(), std::move(request), stream);
+Result<std::shared_ptr<Transfer>> CurlLoop::start(HttpRequest request, bool stream,
+                                                  std::string found_at) {
+  if (!multi_) return fail(ECANCELED, request.url);  // closed while the name was looked up
+  auto transfer = std::make_shared<Transfer>(io_.get_executor(), std::move(request), stream,
+                                             std::move(found_at));
   LB_CHECK(prepare_transfer(*transfer));
   if (curl_multi_add_handle(multi_.get(), transfer->easy.get()) != CURLM_OK)
     return fail(ENOMEM, "curl_multi_add_handle");

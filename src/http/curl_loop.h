@@ -32,11 +32,12 @@ using CurlList = std::unique_ptr<curl_slist, CurlListDelete>;
 
 // One request and what has come back so far. curl holds pointers into it, so it never moves.
 struct Transfer {
-  Transfer(const asio::any_io_executor& executor, HttpRequest r, bool is_stream)
-      : request(std::move(r)), stream(is_stream), changed(executor) {}
+  Transfer(const asio::any_io_executor& executor, HttpRequest r, bool is_stream, std::string at)
+      : request(std::move(r)), stream(is_stream), found_at(std::move(at)), changed(executor) {}
 
-  HttpRequest request;  // curl reads the body from here
-  bool stream;          // body is handed over piece by piece
+  HttpRequest request;   // curl reads the body from here
+  bool stream;           // body is handed over piece by piece
+  std::string found_at;  // "host:port:address,address" for CURLOPT_RESOLVE; "": curl needs no name
   HttpResponse response;
   bool header_done = false;
   bool done = false;
@@ -47,7 +48,7 @@ struct Transfer {
   CURLcode result = CURLE_OK;
   std::array<char, CURL_ERROR_SIZE> error_text{};
   Event changed;
-  CurlList headers;
+  CurlList headers, hosts;
   CurlEasy easy;  // last: cleaned up before what it points to
 
   [[nodiscard]] tl::unexpected<Error> failure() const;
@@ -62,7 +63,8 @@ class CurlLoop : public std::enable_shared_from_this<CurlLoop> {
   CurlLoop(const CurlLoop&) = delete;
   CurlLoop& operator=(const CurlLoop&) = delete;
 
-  [[nodiscard]] Result<std::shared_ptr<Transfer>> start(HttpRequest request, bool stream);
+  [[nodiscard]] Result<std::shared_ptr<Transfer>> start(HttpRequest request, bool stream,
+                                                        std::string found_at);
   // Idempotent; afterwards curl does not know the transfer any more.
   void remove(Transfer& transfer) noexcept;
   // Ends every transfer with ECANCELED.

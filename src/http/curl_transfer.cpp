@@ -72,7 +72,9 @@ int on_new_socket(void* self, curl_socket_t fd, curlsocktype) noexcept {
   // Best effort: without it keepalive alone finds the dead peer.
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof kUserTimeoutMs);
   if (static_cast<const Transfer*>(self)->request.direct)
-    ::setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &kDirectPriority, sizeof kDirectPriority);
+    make_direct(fd);
+  else
+    make_direct_if_asked(fd);
   return CURL_SOCKOPT_OK;
 }
 
@@ -197,6 +199,10 @@ Result<> prepare_transfer(Transfer& t) {
   set_limits(t);
   set_security(t);
   set_body(t);
+  if (t.found_at.empty()) return {};
+  t.hosts.reset(curl_slist_append(nullptr, t.found_at.c_str()));
+  if (!t.hosts) return fail(ENOMEM, "curl_slist_append");
+  curl_easy_setopt(easy, CURLOPT_RESOLVE, t.hosts.get());
   return {};
 }
 

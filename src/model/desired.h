@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/reach.h"
 #include "model/service.h"
 
 namespace lb {
@@ -47,6 +48,7 @@ struct DesiredService {
   std::string text;      // one sentence for people; empty when condition is Ok
   bool launder = true;   // Service::launder
   bool removed = false;  // its source lists it no more: nothing is steered, connections run out
+  std::shared_ptr<const Reach> reach{};  // of its source; null: any address
   std::vector<DesiredBackend> backends;  // sorted by address
 
   bool operator==(const DesiredService&) const = default;

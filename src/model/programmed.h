@@ -32,10 +32,12 @@ struct ProgrammedService {
   // IPVS: local clients' source is laundered, so that backends elsewhere can be reached. Decided when
   // the service is made and never toggled under its connections, so it is not compared.
   bool launder = true;
+  // Of `addresses`, in their order: those at which clients of other hosts are not served.
+  std::vector<IpAddress> withheld{};
 
   bool operator==(const ProgrammedService& other) const {
     return key == other.key && addresses == other.addresses && balance == other.balance &&
-           backends == other.backends;
+           backends == other.backends && withheld == other.withheld;
   }
 };
 
@@ -67,7 +69,8 @@ struct ObservedService {
   bool programmed = true;
   std::string
       local_only{};  // why clients of other hosts are not served by a service that is for them; empty: they are
-  std::string left_out{};  // why some of its backends get no connections; empty: all do
+  std::vector<IpAddress> withheld{};  // of `addresses`, as programmed
+  std::string left_out{};             // why some of its backends get no connections; empty: all do
 };
 
 struct Observed {

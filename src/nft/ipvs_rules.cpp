@@ -15,19 +15,21 @@ namespace {
 
 // The sets and maps of one family, each a list of sorted elements.
 struct Elements {
-  std::vector<std::string> laundered, marks, refusing;
+  std::vector<std::string> laundered, marks, withheld, refusing;
 };
 
 Elements elements_of(const IpvsRules& rules, const Family& family) {
   Elements out;
   for (const ServiceKey& key : rules.laundered)
     if (&family_of(key.address) == &family) out.laundered.push_back(element_of(key));
+  for (const ServiceKey& key : rules.withheld)
+    if (&family_of(key.address) == &family) out.withheld.push_back(element_of(key));
   for (const ServiceKey& key : rules.refusing)
     if (&family_of(key.address) == &family) out.refusing.push_back(element_of(key));
   for (const auto& [key, mark] : rules.marks)
     if (&family_of(key.address) == &family)
       out.marks.push_back(fmt::format("{} : 0x{:08x}", element_of(key), mark));
-  for (auto* list : {&out.laundered, &out.marks, &out.refusing})
+  for (auto* list : {&out.laundered, &out.marks, &out.withheld, &out.refusing})
     std::sort(list->begin(), list->end());
   return out;
 }
@@ -36,8 +38,10 @@ std::string sets(const Family& family, const Elements& all) {
   return fmt::format(
       " set laundered {{ type {0} . inet_proto . inet_service;\n{1} }}\n"
       " map marks {{ type {0} . inet_proto . inet_service : mark;\n{2} }}\n"
-      " set refusing {{ type {0} . inet_proto . inet_service;\n{3} }}\n",
-      family.type, elements(all.laundered), elements(all.marks), elements(all.refusing));
+      " set withheld {{ type {0} . inet_proto . inet_service;\n{3} }}\n"
+      " set refusing {{ type {0} . inet_proto . inet_service;\n{4} }}\n",
+      family.type, elements(all.laundered), elements(all.marks), elements(all.withheld),
+      elements(all.refusing));
 }
 
 // A packet without an element keeps the mark that it has: the look-up ends the rule.
@@ -58,8 +62,10 @@ std::string refusing_chain(const Family& family) {
 }
 
 std::string marking_chains(const Family& family, bool local_clients) {
-  std::string out = " chain mark_outside { type filter hook prerouting priority -150;\n" +
-                    marking_rule(family, "iifname != \"lo\" ") + " }\n";
+  std::string out =
+      " chain mark_outside { type filter hook prerouting priority -150;\n" +
+      fmt::format("  {} daddr . meta l4proto . th dport @withheld accept\n", family.name) +
+      marking_rule(family, "iifname != \"lo\" ") + " }\n";
   if (local_clients)
     out += " chain mark_local { type filter hook output priority -150;\n" +
            marking_rule(family, "") + " }\n";
@@ -154,6 +160,7 @@ std::string render_change(const std::string& table, const IpvsRules& from, const
     const Elements before = elements_of(from, *family), after = elements_of(to, *family);
     append_change(out, {*family, table, "laundered"}, before.laundered, after.laundered);
     append_change(out, {*family, table, "marks"}, before.marks, after.marks);
+    append_change(out, {*family, table, "withheld"}, before.withheld, after.withheld);
     append_change(out, {*family, table, "refusing"}, before.refusing, after.refusing);
   }
   return out;

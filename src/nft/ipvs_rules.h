@@ -24,6 +24,8 @@ struct IpvsRules {
   std::set<ServiceKey> laundered{};
   // The addresses of published services, and their firewall marks. An IPv4 and an IPv6 address may share a mark.
   std::map<ServiceKey, std::uint32_t> marks{};
+  // Of these, where clients of other hosts are not marked: what they send there is the host's own.
+  std::set<ServiceKey> withheld{};
   // Where no server is in use: local clients' connects are answered with a reset.
   std::set<ServiceKey> refusing{};
   // Local clients are marked, too. Off where the connect hooks serve them.

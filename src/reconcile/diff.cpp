@@ -61,6 +61,7 @@ ProgrammedService to_programmed(const ObservedService& observed) {
       programmed.backends.push_back(
           {b.address, b.weight, b.drained || (b.unexplained && b.weight == 0)});
   reduce_weights(programmed.backends);
+  programmed.withheld = observed.withheld;
   return programmed;
 }
 

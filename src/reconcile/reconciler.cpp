@@ -31,11 +31,13 @@ void Reconciler::want(DesiredState desired) {
 }
 
 void Reconciler::set_local_addresses(std::vector<IpAddress> addresses) {
-  if (addresses == local_) return;
-  local_ = std::move(addresses);
+  std::sort(addresses.begin(), addresses.end());
+  HostView host{std::move(addresses), true};
+  if (host == host_) return;
+  host_ = std::move(host);
   for (const auto& [key, service] : desired_)
-    // A listener may have become, or ceased to be, a backend on one of our addresses.
-    if (key.address.is_unspecified() || notes_.contains(key)) mark(key);
+    // Where it may be published depends on them, and a listener may have become, or ceased to be, a backend on one of them.
+    if (!key.address.is_loopback() || notes_.contains(key)) mark(key);
 }
 
 void Reconciler::all_sources_delivered() {
@@ -82,11 +84,21 @@ DesiredServicePtr Reconciler::effective(const ServiceKey& key) const {
   const auto it = desired_.find(key);
   if (it == desired_.end()) return describe_unclaimed(key);
   const auto note = notes_.find(key);
-  if (note == notes_.end() || !note->second.conflict) return it->second;
+  if (note == notes_.end() || !note->second.conflict) return as_reached(it->second);
   auto copy = std::make_shared<DesiredService>(*it->second);
   copy->condition = Condition::Conflict;
   copy->text = note->second.text;
   for (DesiredBackend& b : copy->backends) b.effective_weight = 0;  // not programmed: not in use
+  return copy;
+}
+
+DesiredServicePtr Reconciler::as_reached(const DesiredServicePtr& service) const {
+  if (service->condition != Condition::Ok || service->removed || !service->reach) return service;
+  const std::string why = why_local_only(*service, desired_, host_);
+  if (why.empty()) return service;
+  auto copy = std::make_shared<DesiredService>(*service);
+  copy->condition = Condition::LocalOnly;
+  copy->text = "clients of other hosts are not served: " + why;
   return copy;
 }
 
@@ -125,7 +137,7 @@ void Reconciler::mark_with_dependents(const ServiceKey& key) {
 }
 
 bool Reconciler::takes_new_frontend(const ServiceKey& key) const {
-  const auto addresses = frontend_addresses(key, desired_, local_);
+  const auto addresses = frontend_addresses(key, desired_, host_.addresses);
   return std::any_of(addresses.begin(), addresses.end(), [&](const IpAddress& address) {
     return !frontends_.contains({key.protocol, address, key.port});
   });
@@ -162,7 +174,7 @@ std::optional<ProgrammedService> Reconciler::target(const ServiceKey& key) {
 
 std::optional<ProgrammedService> Reconciler::target_of(const DesiredService& service) {
   ListenerNote note;
-  const auto wanted = frontend_addresses(service.key, desired_, local_);
+  const auto wanted = frontend_addresses(service.key, desired_, host_.addresses);
   const auto blocked = blocked_addresses(service, wanted, note);
   auto free = without_blocked(service.key, wanted, blocked);
   note.conflict = note.waits && free.empty();
@@ -173,7 +185,9 @@ std::optional<ProgrammedService> Reconciler::target_of(const DesiredService& ser
     notes_.insert_or_assign(service.key, std::move(note));
   // What is programmed stays without addresses, so that open connections are still counted.
   if (conflict && !applied_.contains(service.key)) return std::nullopt;
-  return to_programmed(service, std::move(free));
+  ProgrammedService programmed = to_programmed(service, std::move(free));
+  programmed.withheld = withheld_addresses(service, programmed.addresses, host_);
+  return programmed;
 }
 
 std::set<IpAddress> Reconciler::blocked_addresses(const DesiredService& service,
@@ -188,7 +202,7 @@ std::set<IpAddress> Reconciler::blocked_addresses(const DesiredService& service,
       blocked.insert(address);  // until its source has come, or all the others have
       continue;
     }
-    const Listener* listener = find_conflict(service, address, listeners_, local_);
+    const Listener* listener = find_conflict(service, address, listeners_, host_.addresses);
     if (!listener) continue;
     const bool blocks = !held && !options_.shadow;
     // The first address that is left to somebody explains most; a mere warning gives way to it.

@@ -92,11 +92,11 @@ class Reconciler {
   [[nodiscard]] const AppliedState& applied() const { return applied_; }
   [[nodiscard]] const std::map<ServiceKey, Failure>& failures() const { return failures_; }
   [[nodiscard]] const std::map<ServiceKey, ListenerNote>& notes() const { return notes_; }
-  [[nodiscard]] const std::vector<IpAddress>& local_addresses() const { return local_; }
+  [[nodiscard]] const std::vector<IpAddress>& local_addresses() const { return host_.addresses; }
   // What an lbd before this one programmed and no source has named so far: in force until all have
   // delivered.
   [[nodiscard]] const std::set<ServiceKey>& unclaimed() const { return unclaimed_; }
-  // The desired service, with the condition that only the host can tell (Conflict); an unclaimed one as it
+  // The desired service, with the conditions that only the host can tell (Conflict, LocalOnly); an unclaimed one as it
   // is programmed. Null: none.
   [[nodiscard]] DesiredServicePtr effective(const ServiceKey& key) const;
   // Which service takes what is sent there; nullopt: nothing of ours.
@@ -122,6 +122,8 @@ class Reconciler {
   void sort_out_dirty(SteadyTime now);
   void prepare(std::size_t limit);
   [[nodiscard]] bool takes_new_frontend(const ServiceKey& key) const;
+  // With the condition LocalOnly where its source may not publish it.
+  [[nodiscard]] DesiredServicePtr as_reached(const DesiredServicePtr& service) const;
   [[nodiscard]] DesiredServicePtr describe_unclaimed(const ServiceKey& key) const;
   [[nodiscard]] std::optional<ProgrammedService> target(const ServiceKey& key);
   [[nodiscard]] std::optional<ProgrammedService> target_of(const DesiredService& service);
@@ -139,7 +141,7 @@ class Reconciler {
   ReconcilerOptions options_;
 
   DesiredState desired_;
-  std::vector<IpAddress> local_;
+  HostView host_;
   std::vector<Listener> listeners_;
 
   AppliedState applied_;

@@ -13,6 +13,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/beside.h"
+#include "base/direct_socket.h"
 #include "base/event.h"
 #include "base/resolver.h"
 #include "relay/peer_bytes.h"
@@ -165,6 +166,8 @@ asio::awaitable<Result<>> Connection::Impl::connect(std::vector<tcp::endpoint> t
     const auto left = deadline - steady_clock::now();
     ended_ = 0;
     arm(read_time_, steady_clock::now() + left / static_cast<int>(to.size() - i), "connect");
+    if (ErrorCode opened; socket_.open(to[i].protocol(), opened), !opened)
+      make_direct_if_asked(socket_.native_handle());
     const auto [error] = co_await socket_.async_connect(to[i], kAsTuple);
     disarm(read_time_);
     if (!error) co_return Result<>();

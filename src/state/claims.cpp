@@ -4,15 +4,39 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace lb {
 namespace {
 
+const OwnEndpoint* find_endpoint(const Reach& reach, const ServiceKey& key) {
+  if (key.protocol != Protocol::Tcp) return nullptr;
+  const auto found =
+      std::find_if(reach.endpoints.begin(), reach.endpoints.end(), [&](const OwnEndpoint& own) {
+        return own.address == Address{key.address, key.port};
+      });
+  return found == reach.endpoints.end() ? nullptr : &*found;
+}
+
+std::string not_among(const std::string& source, const Reach& reach, const IpAddress& address,
+                      const HostView& host) {
+  AddressRanges allowing = reach.claims;
+  allowing.add(address);
+  return fmt::format(
+      "{}{} is not among the addresses of source {} ({}): addresses = [\"{}\"] in its "
+      "[[source]] would allow it",
+      address.to_string(), host.known && !host.has(address) ? ", which is not this host's," : "",
+      source, reach.claims.to_string(), fmt::join(allowing.texts(), "\", \""));
+}
+
 // One pass over all snapshots at once, key by key: they are sorted.
 class Resolver {
  public:
-  Resolver(std::span<const SourceInput> sources, const View* previous)
-      : sources_(sources), previous_(previous), next_(sources.size(), 0) {}
+  Resolver(std::span<const SourceInput> sources, const View* previous, const HostView& host)
+      : sources_(sources), previous_(previous), host_(host), next_(sources.size(), 0) {
+    for (const SourceInput& source : sources)
+      view_.sources.push_back({source.name, source.ports, source.reach});
+  }
 
   View resolve();
 
@@ -20,6 +44,7 @@ class Resolver {
   struct Claimant {
     std::uint32_t source = 0;
     ServicePtr service;
+    std::string refusal;  // empty: the claim is right
   };
 
   [[nodiscard]] const Service* head(std::size_t source) const;
@@ -33,6 +58,7 @@ class Resolver {
 
   std::span<const SourceInput> sources_;
   const View* previous_;
+  const HostView& host_;
   std::vector<std::size_t> next_;    // by source: the first service not looked at
   std::size_t previous_next_ = 0;    // in previous_->services
   std::vector<Claimant> claimants_;  // of the current key, in the order of the configuration
@@ -59,8 +85,8 @@ void Resolver::collect(const ServiceKey& key) {
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     const Service* candidate = head(i);
     if (!candidate || candidate->key != key) continue;
-    claimants_.push_back(
-        {static_cast<std::uint32_t>(i), sources_[i].snapshot->services[next_[i]++]});
+    claimants_.push_back({static_cast<std::uint32_t>(i), sources_[i].snapshot->services[next_[i]++],
+                          why_refused(view_.sources[i], key, host_)});
   }
 }
 
@@ -81,14 +107,13 @@ std::optional<std::string> Resolver::previous_owner(const ServiceKey& key) {
 }
 
 void Resolver::decide(const ServiceKey& key) {
-  // A claim on a port that its source may not have is void when somebody else claims the port
-  // rightly.
-  const auto allowed = std::find_if(claimants_.begin(), claimants_.end(), [&](const Claimant& c) {
-    return sources_[c.source].ports.contains(key.port);
-  });
+  // A claim on what its source may not have is void when another claims it rightly.
+  const auto allowed = std::find_if(claimants_.begin(), claimants_.end(),
+                                    [](const Claimant& c) { return c.refusal.empty(); });
   const Claimant& first = allowed != claimants_.end() ? *allowed : claimants_.front();
   const auto waiting = waiting_before(first.source);
-  if (!waiting || sources_[first.source].former || !sources_[*waiting].ports.contains(key.port))
+  if (!waiting || sources_[first.source].former ||
+      !why_refused(view_.sources[*waiting], key, host_).empty())
     return settle_on(key, first);
   const auto owner = previous_owner(key);
   const auto keeps = std::find_if(claimants_.begin(), claimants_.end(), [&](const Claimant& c) {
@@ -100,19 +125,17 @@ void Resolver::decide(const ServiceKey& key) {
 }
 
 void Resolver::settle_on(const ServiceKey& key, const Claimant& winner) {
-  const bool refused = !sources_[winner.source].ports.contains(key.port);
   const std::string& winner_name = sources_[winner.source].name;
   for (const Claimant& c : claimants_) {
     if (c.source == winner.source) continue;
-    const bool allowed = sources_[c.source].ports.contains(key.port);
-    view_.losers.push_back(
-        {sources_[c.source].name, key, c.service->name, winner_name,
-         allowed ? fmt::format("{} belongs to source {}, which claims it as {}", key.to_string(),
-                               winner_name, winner.service->name)
-                 : fmt::format("port {} is not among the ports of source {} ({})", key.port,
-                               sources_[c.source].name, sources_[c.source].ports.to_string())});
+    view_.losers.push_back({sources_[c.source].name, key, c.service->name, winner_name,
+                            c.refusal.empty()
+                                ? fmt::format("{} belongs to source {}, which claims it as {}",
+                                              key.to_string(), winner_name, winner.service->name)
+                                : c.refusal});
   }
-  view_.services.push_back({winner.service, winner.source, refused});
+  view_.services.push_back(
+      {winner.service, winner.source, !winner.refusal.empty(), winner.refusal});
 }
 
 void Resolver::leave_undecided(const ServiceKey& key, std::uint32_t waiting_for) {
@@ -126,7 +149,6 @@ View Resolver::resolve() {
   std::size_t most = 0;
   view_.complete = true;
   for (const SourceInput& source : sources_) {
-    view_.sources.push_back({source.name, source.ports});
     if (source.snapshot)
       most += source.snapshot->services.size();
     else
@@ -143,8 +165,23 @@ View Resolver::resolve() {
 
 }  // namespace
 
-View resolve_claims(std::span<const SourceInput> sources, const View* previous) {
-  return Resolver(sources, previous).resolve();
+std::string why_refused(const View::SourceRef& source, const ServiceKey& key,
+                        const HostView& host) {
+  if (!source.ports.contains(key.port))
+    return fmt::format("port {} is not among the ports of source {} ({})", key.port, source.name,
+                       source.ports.to_string());
+  if (!source.reach || key.address.is_unspecified()) return {};
+  const Reach& reach = *source.reach;
+  if (const OwnEndpoint* own = find_endpoint(reach, key))
+    return fmt::format("lbd itself connects there: it is {}", own->what);
+  if (reach.of_host && !host.known) return {};
+  if (reach.claims.contains(key.address, host.has(key.address))) return {};
+  return not_among(source.name, reach, key.address, host);
+}
+
+View resolve_claims(std::span<const SourceInput> sources, const View* previous,
+                    const HostView& host) {
+  return Resolver(sources, previous, host).resolve();
 }
 
 }  // namespace lb

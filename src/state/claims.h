@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "model/reach.h"
 #include "model/service.h"
 #include "state/port_ranges.h"
 
@@ -23,12 +25,14 @@ struct SourceInput {
   std::string formerly{};  // its name in the configuration before; empty: the same
   // It is configured no more, and has in force what those that wait came instead of: it waits for none.
   bool former = false;
+  std::shared_ptr<const Reach> reach{};  // null: any address
 };
 
 struct OwnedService {
   ServicePtr service;
   std::uint32_t source = 0;  // index into View::sources
-  bool refused = false;  // its port is outside what the source may claim: listed, not programmed
+  bool refused = false;      // outside what the source may claim: listed, not programmed
+  std::string why{};         // a sentence, where it is refused
 
   bool operator==(const OwnedService&) const = default;
 };
@@ -48,7 +52,11 @@ struct View {
   struct SourceRef {
     std::string name;
     PortRanges ports;
-    bool operator==(const SourceRef&) const = default;
+    std::shared_ptr<const Reach> reach{};  // null: any address
+    bool operator==(const SourceRef& other) const {
+      return name == other.name && ports == other.ports &&
+             (reach == other.reach || (reach && other.reach && *reach == *other.reach));
+    }
   };
   std::vector<SourceRef> sources;
   std::vector<OwnedService> services;  // sorted by key, no key twice
@@ -58,7 +66,13 @@ struct View {
   bool complete = false;
 };
 
+// Why `source` may not have a service there, and which line of configuration allows it; "": it may. A wildcard stands for those
+// addresses that it may have, and is never refused for the others.
+[[nodiscard]] std::string why_refused(const View::SourceRef& source, const ServiceKey& key,
+                                      const HostView& host);
+
 // `previous`, if any, keeps its owner while a key is undecided.
-[[nodiscard]] View resolve_claims(std::span<const SourceInput> sources, const View* previous);
+[[nodiscard]] View resolve_claims(std::span<const SourceInput> sources, const View* previous,
+                                  const HostView& host = {});
 
 }  // namespace lb

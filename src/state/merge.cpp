@@ -169,7 +169,9 @@ const MergeResult::Memo* Merger::unchanged_next() {
   if (next_old_ == in_.previous->memo.size()) return nullptr;
   const OwnedService& owned = in_.view->services[next_owned_];
   const MergeResult::Memo& old = in_.previous->memo[next_old_];
-  if (!old.plain || old.service != owned.service || old.source != owned.source) return nullptr;
+  if (!old.plain || old.service != owned.service || old.source != owned.source ||
+      old.refusal != owned.why)
+    return nullptr;
   if (departed_ != departures_->end() && !(old.key < departed_->first.first)) return nullptr;
   skip_verdicts_before(old.key);
   if (verdict_ != health_->end() && verdict_->first.first == old.key) return nullptr;
@@ -179,7 +181,7 @@ const MergeResult::Memo* Merger::unchanged_next() {
 bool Merger::is_unchanged(const Parts& parts) const {
   return same_world_ && parts.plain() && parts.old && parts.old->plain &&
          parts.old->service == parts.owned->service && parts.old->source == parts.owned->source &&
-         !is_touched(*parts.owned->service);
+         parts.old->refusal == parts.owned->why && !is_touched(*parts.owned->service);
 }
 
 bool Merger::is_touched(const Service& service) const {
@@ -221,7 +223,9 @@ void Merger::add_owned(const Parts& parts, MergeResult::Memo& memo, DesiredServi
   memo.source = parts.owned->source;
   service.name = from.name;
   service.balance = from.balance;
+  memo.refusal = parts.owned->why;
   service.source = in_.view->sources[parts.owned->source].name;
+  service.reach = in_.view->sources[parts.owned->source].reach;
   service.backends.reserve(from.backends.size());
   std::vector<std::string> warnings;
   for (const Backend& backend : from.backends) {
@@ -334,10 +338,8 @@ void Merger::judge(const Parts& parts, const MergeResult::Memo& memo,
     service.condition = Condition::NoBackends;
     service.text = "its source lists it no more: open connections run out, new ones are not taken";
   } else if (parts.owned->refused) {
-    const auto& source = in_.view->sources[parts.owned->source];
     service.condition = Condition::Refused;
-    service.text = fmt::format("port {} is not among the ports of source {} ({}): not programmed",
-                               service.key.port, source.name, source.ports.to_string());
+    service.text = "not programmed: " + parts.owned->why;
   } else if (parts.conflict) {
     service.condition = Condition::Conflict;
     service.text = *parts.conflict;

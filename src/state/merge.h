@@ -49,6 +49,7 @@ struct MergeResult {
     DesiredServicePtr desired;
     std::shared_ptr<const std::vector<std::string>> warnings;  // null: none
     std::uint32_t source = 0;
+    std::string refusal;   // why its source may not have it; empty: it may
     bool plain = false;    // nothing but `service`, drains and scope went into it
     bool checked = false;  // `service` has a health check, and is not refused
   };

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/direct_socket.h"
 #include "base/unique_fd.h"
 #include "support/temp_folder.h"
 
@@ -144,6 +145,31 @@ TEST_F(SilentDnsTest, ASilentNameEndsWithAnError) {
   ASSERT_EQ(answers_.size(), 1U);
   EXPECT_FALSE(answers_.begin()->second);
   EXPECT_FALSE(answers_.begin()->second.error().message().empty());
+}
+
+// lbd's hooks would send what is meant for the DNS server to a service on its address.
+TEST_F(SilentDnsTest, QuestionsAreAskedByDirectSockets) {
+  const auto connected = [](int fd) {
+    sockaddr_in peer{};
+    socklen_t length = sizeof peer;
+    return ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == 0 &&
+           peer.sin_family == AF_INET && peer.sin_port == htons(53);
+  };
+  dial_directly();
+  ask("silent.example");
+  int found = 0;
+  for (int i = 0; i < 200 && found == 0; ++i) {
+    io_.run_for(50ms);
+    for (int fd = 3; fd < 256; ++fd) {
+      int priority = 0;
+      socklen_t length = sizeof priority;
+      if (!connected(fd)) continue;
+      ASSERT_EQ(::getsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, &length), 0);
+      EXPECT_EQ(priority, kDirectPriority);
+      ++found;
+    }
+  }
+  EXPECT_GT(found, 0);
 }
 
 TEST_F(SilentDnsTest, WhoAsksNoMoreIsNotCalledAndKeepsNoLoopRunning) {

@@ -100,6 +100,13 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"publish", "[publish]\naddress = \"eth0\"\n",
                 "lbd.toml:2:11: publish.address: 'eth0' is not an IP address: write for example "
                 "\"127.0.0.1\""},
+        Mistake{"publish_addresses", "[publish]\naddresses = [\"10.0.0.7/24\"]\n",
+                "lbd.toml:2:13: publish.addresses: '10.0.0.7/24' is an address with the length of "
+                "a network: write 10.0.0.7 or 10.0.0.0/24: write for example \"10.0.0.7\" or "
+                "\"10.0.0.0/8\""},
+        Mistake{"own_cgroups", "[dataplane]\nown_cgroups = [\"/sys/fs/cgroup/x\"]\n",
+                "lbd.toml:2:15: dataplane.own_cgroups: must be at most 64 folders below the "
+                "cgroup2 mount: write for example [\"system.slice/lbd-updater.service\"]"},
         Mistake{"timeout_without_unit", "[drain]\ntimeout = 60\n",
                 "lbd.toml:2:11: drain.timeout: must be text in quotes"},
         Mistake{"timeout_too_long", "[drain]\ntimeout = \"366d\"\n",
@@ -134,10 +141,19 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"file_without_path", "[[source]]\ntype = \"file\"\n",
                 "lbd.toml:1:1: source.path: is missing: write a file, or a folder of *.toml files"},
         Mistake{"key_of_another_type", "[[source]]\ntype = \"file\"\npath = \"/x\"\napi = \"v3\"\n",
-                "lbd.toml:4:1: source.api: unknown key: use type, name, ports or path"},
+                "lbd.toml:4:1: source.api: unknown key: use type, name, ports, addresses or path"},
         Mistake{"ports", "[[source]]\ntype = \"file\"\npath = \"/x\"\nports = \"80-\"\n",
                 "lbd.toml:4:9: source.ports: '' is not a port between 1 and 65535: write for "
                 "example \"80,443,1024-65535\""},
+        Mistake{"addresses",
+                "[[source]]\ntype = \"file\"\npath = \"/x\"\naddresses = [\"10.0.0.1\", "
+                "\"10.0.0/8\"]\n",
+                "lbd.toml:4:13: source.addresses: '10.0.0' is not an IP address: write for example "
+                "\"10.0.0.7\" or \"10.0.0.0/8\""},
+        Mistake{
+            "no_addresses", "[[source]]\ntype = \"file\"\npath = \"/x\"\naddresses = []\n",
+            "lbd.toml:4:13: source.addresses: must be a list of at least one text in quotes, as "
+            "in [\"a\", \"b\"]"},
         Mistake{"empty_name", "[[source]]\ntype = \"file\"\npath = \"/x\"\nname = \"\"\n",
                 "lbd.toml:4:8: source.name: must not be empty: leave it out or name something"},
         Mistake{"same_source_twice",

@@ -20,7 +20,7 @@ TEST(Config, HasTheDefaultsOfTheDesign) {
   expected.dataplane = {
       DataplaneMode::Auto,     "",   "/sys/fs/bpf/lbd", Scope::Host, 16384, 131072, 1048576,
       OnLocalListener::Refuse, false};
-  expected.publish_address = IpAddress::parse("127.0.0.1").value();
+  expected.publish.address = IpAddress::parse("127.0.0.1").value();
   expected.drain = {60s, OnTimeout::Keep};
   expected.guard = {50, 3, 10s, 10min};
   expected.sources = {{"file:/etc/lbd/services.d", PortRanges::parse("1-65535").value(),
@@ -45,8 +45,10 @@ max_backends = 16777215
 max_slots = 1024
 on_local_listener = "shadow"
 detach_on_exit = true
+own_cgroups = ["a/b.service"]
 [publish]
 address = "::1"
+addresses = ["10.0.0.0/8", "::"]
 [drain]
 timeout = "5m"
 on_timeout = "terminate"
@@ -59,6 +61,7 @@ total = "1h"
 type = "etcd"
 name = "merlion"
 ports = "80,8000-9000"
+addresses = ["0.0.0.0", "10.20.30.40"]
 endpoints = ["https://etcd1:2379", "http://etcd2:2379"]
 api = "v3"
 prefixes = ["/conf/merlion/a", "/conf/merlion/b"]
@@ -80,8 +83,10 @@ password_file = "/p"
                         16777215,
                         1024,
                         OnLocalListener::Shadow,
-                        true};
-  expected.publish_address = IpAddress::parse("::1").value();
+                        true,
+                        {"a/b.service"}};
+  expected.publish.address = IpAddress::parse("::1").value();
+  expected.publish.addresses = AddressRanges::parse_list("10.0.0.0/8, ::").value();
   expected.drain = {5min, OnTimeout::Terminate};
   expected.guard = {10, 1, 250ms, 1h};
   EtcdSourceConfig etcd;
@@ -93,7 +98,8 @@ password_file = "/p"
   etcd.access.tls.key = "/key";
   etcd.access.username = "u";
   etcd.access.password_file = "/p";
-  expected.sources = {{"merlion", PortRanges::parse("80,8000-9000").value(), etcd}};
+  expected.sources = {{"merlion", PortRanges::parse("80,8000-9000").value(), etcd,
+                       AddressRanges::parse_list("0.0.0.0, 10.20.30.40").value()}};
   EXPECT_EQ(config, expected);
 }
 

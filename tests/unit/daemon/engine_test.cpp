@@ -390,5 +390,70 @@ TEST_F(EngineTest, OneChangeAmongTenThousandServicesTouchesNoOther) {
   EXPECT_THAT(touched, ElementsAre(key("127.0.0.1:5001")));
 }
 
+std::shared_ptr<const Reach> rights(AddressRanges claims, AddressRanges publish, bool of_host) {
+  Reach out;
+  out.claims = std::move(claims);
+  out.publish = std::move(publish);
+  out.of_host = of_host;
+  return std::make_shared<const Reach>(std::move(out));
+}
+
+// An address that goes to another host is no longer a file's to have, and comes back with it.
+TEST_F(EngineTest, WhatASourceMayHaveIsJudgedAgainWhenAddressesOfTheHostComeAndGo) {
+  start();
+  engine_->slots()[0]->set_rights(
+      {}, rights(AddressRanges::this_host(), AddressRanges::this_host(), true));
+  engine_->set_local_addresses({ip("127.0.0.1"), ip("10.0.0.9")});
+  deliver({offered("10.0.0.9:80", {listed("10.0.0.2:80")})});
+  EXPECT_EQ(programmed("10.0.0.9:80").size(), 1U);
+  engine_->set_local_addresses({ip("127.0.0.1")});
+  run();
+  EXPECT_EQ(programmed("10.0.0.9:80").size(), 0U);
+  const auto refused = engine_->reconciler().effective(key("10.0.0.9:80"));
+  EXPECT_EQ(refused->condition, Condition::Refused);
+  EXPECT_THAT(refused->text, testing::HasSubstr("which is not this host's"));
+  engine_->set_local_addresses({ip("127.0.0.1"), ip("10.0.0.9")});
+  run();
+  EXPECT_EQ(programmed("10.0.0.9:80").size(), 1U);
+}
+
+TEST_F(EngineTest, AWildcardIsNarrowedToWhatItsSourceMayPublishAndSaysSo) {
+  start();
+  engine_->slots()[0]->set_rights({}, rights(AddressRanges::loopback(), {}, false));
+  engine_->set_local_addresses({ip("127.0.0.1"), ip("10.0.0.9")});
+  deliver({offered("0.0.0.0:9999", {listed("10.0.0.2:80")})});
+  const ServiceKey wildcard = key("0.0.0.0:9999");
+  EXPECT_THAT(dataplane_.service(wildcard)->addresses,
+              testing::ElementsAre(ip("::1"), ip("127.0.0.1")));
+  const auto seen = engine_->reconciler().effective(wildcard);
+  EXPECT_EQ(seen->condition, Condition::LocalOnly);
+  EXPECT_THAT(seen->text, testing::HasSubstr("[publish]"));
+
+  AddressRanges at;
+  at.add(ip("10.0.0.9"));
+  AddressRanges with_loopback = AddressRanges::loopback();
+  with_loopback.add(at);
+  engine_->slots()[0]->set_rights({}, rights(with_loopback, at, false));
+  engine_->replan_soon();
+  run();
+  EXPECT_EQ(engine_->reconciler().effective(wildcard)->condition, Condition::Ok);
+  EXPECT_EQ(dataplane_.service(wildcard)->addresses.size(), 3U);
+  EXPECT_TRUE(dataplane_.service(wildcard)->withheld.empty());
+}
+
+TEST_F(EngineTest, AnAddressThatIsNotForPublishingIsWithheldFromOtherHosts) {
+  start();
+  engine_->slots()[0]->set_rights({}, rights(AddressRanges::this_host(), {}, false));
+  engine_->set_local_addresses({ip("127.0.0.1"), ip("10.0.0.9")});
+  deliver({offered("10.0.0.9:80", {listed("10.0.0.2:80")})});
+  EXPECT_THAT(dataplane_.service(key("10.0.0.9:80"))->withheld,
+              testing::ElementsAre(ip("10.0.0.9")));
+  engine_->slots()[0]->set_rights(
+      {}, rights(AddressRanges::this_host(), AddressRanges::this_host(), false));
+  engine_->replan_soon();
+  run();
+  EXPECT_TRUE(dataplane_.service(key("10.0.0.9:80"))->withheld.empty()) << "after a reload";
+}
+
 }  // namespace
 }  // namespace lb

@@ -79,6 +79,54 @@ TEST_F(Publishing, NothingIsOpenedForServicesOnLoopback) {
   EXPECT_EQ(hooks_.services().size(), 2U);
 }
 
+TEST_F(Publishing, WhatIsWithheldFromOthersIsProgrammedForLocalClientsAlone) {
+  const auto dataplane = make();
+  auto web = service(kPublished);
+  web.addresses = {*IpAddress::parse("127.0.0.1"), *IpAddress::parse("10.0.0.1"),
+                   *IpAddress::parse("10.0.0.2")};
+  web.withheld = {web.addresses[1], web.addresses[2]};
+  ASSERT_TRUE(dataplane->upsert(web));
+  after(seconds(1), *dataplane);
+  EXPECT_EQ(opened_, 0) << "nothing is published, so nothing of the kernel is touched for it";
+  EXPECT_EQ(local_only(*dataplane), "") << "who may publish is not its business";
+  EXPECT_EQ(dataplane->read(kPublished)->withheld, web.withheld);
+
+  web.withheld = {web.addresses[2]};
+  ASSERT_TRUE(dataplane->upsert(web));
+  ASSERT_EQ(opened_, 1);
+  EXPECT_THAT(outside_.services().at(kPublished).addresses,
+              ElementsAre(web.addresses[0], web.addresses[1]));
+  EXPECT_EQ(hooks_.services().at(kPublished).addresses, web.addresses);
+
+  web.withheld = {web.addresses[1], web.addresses[2]};
+  ASSERT_TRUE(dataplane->upsert(web));
+  EXPECT_THAT(outside_.services(), IsEmpty()) << "it is published no more";
+}
+
+TEST_F(Publishing, WhatWasWithheldRunsOutWithoutBeingPublished) {
+  const auto dataplane = make();
+  auto web = service(kPublished);
+  web.addresses = {*IpAddress::parse("10.0.0.1")};
+  web.withheld = web.addresses;
+  ASSERT_TRUE(dataplane->upsert(web));
+  web.addresses.clear();
+  web.withheld.clear();
+  ASSERT_TRUE(dataplane->upsert(web));
+  after(seconds(1), *dataplane);
+  EXPECT_EQ(opened_, 0);
+}
+
+TEST_F(Publishing, WhatAnEarlierRunPublishedGoesWhereItIsWithheldNow) {
+  outside_.plant(service(kPublished));
+  hooks_.plant(service(kPublished));
+  const auto dataplane = make(true);
+  auto web = service(kPublished);
+  web.withheld = web.addresses;
+  ASSERT_TRUE(dataplane->upsert(web));
+  EXPECT_THAT(outside_.services(), IsEmpty());
+  EXPECT_EQ(hooks_.services().size(), 1U);
+}
+
 TEST_F(Publishing, ConnectionsOfBothSidesAreOneCount) {
   const auto dataplane = make();
   ASSERT_TRUE(dataplane->upsert(service(kPublished)));

@@ -99,6 +99,98 @@ TEST(FrontendsOf, RefusedServiceAreNone) {
   EXPECT_TRUE(frontend_addresses(refused.key, state({refused}), kLocal).empty());
 }
 
+DesiredService with_reach(std::string_view at, AddressRanges claims, AddressRanges publish = {}) {
+  DesiredService out = service(at);
+  Reach reach;
+  reach.of_host = false;
+  reach.claims = std::move(claims);
+  reach.publish = std::move(publish);
+  out.reach = std::make_shared<const Reach>(std::move(reach));
+  return out;
+}
+
+AddressRanges only(std::string_view list) { return AddressRanges::parse_list(list).value(); }
+
+std::vector<std::string> texts(const std::vector<IpAddress>& addresses) {
+  std::vector<std::string> out;
+  for (const IpAddress& a : addresses) out.push_back(a.to_string());
+  return out;
+}
+using Texts = std::vector<std::string>;
+
+TEST(FrontendsOf, AWildcardAreThoseThatItsSourceMayHave) {
+  const auto of = [](std::string_view at, const char* claims) {
+    return texts(frontend_addresses(key(at), state({with_reach(at, only(claims))}), kLocal));
+  };
+  EXPECT_EQ(of("0.0.0.0:80", "::1, 127.0.0.0/8"), (Texts{"::1", "127.0.0.1"}));
+  EXPECT_EQ(of("[::]:80", "::1, 127.0.0.0/8"), (Texts{"::1", "127.0.0.1"}));
+  EXPECT_EQ(of("0.0.0.0:80", "127.0.0.1"), (Texts{"::1", "127.0.0.1"})) << "with its alias";
+  EXPECT_EQ(of("0.0.0.0:80", "10.0.0.0/8"), (Texts{"10.0.0.1"}));
+  EXPECT_EQ(of("[::]:80", "10.0.0.0/8, 2001:db8::1"), (Texts{"2001:db8::1", "10.0.0.1"}));
+  EXPECT_EQ(of("0.0.0.0:80", "192.0.2.1"), Texts{}) << "which the host has not";
+  EXPECT_EQ(of("0.0.0.0:80", "0.0.0.0"), (Texts{"::1", "10.0.0.1", "127.0.0.1"}));
+}
+
+TEST(FrontendsOf, AnotherWildcardAreWhatANarrowedOneLeaves) {
+  const DesiredState desired =
+      state({with_reach("0.0.0.0:80", only("::1, 127.0.0.0/8")), service("[::]:80")});
+  EXPECT_EQ(texts(frontend_addresses(key("[::]:80"), desired, kLocal)),
+            (Texts{"::1", "2001:db8::1", "10.0.0.1"}));
+}
+
+TEST(FrontendsOf, NoServiceAreWhereLbdItselfConnects) {
+  for (const char* at : {"0.0.0.0:80", "[::]:80", "127.0.0.1:80"}) {
+    DesiredService web = service(at);
+    Reach reach;
+    reach.endpoints = {{addr("[::1]:80"), "an updater"}, {addr("10.0.0.1:80"), "etcd"}};
+    web.reach = std::make_shared<const Reach>(reach);
+    for (const IpAddress& a : frontend_addresses(key(at), state({web}), kLocal)) {
+      EXPECT_NE(a, ip("::1")) << at;
+      EXPECT_NE(a, ip("10.0.0.1")) << at;
+    }
+  }
+}
+
+const HostView kHost{[] {
+                       auto out = kLocal;
+                       std::sort(out.begin(), out.end());
+                       return out;
+                     }(),
+                     true};
+
+Texts withheld(const DesiredService& s) {
+  return texts(withheld_addresses(s, frontend_addresses(s.key, state({s}), kLocal), kHost));
+}
+std::string local_only(const DesiredService& s) { return why_local_only(s, state({s}), kHost); }
+
+TEST(Publication, IsWhereTheHostSaysAndNowhereElse) {
+  const AddressRanges host = AddressRanges::this_host();
+  EXPECT_EQ(withheld(with_reach("10.0.0.1:80", host, only("10.0.0.2"))), Texts{"10.0.0.1"});
+  EXPECT_EQ(withheld(with_reach("10.0.0.1:80", host, only("10.0.0.1"))), Texts{});
+  EXPECT_EQ(withheld(with_reach("10.0.0.1:80", host, host)), Texts{});
+  EXPECT_EQ(withheld(with_reach("127.0.0.1:80", host)), Texts{}) << "is for nobody outside anyway";
+  EXPECT_EQ(withheld(with_reach("[::]:80", host, only("10.0.0.1"))), Texts{"2001:db8::1"});
+  EXPECT_EQ(withheld(with_reach("192.0.2.1:80", only("192.0.2.1"), host)), Texts{"192.0.2.1"})
+      << "a virtual address is for local clients";
+}
+
+TEST(Publication, ThatIsNotAllowedMakesTheServiceLocalOnly) {
+  const AddressRanges host = AddressRanges::this_host();
+  EXPECT_EQ(local_only(with_reach("10.0.0.1:80", host)),
+            "10.0.0.1 is not among the addresses of [publish]: addresses = [\"10.0.0.1\"] there "
+            "would let clients of other hosts in");
+  EXPECT_NE(local_only(with_reach("0.0.0.0:80", AddressRanges::loopback())), "");
+  EXPECT_NE(local_only(with_reach("[::]:80", host)), "");
+  EXPECT_EQ(local_only(with_reach("[::]:80", host, only("10.0.0.1"))), "") << "served there";
+  EXPECT_EQ(local_only(with_reach("127.0.0.1:80", host)), "");
+  EXPECT_EQ(local_only(with_reach("192.0.2.1:80", only("192.0.2.1"))), "") << "as it was meant";
+  EXPECT_EQ(local_only(service("0.0.0.0:80")), "");
+  const HostView bare{{ip("127.0.0.1"), ip("::1")}, true};
+  EXPECT_NE(why_local_only(with_reach("0.0.0.0:80", AddressRanges::loopback()), {}, bare), "");
+  EXPECT_EQ(why_local_only(with_reach("0.0.0.0:80", host, host), {}, bare), "")
+      << "the host has no other address, which is nobody's decision";
+}
+
 TEST(FrontendsOf, EveryWildcardAreDisjoint) {
   const DesiredState desired =
       state({service("[::]:80"), service("0.0.0.0:80"), service("127.0.0.1:80"),

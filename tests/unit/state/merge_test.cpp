@@ -253,7 +253,7 @@ TEST_F(Merge, RefusedPortIsListedAndNotInUse) {
   turn({two_}, at(10));
   EXPECT_EQ(web().condition, Condition::Refused);
   EXPECT_EQ(web().text,
-            "port 80 is not among the ports of source file:/x (443,8000-9000): not programmed");
+            "not programmed: port 80 is not among the ports of source file:/x (443,8000-9000)");
   EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 active 0", "10.0.0.2:80 active 0"));
 }
 
