@@ -24,8 +24,7 @@ Result<> check_json(std::string_view text, const JsonLimits& limits, std::size_t
         const std::size_t begin = at++;
         while (at < text.size() && text[at] != '"') at += text[at] == '\\' ? 2 : 1;
         if (at - begin > limits.text)
-          return fail(EMSGSIZE,
-                      fmt::format("has a string of more than {} MiB", limits.text >> 20));
+          return fail(EMSGSIZE, fmt::format("has a string of more than {} MiB", limits.text >> 20));
         memory += kText + (at - begin);
         break;
       }

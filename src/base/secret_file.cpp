@@ -40,7 +40,8 @@ Result<> check_secret_path(const std::string& text) {
 std::string why_exposed(const std::string& path) {
   struct stat info {};
   if (path.empty() || ::stat(path.c_str(), &info) != 0 || (info.st_mode & S_IROTH) == 0) return {};
-  return fmt::format("{} can be read by every user of this host: chmod o-rwx", printable(path, 400));
+  return fmt::format("{} can be read by every user of this host: chmod o-rwx",
+                     printable(path, 400));
 }
 
 Result<> check_server_url(std::string_view url, std::string_view example) {
@@ -51,12 +52,12 @@ Result<> check_server_url(std::string_view url, std::string_view example) {
   const auto begin = url.starts_with("https://") ? 8U : 7U;
   const bool scheme = url.starts_with("http://") || url.starts_with("https://");
   if (url.find_first_of("?#") != std::string_view::npos)
-    return fail(fmt::format("a URL has a query in it, where paths are added to it: write for example "
-                            "\"{}\"",
-                            example));
+    return fail(
+        fmt::format("a URL has a query in it, where paths are added to it: write for example "
+                    "\"{}\"",
+                    example));
   if (scheme && !odd && url.size() > begin && url[begin] != '/') return {};
-  return fail(
-      fmt::format("'{}' is no URL: write for example \"{}\"", printable(url), example));
+  return fail(fmt::format("'{}' is no URL: write for example \"{}\"", printable(url), example));
 }
 
 std::string plain_endpoint(const std::vector<std::string>& urls) {

@@ -41,9 +41,10 @@ class Warner {
   }
   void plain(const char* what, const std::string& endpoint) {
     if (!endpoint.empty())
-      out_.push_back(fmt::format("source {}: {} can be read by all between here and {}, and by what "
-                                 "answers there in its place: use https",
-                                 source_, what, endpoint));
+      out_.push_back(
+          fmt::format("source {}: {} can be read by all between here and {}, and by what "
+                      "answers there in its place: use https",
+                      source_, what, endpoint));
   }
 
   const std::string& source_;

@@ -39,7 +39,9 @@ class Reader {
  public:
   explicit Reader(std::string_view prefix) : prefix_(prefix) {}
 
-  bool null() { return scalar([&](Node& node) { set_bad_text(node); }, true); }
+  bool null() {
+    return scalar([&](Node& node) { set_bad_text(node); }, true);
+  }
   bool boolean(bool value) {
     return scalar([&](Node& node) {
       if (member_ == Member::Dir) node.says_dir = value;
@@ -51,8 +53,7 @@ class Reader {
   }
   bool number_unsigned(json::number_unsigned_t value) {
     return scalar([&](Node& node) {
-      constexpr auto kMost =
-          static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+      constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
       if (member_ != Member::Index || value > kMost) return set_bad_number(node);
       node.index = static_cast<std::int64_t>(value);
     });
@@ -220,8 +221,8 @@ class Reader {
   std::vector<Node> open_;  // from the one that was asked for to the one that is read
   Member member_ = Member::Other;
   bool root_seen_ = false, found_ = false;
-  bool in_nodes_ = false;     // between the nodes of open_.back()
-  std::size_t skipped_ = 0;   // brackets that are open of what is no matter
+  bool in_nodes_ = false;    // between the nodes of open_.back()
+  std::size_t skipped_ = 0;  // brackets that are open of what is no matter
   std::size_t memory_ = 0;
   std::string why_;
   int code_ = EBADMSG;
@@ -238,7 +239,8 @@ Result<Tree> read_tree(std::string_view body, std::string_view prefix) {
   Reader reader(prefix);
   auto scanned = scan_json(body, reader, kDeepest);
   if (!scanned)
-    return fail(scanned.error().code, "cannot be read as an answer of etcd: it " + scanned.error().context);
+    return fail(scanned.error().code,
+                "cannot be read as an answer of etcd: it " + scanned.error().context);
   return reader.end();
 }
 

@@ -12,9 +12,9 @@
 namespace lb::etcd::v2 {
 
 struct Tree {
-  bool is_directory = false;   // what was asked for
-  std::size_t entries = 0;     // directly in it
-  std::vector<KeyValue> kvs;   // all values that start with the prefix, in the answer's order
+  bool is_directory = false;  // what was asked for
+  std::size_t entries = 0;    // directly in it
+  std::vector<KeyValue> kvs;  // all values that start with the prefix, in the answer's order
 };
 
 // EBADMSG for what is no answer of etcd, EMSGSIZE for one whose keys take more memory than an answer may.

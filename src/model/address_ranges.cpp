@@ -129,9 +129,8 @@ std::vector<std::string> AddressRanges::texts() const {
   if (host_v4_) out.emplace_back(host_v6_ ? "::" : "0.0.0.0");
   for (const Prefix& prefix : prefixes_) {
     const unsigned length = prefix.first.is_v4() ? prefix.bits - kBitsBeforeV4 : prefix.bits;
-    out.push_back(prefix.bits == kAllBits
-                      ? prefix.first.to_string()
-                      : fmt::format("{}/{}", prefix.first.to_string(), length));
+    out.push_back(prefix.bits == kAllBits ? prefix.first.to_string()
+                                          : fmt::format("{}/{}", prefix.first.to_string(), length));
   }
   return out;
 }

@@ -34,7 +34,8 @@ Result<> BackendRanges::add(std::string_view text) {
   const auto slash = text.find('/');
   auto ip = IpAddress::parse(text.substr(0, slash));
   if (!ip)
-    return fail(fmt::format("'{}' is no prefix of addresses: write for example \"10.0.0.0/8\"", text));
+    return fail(
+        fmt::format("'{}' is no prefix of addresses: write for example \"10.0.0.0/8\"", text));
   const unsigned offset = ip->is_v4() ? kV4Offset : 0;
   unsigned bits = 128 - offset;
   if (slash != std::string_view::npos) {

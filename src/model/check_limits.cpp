@@ -8,9 +8,10 @@ namespace lb::check_limits {
 
 Result<> validate(const HealthCheck& check) {
   if (!is_path(check.path))
-    return fail(fmt::format("path '{}' of a health check must start with / and be printable ASCII, "
-                            "with neither blanks nor #, of at most {} bytes",
-                            printable(check.path), kLongestPath));
+    return fail(
+        fmt::format("path '{}' of a health check must start with / and be printable ASCII, "
+                    "with neither blanks nor #, of at most {} bytes",
+                    printable(check.path), kLongestPath));
   if (check.interval < kShortestInterval || check.interval > kLongestInterval)
     return fail(fmt::format("interval of a health check must be {} to {}",
                             format_duration(kShortestInterval), format_duration(kLongestInterval)));

@@ -34,8 +34,7 @@ struct HostView {
   bool known = false;
 
   [[nodiscard]] bool has(const IpAddress& address) const {
-    return address.is_loopback() ||
-           std::binary_search(addresses.begin(), addresses.end(), address);
+    return address.is_loopback() || std::binary_search(addresses.begin(), addresses.end(), address);
   }
   bool operator==(const HostView&) const = default;
 };

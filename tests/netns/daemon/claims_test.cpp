@@ -47,10 +47,9 @@ class ForeignClaims : public DaemonNetns {
   void claim(const std::string& address) { etcd_->put("/conf/web/listen-address", address); }
   void configure(const std::string& more = {}, const std::string& before = {},
                  const std::string& url = {}) {
-    lbd_->configure(before +
-                    fmt::format("[[source]]\ntype = \"etcd\"\nname = \"etcd\"\n"
-                                "endpoints = [\"{}\"]\nprefixes = [\"/conf/web\"]\n{}",
-                                url.empty() ? etcd_->url() : url, more));
+    lbd_->configure(before + fmt::format("[[source]]\ntype = \"etcd\"\nname = \"etcd\"\n"
+                                         "endpoints = [\"{}\"]\nprefixes = [\"/conf/web\"]\n{}",
+                                         url.empty() ? etcd_->url() : url, more));
   }
   [[nodiscard]] std::string port() const { return etcd_->url().substr(etcd_->url().rfind(':')); }
 
@@ -152,8 +151,7 @@ TEST_F(ForeignClaims, OfWhereItConnectsByNameAreWarnedOfAndTakeNoneOfItsConnecti
   // lbd dials anew after each restart of its own.
   lbd_->kill();
   ASSERT_TRUE(lbd_->start());
-  EXPECT_EQ(json_at(lbd_->json({"sources"}), "/sources/0/state"), "ok")
-      << lbd_->json({"sources"});
+  EXPECT_EQ(json_at(lbd_->json({"sources"}), "/sources/0/state"), "ok") << lbd_->json({"sources"});
 }
 
 using OwnCgroup = DaemonNetns;
@@ -165,9 +163,9 @@ TEST_F(OwnCgroup, OfAnotherLbdIsNotSteered) {
   const std::string mount = root.substr(0, root.find('\n'));
   ASSERT_TRUE(sandbox_->cgroup().starts_with(mount)) << mount;
   write_services(service_toml("web", kWeb, {kOne}));
-  lbd_->configure(fmt::format("[dataplane]\nown_cgroups = [\"{}\"]\n",
-                              child.substr(mount.size() + 1)) +
-                  file_source());
+  lbd_->configure(
+      fmt::format("[dataplane]\nown_cgroups = [\"{}\"]\n", child.substr(mount.size() + 1)) +
+      file_source());
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(becomes("web", "ok"));
   const auto asked_there = [&] {

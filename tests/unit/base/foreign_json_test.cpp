@@ -29,7 +29,8 @@ TEST(ForeignJson, IsReadAsItIs) {
 }
 
 TEST(ForeignJson, ThatIsNoneIsRefusedInPrintableWords) {
-  for (const char* text : {"", "{", "nul", "[1,]", "\"\n\"", "\"\xff\"", "{\"a\":1}}", "]", "}", "\"\\"}) {
+  for (const char* text :
+       {"", "{", "nul", "[1,]", "\"\n\"", "\"\xff\"", "{\"a\":1}}", "]", "}", "\"\\"}) {
     const auto parsed = parse_json(text);
     ASSERT_FALSE(parsed) << text;
     EXPECT_EQ(parsed.error().code.value(), EBADMSG) << text;
@@ -68,8 +69,9 @@ TEST(ForeignJson, TakesNoMoreMemoryThanTheLimit) {
 }
 
 TEST(ForeignJson, IsWrittenPrintable) {
-  EXPECT_EQ(dump_printable(json{{"name", "a\nb\x1b[31m"}, {"all", json::array({"\xff", 1, "\"q\""})}}),
-            R"({"all":["\\xff",1,"\"q\""],"name":"a\\x0ab\\x1b[31m"})");
+  EXPECT_EQ(
+      dump_printable(json{{"name", "a\nb\x1b[31m"}, {"all", json::array({"\xff", 1, "\"q\""})}}),
+      R"({"all":["\\xff",1,"\"q\""],"name":"a\\x0ab\\x1b[31m"})");
 }
 
 }  // namespace

@@ -50,8 +50,8 @@ TEST_F(SecretFile, ThatEveryUserCanReadIsNamed) {
   const std::string path =
       std::filesystem::temp_directory_path() / ("lbd-secret." + std::to_string(::getpid()));
   std::ofstream(path) << "secret\n";
-  for (const auto& [mode, exposed] :
-       {std::pair(0600U, false), std::pair(0640U, false), std::pair(0644U, true), std::pair(0604U, true)}) {
+  for (const auto& [mode, exposed] : {std::pair(0600U, false), std::pair(0640U, false),
+                                      std::pair(0644U, true), std::pair(0604U, true)}) {
     ASSERT_EQ(::chmod(path.c_str(), mode), 0);
     EXPECT_EQ(!why_exposed(path).empty(), exposed) << mode;
   }
@@ -61,11 +61,13 @@ TEST_F(SecretFile, ThatEveryUserCanReadIsNamed) {
 }
 
 TEST(ServerUrl, HasNeitherPasswordNorQuery) {
-  for (const char* good : {"http://127.0.0.1:2379", "https://etcd1", "https://m/path", "http://[::1]:2379"})
+  for (const char* good :
+       {"http://127.0.0.1:2379", "https://etcd1", "https://m/path", "http://[::1]:2379"})
     EXPECT_TRUE(check_server_url(good, "http://x")) << good;
   for (const char* bad :
-       {"", "etcd:2379", "http://", "https:///x", "http://root:secret@host", "root:secret@host", "ftp://host",
-        "http://host?token=secret", "http://host/#secret", "http://host\r\nX: y", "http://ho st", "//secret@host"}) {
+       {"", "etcd:2379", "http://", "https:///x", "http://root:secret@host", "root:secret@host",
+        "ftp://host", "http://host?token=secret", "http://host/#secret", "http://host\r\nX: y",
+        "http://ho st", "//secret@host"}) {
     const auto checked = check_server_url(bad, "http://x");
     ASSERT_FALSE(checked) << bad;
     EXPECT_EQ(checked.error().context.find("secret"), std::string::npos) << checked.error().context;

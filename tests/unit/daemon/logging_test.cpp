@@ -39,7 +39,8 @@ std::string logged(LogFormat format, Log log) {
 
 TEST(Logging, ForeignTextWritesNoLineOfItsOwn) {
   const std::string name =
-      "web\n2026-01-01T00:00:00.000Z critical all is lost\r\x1b[2K\xc2\x9b" "31m\xe2\x80\xae\xff";
+      "web\n2026-01-01T00:00:00.000Z critical all is lost\r\x1b[2K\xc2\x9b"
+      "31m\xe2\x80\xae\xff";
   for (const LogFormat format : {LogFormat::Text, LogFormat::Json}) {
     const std::string line = logged(format, [&] { spdlog::info("service={} is new", name); });
     EXPECT_EQ(line.find('\n'), line.size() - 1) << line;

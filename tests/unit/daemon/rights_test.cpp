@@ -85,9 +85,9 @@ TEST(Rights, AnUpdaterLeavesThemToItsListeners) {
     const Reach updater = reach("[dataplane]\nmode = \"none\"\n" + source);
     EXPECT_TRUE(may_claim(updater, "10.20.30.40"));
     EXPECT_THAT(updater.endpoints, IsEmpty()) << "127.0.0.1 there is not that of a listener";
-    EXPECT_FALSE(may_claim(reach("[dataplane]\nmode = \"none\"\n" + source +
-                                 "addresses = [\"127.0.0.1\"]\n"),
-                           "10.20.30.40"))
+    EXPECT_FALSE(may_claim(
+        reach("[dataplane]\nmode = \"none\"\n" + source + "addresses = [\"127.0.0.1\"]\n"),
+        "10.20.30.40"))
         << "unless it says otherwise";
   }
 }
@@ -126,19 +126,20 @@ std::vector<std::string> endpoints(const std::string& text) {
 }
 
 TEST(OwnEndpoints, AreTheLiteralOnesOfAllSources) {
-  const std::string all = "[[source]]\ntype = \"file\"\npath = \"/x\"\n" + kEtcd +
-                          "endpoints = [\"http://10.0.0.1:2379\", \"https://[2001:db8::1]:2379/x\", "
-                          "\"http://etcd3:2379\", \"http://10.0.0.2\", \"https://10.0.0.3\", "
-                          "\"http://0.0.0.0:2379\"]\n" +
-                          kRelay;
-  EXPECT_THAT(endpoints(all),
-              ElementsAre("10.0.0.1:2379", "[2001:db8::1]:2379", "10.0.0.2:80", "10.0.0.3:443",
-                          "127.0.0.1:2379"));
+  const std::string all =
+      "[[source]]\ntype = \"file\"\npath = \"/x\"\n" + kEtcd +
+      "endpoints = [\"http://10.0.0.1:2379\", \"https://[2001:db8::1]:2379/x\", "
+      "\"http://etcd3:2379\", \"http://10.0.0.2\", \"https://10.0.0.3\", "
+      "\"http://0.0.0.0:2379\"]\n" +
+      kRelay;
+  EXPECT_THAT(endpoints(all), ElementsAre("10.0.0.1:2379", "[2001:db8::1]:2379", "10.0.0.2:80",
+                                          "10.0.0.3:443", "127.0.0.1:2379"));
   EXPECT_THAT(endpoints("[[source]]\ntype = \"relay\"\nupdaters = [\"10.0.0.7:7676\", "
                         "\"[::1]:7676\"]\n"),
               ElementsAre("10.0.0.7:7676", "[::1]:7676"));
-  EXPECT_THAT(endpoints("[[source]]\ntype = \"marathon\"\nendpoints = [\"http://10.0.0.1:8080\"]\n"),
-              ElementsAre("10.0.0.1:8080"));
+  EXPECT_THAT(
+      endpoints("[[source]]\ntype = \"marathon\"\nendpoints = [\"http://10.0.0.1:8080\"]\n"),
+      ElementsAre("10.0.0.1:8080"));
 }
 
 }  // namespace

@@ -51,8 +51,8 @@ class UpgradeOf : public testing::Test {
 };
 
 TEST_F(UpgradeOf, ASavedStateNamesWhatWouldBeRefusedOrNarrowed) {
-  EXPECT_THAT(narrowed(), ElementsAre("gateway local-only", "elsewhere refused",
-                                      "database refused"));
+  EXPECT_THAT(narrowed(),
+              ElementsAre("gateway local-only", "elsewhere refused", "database refused"));
   EXPECT_THAT(narrowed("[publish]\naddress = \"0.0.0.0\"\n"),
               ElementsAre("elsewhere refused", "database refused"));
 }

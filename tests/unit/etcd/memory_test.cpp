@@ -93,16 +93,17 @@ TEST(Memory, OfAnAnswerIsAtMostFourTimesItsSize) {
     const std::size_t before = live;
     most = before;
     read(body);
-    EXPECT_LE(most - before + body.size(), kMost) << printable(std::string_view(body).substr(0, 120), 120);
+    EXPECT_LE(most - before + body.size(), kMost)
+        << printable(std::string_view(body).substr(0, 120), 120);
   }
 }
 
 // The limits are for junk: half a million keys of usual size are none.
 TEST(Memory, SufficesForTheKeysOfAnHonestAnswer) {
-  const std::string body =
-      filled(R"({"node":{"key":"/a","dir":true,"nodes":[)",
-             R"({"key":"/a/bcdefghijklmnopqrstuvwxyz","value":"127.0.0.1:8080/weight=100&since=1700000000","modifiedIndex":12345,"createdIndex":12345},)",
-             R"({"key":"/a/b"}]}})");
+  const std::string body = filled(
+      R"({"node":{"key":"/a","dir":true,"nodes":[)",
+      R"({"key":"/a/bcdefghijklmnopqrstuvwxyz","value":"127.0.0.1:8080/weight=100&since=1700000000","modifiedIndex":12345,"createdIndex":12345},)",
+      R"({"key":"/a/b"}]}})");
   const std::size_t before = live;
   most = before;
   const auto listing = v2::parse_listing({200, "1", "1", body}, "/a");

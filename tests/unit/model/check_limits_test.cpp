@@ -20,8 +20,8 @@ TEST(CheckLimits, HoldForEachPartOfACheck) {
   EXPECT_TRUE(good([](HealthCheck&) {}));
   EXPECT_TRUE(good([](HealthCheck& c) { c.path = "/health?full=1&x=%20"; }));
   for (const std::string path :
-       {"", "health", "@127.0.0.1:2379/v2/keys/secret", ":80/", "/a b", "/a\r\nHost: x", "/a\t", "/a#b",
-        "/\x7f", "/\xc3\xbc", "//\n", ".evil.example/"})
+       {"", "health", "@127.0.0.1:2379/v2/keys/secret", ":80/", "/a b", "/a\r\nHost: x", "/a\t",
+        "/a#b", "/\x7f", "/\xc3\xbc", "//\n", ".evil.example/"})
     EXPECT_FALSE(good([&](HealthCheck& c) { c.path = path; })) << path;
   EXPECT_FALSE(good([](HealthCheck& c) { c.path = "/" + std::string(1024, 'x'); }));
   for (const auto interval : {0ms, -1ms, 1ms, 99ms, 3'600'001ms})

@@ -25,9 +25,9 @@ Snapshot with(ServicePtr one) {
 }
 
 TEST(BackendFilter, LeavesOutWhatTheSourceMayNotHave) {
-  const Snapshot out = allowed_backends(
-      with(service({"10.0.0.1:80", "169.254.169.254:80", "169.254.169.254:81"})),
-      BackendRanges::usual());
+  const Snapshot out =
+      allowed_backends(with(service({"10.0.0.1:80", "169.254.169.254:80", "169.254.169.254:81"})),
+                       BackendRanges::usual());
   ASSERT_EQ(out.services.at(0)->backends.size(), 1U);
   EXPECT_EQ(out.services[0]->backends[0].address.to_string(), "10.0.0.1:80");
   ASSERT_EQ(out.warnings.size(), 1U);
