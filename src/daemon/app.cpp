@@ -24,6 +24,7 @@
 #include "daemon/source_factory.h"
 #include "state/saved_file.h"
 
+#include "daemon/yield_users.h"
 namespace lb {
 namespace {
 
@@ -182,14 +183,15 @@ ReconcilerOptions App::reconciler_options() {
           .read_listeners =
               [this] {
                 auto listeners = parts_.read_listeners();
-                if (listeners) process_names_.keep_only(*listeners);
+                if (listeners) process_names_.keep_only(*listeners, parts_.clocks.steady());
                 return listeners;
               },
-          .name_process = [this](std::uint64_t inode) { return process_names_.of(inode); },
+          .name_listener = [this](const Listener& l) { return process_names_.of(l); },
           .random =
               [engine = std::minstd_rand(std::random_device{}())]() mutable {
                 return static_cast<std::uint32_t>(engine());
-              }};
+              },
+          .yield_to = std::move(yielding.to)};
 }
 
 void App::start() {
@@ -205,6 +207,10 @@ void App::start() {
   spawn(io_, "signals", [this] { return signal_loop(); });
   if (const auto limit = service_watchdog())
     spawn(io_, "watchdog", [this, limit = *limit] { return watchdog_loop(limit); });
+  Yielding yielding = resolve_yield_to(config_.dataplane.yield_to);
+  unknown_users_ = std::move(yielding.unknown);
+  for (const std::string& name : unknown_users_)
+    spdlog::warn("dataplane.yield_to: this host has no user {}", name);
   for (const auto& slot : engine_->slots()) start_source(slot);
   if (auto told = notify_service_manager("READY=1"); !told)
     spdlog::warn("{}", told.error().message());
@@ -248,7 +254,7 @@ asio::awaitable<void> App::engine_loop() {
     if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
     fleet_->after_turn(*engine_);
     report_if_wanted();
-    find_late_names();
+    find_names();
     upkeep_.run(parts_.clocks.steady());
     record_sources_if_changed();
     if (engine_->take_applied()) applied_.notify();
@@ -258,19 +264,21 @@ asio::awaitable<void> App::engine_loop() {
   }
 }
 
-// On a host with tens of thousands of processes.
-void App::find_late_names() {
-  while (const auto inode = process_names_.take_late())
-    spawn(io_, "process name", [this, inode = *inode] { return find_name(inode); });
+void App::find_names() {
+  auto sockets = process_names_.take_wanted(parts_.clocks.steady());
+  if (sockets.empty()) return;
+  spawn(io_, "process names",
+        [this, sockets = std::move(sockets)] { return walk_processes(sockets); });
 }
 
-asio::awaitable<void> App::find_name(std::uint64_t inode) {
-  const std::function<Result<std::string>()> find = [proc = process_names_.proc(), inode] {
-    return Result<std::string>(ProcessNames::find(proc, inode));
+asio::awaitable<void> App::walk_processes(std::map<std::uint64_t, Uid> sockets) {
+  const SteadyTime began = parts_.clocks.steady();
+  const std::function<Result<SocketNames>()> find = [sockets = std::move(sockets)] {
+    return Result<SocketNames>(find_processes("/proc", sockets, ProcessNames::kLimit));
   };
-  auto name = co_await beside(find, kProcAnswers);
-  if (!name || stopping_) co_return;
-  process_names_.set(inode, *std::move(name));
+  auto names = co_await beside(find, kProcAnswers);
+  if (stopping_) co_return;
+  process_names_.found(names ? *std::move(names) : SocketNames{}, began, parts_.clocks.steady());
   engine_->process_named();
   wake_.notify();
 }

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,7 @@
 #include "health/monitor.h"
 #include "reconcile/local_addresses.h"
 
+#include "reconcile/process_names.h"
 namespace lb {
 
 [[nodiscard]] EngineSettings engine_settings(const Config& config);
@@ -89,7 +91,7 @@ class App {
   void report_if_wanted();
   [[nodiscard]] Result<> remove_former_dataplane();
   [[nodiscard]] std::vector<OwnProblem> problems() const;
-  void find_late_names();
+  void find_names();
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -114,7 +116,7 @@ class App {
   asio::awaitable<void> fleet_loop();
   asio::awaitable<void> signal_loop();
   asio::awaitable<void> reload_beside();
-  asio::awaitable<void> find_name(std::uint64_t inode);
+  asio::awaitable<void> walk_processes(std::map<std::uint64_t, Uid> sockets);
   asio::awaitable<void> watchdog_loop(std::chrono::microseconds limit);
 
   // Destroyed from the bottom up: the API before the engine, the engine before its dataplane, and the

@@ -1,5 +1,7 @@
 #include "daemon/commands.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <chrono>
 #include <functional>
@@ -21,7 +23,9 @@
 #include "daemon/preset_options.h"
 #include "daemon/privileges.h"
 #include "daemon/source_factory.h"
+#include "daemon/yield_users.h"
 #include "ebpf/hooks.h"
+#include "reconcile/held_ports.h"
 
 namespace lb {
 namespace {
@@ -190,6 +194,8 @@ int detach(const Arguments& arguments) {
 
 }  // namespace
 
+  // The ports are free: who listens there when lbd starts again was there first.
+  ::unlink(HeldPorts::path_in(config.daemon.state_dir).c_str());
 StartError::StartError(const Error& error)
     : StartError(error.message(), hint_for(error, effective_capabilities())) {}
 

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "daemon/config_reader.h"
 #include "daemon/config_sources.h"
+#include "daemon/yield_users.h"
 
 namespace lb {
 namespace {
@@ -42,6 +43,9 @@ void read_dataplane(Section section, DataplaneConfig& out) {
   // At most 2 GiB of slots.
   section.count("max_slots", out.max_slots, 1024, 268'435'456);
   section.word("on_local_listener", out.on_local_listener, kOnLocalListener);
+  section.texts("yield_to", out.yield_to);
+  for (const std::string& user : out.yield_to)
+    if (auto good = check_user(user); !good) section.complain("yield_to", good.error().message());
   section.boolean("detach_on_exit", out.detach_on_exit);
   section.close();
 }

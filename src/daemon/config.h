@@ -47,6 +47,8 @@ struct DataplaneConfig {
   std::uint32_t max_slots = 1048576;
   OnLocalListener on_local_listener = OnLocalListener::Refuse;
   bool detach_on_exit = false;
+  // Beside root's: whose listeners keep a port, names and numbers; "*" is everybody. yield_users.h.
+  std::vector<std::string> yield_to{"haproxy", "nginx", "merlion", "envoy"};
 
   bool operator==(const DataplaneConfig&) const = default;
 };

@@ -98,6 +98,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"boolean", "[dataplane]\ndetach_on_exit = \"yes\"\n",
                 "lbd.toml:2:18: dataplane.detach_on_exit: must be true or false, without quotes"},
         Mistake{"publish", "[publish]\naddress = \"eth0\"\n",
+        Mistake{"yield_to", "[dataplane]\nyield_to = [\"4294967295\"]\n",
+                "lbd.toml:2:12: dataplane.yield_to: '4294967295' is no user: write a user's name, "
+                "a number such as \"99\", or \"*\" for everybody"},
                 "lbd.toml:2:11: publish.address: 'eth0' is not an IP address: write for example "
                 "\"127.0.0.1\""},
         Mistake{"timeout_without_unit", "[drain]\ntimeout = 60\n",

@@ -17,9 +17,16 @@ TEST(Config, HasTheDefaultsOfTheDesign) {
   const Config config = parse_config(kSampleFile, "lbd.toml").value();
   Config expected;
   expected.daemon = {"/var/lib/lbd", "/run/lbd", LogLevel::Info, LogFormat::Text};
-  expected.dataplane = {
-      DataplaneMode::Auto,     "",   "/sys/fs/bpf/lbd", Scope::Host, 16384, 131072, 1048576,
-      OnLocalListener::Refuse, false};
+  expected.dataplane = {DataplaneMode::Auto,
+                        "",
+                        "/sys/fs/bpf/lbd",
+                        Scope::Host,
+                        16384,
+                        131072,
+                        1048576,
+                        OnLocalListener::Refuse,
+                        false,
+                        {"haproxy", "nginx", "merlion", "envoy"}};
   expected.publish_address = IpAddress::parse("127.0.0.1").value();
   expected.drain = {60s, OnTimeout::Keep};
   expected.guard = {50, 3, 10s, 10min};
@@ -44,6 +51,7 @@ max_services = 1
 max_backends = 16777215
 max_slots = 1024
 on_local_listener = "shadow"
+yield_to = ["haproxy", "99"]
 detach_on_exit = true
 [publish]
 address = "::1"
