@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <random>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -147,7 +148,7 @@ Result<> App::open_engine() {
   dataplane_->on_connect_failure([this](const ConnectFailure& f) {
     spdlog::debug("connect failed service={} backend={} errno={}", f.service.to_string(),
                   f.backend.to_string(), f.error);
-    if (engine_) tell_failure(*engine_, f);
+    if (engine_ && suspects_ && tell_failure(*engine_, f)) suspects_->look(f);
   });
   LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, engine_settings(config_),
                                reconciler_options(), parts_.clocks, slots, problems_));
@@ -197,6 +198,11 @@ ReconcilerOptions App::reconciler_options() {
 void App::start() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal);
   spawn(io_, "engine", [this] { return engine_loop(); });
+  suspects_.emplace(io_, [this](const ConnectFailure& own) {
+    spdlog::info("service={} backend={} lbd cannot connect either: {}", own.service.to_string(),
+                 own.backend.to_string(), std::generic_category().message(own.error));
+    (void)tell_failure(*engine_, own);
+  });
   spawn(io_, "fleet", [this] { return fleet_loop(); });
   spawn(io_, "addresses", [this] {
     return addresses_.follow([this](std::vector<IpAddress> addresses) {

@@ -29,6 +29,7 @@
 #include "daemon/source_factory.h"
 #include "daemon/source_identity.h"
 #include "health/monitor.h"
+#include "health/suspects.h"
 #include "reconcile/local_addresses.h"
 
 #include "reconcile/process_names.h"
@@ -135,6 +136,7 @@ class App {
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<Dataplane> dataplane_;
   std::unique_ptr<Engine> engine_;
+  std::optional<SuspectProber> suspects_;  // backends that clients could not connect to
   std::unique_ptr<Operator> operator_;
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;

@@ -78,6 +78,7 @@ Result<> App::finish(const std::function<Result<>(const Config&)>& detach) {
   operator_.reset();
   health_.reset();
   engine_.reset();
+  suspects_.reset();
   dataplane_.reset();
   return detach(config_);
 }
