@@ -18,6 +18,7 @@
 
 #include "base/beside.h"
 #include "base/host_name.h"
+#include "base/own_folder.h"
 #include "base/spawn.h"
 #include "daemon/feedback.h"
 #include "daemon/logging.h"
@@ -116,6 +117,9 @@ Result<> App::take_locks() {
   auto runtime = lock_folder(d.runtime_dir);
   if (is_in_use(runtime)) return in_use(runtime.error(), "--runtime-dir");
   if (!runtime) return tl::unexpected(runtime.error());
+  // What cannot be seen can be no folder of ours, and is told below.
+  if (make_folder(d.state_dir))
+    if (auto own = check_own_folder(d.state_dir); !own && !own.error().code) return own;
   locks_.push_back(*std::move(runtime));
   return {};
 }
@@ -127,6 +131,7 @@ Result<> App::open_fleet() {
         wake_.notify();
         look_.notify();
       },
+  LB_CHECK(check_own_folder(d.runtime_dir));
       problems_);
   fleet_->set_applies(fleet_applies());
   if (config_.relay.listen.empty()) return {};
