@@ -24,9 +24,9 @@
 #include "daemon/logging.h"
 #include "daemon/notify.h"
 #include "daemon/source_factory.h"
+#include "daemon/yield_users.h"
 #include "state/saved_file.h"
 
-#include "daemon/yield_users.h"
 namespace lb {
 namespace {
 
@@ -75,6 +75,7 @@ App::App(asio::io_context& io, Config config, AppParts parts)
 Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std::string config_name,
                                        AppParts parts) {
   std::unique_ptr<App> app(new App(io, std::move(config), std::move(parts)));
+  app->config_name_ = config_name;
   LB_CHECK(app->take_locks());
   LB_CHECK(app->open_fleet());
   LB_CHECK(app->open_engine());
@@ -93,14 +94,32 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
                   .problems = [self = app.get()] { return self->problems(); },
                   .loop = app->parts_.loop_health},
       [self = app.get()] { self->wake(); }, app->parts_.read_listeners);
-  LB_TRY(app->api_,
-         ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock", *app->operator_));
+  LB_TRY(app->api_, ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock",
+                                    *app->operator_, app->api_access()));
   return app;
+}
+
+ApiAccess App::api_access() {
+  const auto known = [this](const std::string& group) -> std::optional<Gid> {
+    if (group.empty()) return std::nullopt;
+    const auto gid = resolve_group(group);
+    if (!gid) unknown_groups_.push_back(group);
+    return gid;
+  };
+  ApiAccess out;
+  out.group = known(config_.api.group);
+  out.read_group = known(config_.api.read_group);
+  for (const std::string& group : unknown_groups_)
+    spdlog::warn("[api]: this host has no group {}", group);
+  return out;
 }
 
 // Without a state folder nothing can be kept: the kernel balances all the same, and the next lbd reads it.
 Result<> App::take_locks() {
   const DaemonConfig& d = config_.daemon;
+  // What cannot be seen can be no folder of ours, and is told below.
+  if (make_folder(d.state_dir))
+    if (auto own = check_own_folder(d.state_dir); !own && !own.error().code) return own;
   auto state = lock_folder(d.state_dir);
   if (is_in_use(state)) return in_use(state.error(), "--state-dir");
   if (state) {
@@ -112,14 +131,12 @@ Result<> App::take_locks() {
   }
   std::error_code ec;
   LB_CHECK(make_folder(d.runtime_dir));
+  LB_CHECK(check_own_folder(d.runtime_dir));
   if (std::filesystem::equivalent(d.state_dir, d.runtime_dir, ec))
     return {};  // flock excludes us, too
   auto runtime = lock_folder(d.runtime_dir);
   if (is_in_use(runtime)) return in_use(runtime.error(), "--runtime-dir");
   if (!runtime) return tl::unexpected(runtime.error());
-  // What cannot be seen can be no folder of ours, and is told below.
-  if (make_folder(d.state_dir))
-    if (auto own = check_own_folder(d.state_dir); !own && !own.error().code) return own;
   locks_.push_back(*std::move(runtime));
   return {};
 }
@@ -131,7 +148,6 @@ Result<> App::open_fleet() {
         wake_.notify();
         look_.notify();
       },
-  LB_CHECK(check_own_folder(d.runtime_dir));
       problems_);
   fleet_->set_applies(fleet_applies());
   if (config_.relay.listen.empty()) return {};
@@ -182,9 +198,18 @@ void App::open_health() {
       },
       parts_.clocks.wall);
   health_->restore(engine_->down());
+  suspects_.emplace(io_, [this](const ConnectFailure& own) {
+    spdlog::info("service={} backend={} lbd cannot connect either: {}", own.service.to_string(),
+                 own.backend.to_string(), std::generic_category().message(own.error));
+    (void)tell_failure(*engine_, own);
+  });
 }
 
 ReconcilerOptions App::reconciler_options() {
+  Yielding yielding = resolve_yield_to(config_.dataplane.yield_to);
+  unknown_users_ = std::move(yielding.unknown);
+  for (const std::string& name : unknown_users_)
+    spdlog::warn("dataplane.yield_to: this host has no user {}", name);
   return {.shadow = config_.dataplane.on_local_listener == OnLocalListener::Shadow,
           .read_listeners =
               [this] {
@@ -203,11 +228,6 @@ ReconcilerOptions App::reconciler_options() {
 void App::start() {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) signals_.add(signal);
   spawn(io_, "engine", [this] { return engine_loop(); });
-  suspects_.emplace(io_, [this](const ConnectFailure& own) {
-    spdlog::info("service={} backend={} lbd cannot connect either: {}", own.service.to_string(),
-                 own.backend.to_string(), std::generic_category().message(own.error));
-    (void)tell_failure(*engine_, own);
-  });
   spawn(io_, "fleet", [this] { return fleet_loop(); });
   spawn(io_, "addresses", [this] {
     return addresses_.follow([this](std::vector<IpAddress> addresses) {
@@ -218,10 +238,6 @@ void App::start() {
   spawn(io_, "signals", [this] { return signal_loop(); });
   if (const auto limit = service_watchdog())
     spawn(io_, "watchdog", [this, limit = *limit] { return watchdog_loop(limit); });
-  Yielding yielding = resolve_yield_to(config_.dataplane.yield_to);
-  unknown_users_ = std::move(yielding.unknown);
-  for (const std::string& name : unknown_users_)
-    spdlog::warn("dataplane.yield_to: this host has no user {}", name);
   for (const auto& slot : engine_->slots()) start_source(slot);
   if (auto told = notify_service_manager("READY=1"); !told)
     spdlog::warn("{}", told.error().message());
@@ -314,6 +330,13 @@ std::vector<OwnProblem> App::problems() const {
                        "drain {0}{1}` confirms it",
                        to_string(drain.target),
                        drain.service ? " --service " + *drain.service : "")});
+  for (const std::string& name : unknown_users_)
+    out.push_back({"lbd", fmt::format("dataplane.yield_to: this host has no user {}: his listeners "
+                                      "keep no port",
+                                      name)});
+  for (const std::string& name : unknown_groups_)
+    out.push_back(
+        {"lbd", fmt::format("[api]: this host has no group {}: nobody is let in by it", name)});
   if (!addresses_.problem().empty())
     out.push_back({"addresses", "services on wildcard addresses do not follow the host: " +
                                     addresses_.problem()});

@@ -31,8 +31,8 @@
 #include "health/monitor.h"
 #include "health/suspects.h"
 #include "reconcile/local_addresses.h"
-
 #include "reconcile/process_names.h"
+
 namespace lb {
 
 [[nodiscard]] EngineSettings engine_settings(const Config& config);
@@ -85,6 +85,7 @@ class App {
   App(asio::io_context& io, Config config, AppParts parts);
 
   [[nodiscard]] Result<> take_locks();
+  [[nodiscard]] ApiAccess api_access();
   [[nodiscard]] Result<> open_engine();
   void open_health();
   [[nodiscard]] ReconcilerOptions reconciler_options();
@@ -124,19 +125,22 @@ class App {
   // locks last of all.
   asio::io_context& io_;
   Config config_;
+  std::string config_name_;  // file, or the preset's words
   AppParts parts_;
   SourceIdentities recorded_;  // in state_dir: those configured, and former ones still in force
   std::optional<SteadyTime> record_again_;  // the last attempt failed
   DaemonConfig logging_;                    // as set up: the level may be a source's
   std::vector<FolderLock> locks_;
   ProcessNames process_names_;
+  std::vector<std::string> unknown_users_;   // of dataplane.yield_to
+  std::vector<std::string> unknown_groups_;  // of [api]
   SavedProblems problems_;
   std::optional<HealthMonitor> health_;
+  std::optional<SuspectProber> suspects_;  // backends that clients could not connect to
   bool health_changed_ = false;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<Dataplane> dataplane_;
   std::unique_ptr<Engine> engine_;
-  std::optional<SuspectProber> suspects_;  // backends that clients could not connect to
   std::unique_ptr<Operator> operator_;
   Worker disk_;  // after the engine: when it is gone, nobody tells the engine what was saved
   Event wake_;

@@ -167,6 +167,13 @@ int check_config(const std::string& path) {
   for (const SourceConfig& source : config->sources)
     std::cout << fmt::format("  {} ({}) may claim ports {}\n", source.name, type_of(source),
                              source.ports.to_string());
+  std::cout << fmt::format("  listeners that keep their port: those of {}\n",
+                           describe(resolve_yield_to(config->dataplane.yield_to)));
+  for (const auto& [may, group] :
+       {std::pair("read and drain", config->api.group), std::pair("read", config->api.read_group)})
+    if (!group.empty())
+      std::cout << fmt::format("  members of {} may {}{}\n", group, may,
+                               resolve_group(group) ? "" : ": this host has no such group");
   return kExitOk;
 }
 
@@ -187,6 +194,8 @@ int detach(const Arguments& arguments) {
   else if (taken.error().code == std::errc::resource_unavailable_try_again)
     throw StartError(taken.error().context, "stop it first, or name another one with --state-dir");
   or_throw(detach_dataplane(config));
+  // The ports are free: who listens there when lbd starts again was there first.
+  ::unlink(HeldPorts::path_in(config.daemon.state_dir).c_str());
   std::cout << fmt::format("nothing of lbd is left in the kernel (bpffs folder {})\n",
                            config.dataplane.bpffs);
   return kExitOk;
@@ -194,8 +203,6 @@ int detach(const Arguments& arguments) {
 
 }  // namespace
 
-  // The ports are free: who listens there when lbd starts again was there first.
-  ::unlink(HeldPorts::path_in(config.daemon.state_dir).c_str());
 StartError::StartError(const Error& error)
     : StartError(error.message(), hint_for(error, effective_capabilities())) {}
 

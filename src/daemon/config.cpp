@@ -55,6 +55,18 @@ void read_publish(Section section, IpAddress& out) {
   section.close();
 }
 
+void read_api(Section section, ApiConfig& out) {
+  section.text("group", out.group);
+  section.text("read_group", out.read_group);
+  for (const auto& [key, value] :
+       {std::pair("group", out.group), std::pair("read_group", out.read_group)})
+    if (!value.empty() && !is_user_or_group(value))
+      section.complain(key, fmt::format("'{}' is no group: write a group's name, or a number such "
+                                        "as \"27\"",
+                                        value));
+  section.close();
+}
+
 void read_drain(Section section, DrainConfig& out) {
   section.duration("timeout", out.timeout);
   section.word("on_timeout", out.on_timeout, kOnTimeout);
@@ -99,8 +111,7 @@ class Reader {
     table("drain", [&](Section s) { read_drain(s, config_.drain); });
     table("guard", [&](Section s) { read_guard(s, config_.guard); });
     table("relay", [&](Section s) { read_relay(s, config_.relay); });
-    if (const toml::node* node = root_.get("api"))
-      complaints_.add(node->source(), "api", "is not in this version: leave it out");
+    table("api", [&](Section s) { read_api(s, config_.api); });
     sources();
     unknown_sections();
     if (!complaints_.empty()) return complaints_.error();
@@ -157,10 +168,9 @@ class Reader {
 
   void unknown_sections() {
     const std::vector<std::string_view> known{"daemon", "dataplane", "publish", "drain",
-                                              "guard",  "relay",     "source"};
+                                              "guard",  "relay",     "api",     "source"};
     for (const auto& [key, value] : root_) {
       const std::string_view name = key.str();
-      if (name == "api") continue;
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
       const std::string_view close_by = nearest(name, known);
       complaints_.add(key.source(), name,

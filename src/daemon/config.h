@@ -53,6 +53,14 @@ struct DataplaneConfig {
   bool operator==(const DataplaneConfig&) const = default;
 };
 
+// Groups of this host, by name or number; empty: none. Whose members may use the control socket.
+struct ApiConfig {
+  std::string group;
+  std::string read_group;
+
+  bool operator==(const ApiConfig&) const = default;
+};
+
 struct DrainConfig {
   std::chrono::milliseconds timeout{60'000};
   OnTimeout on_timeout = OnTimeout::Keep;
@@ -76,6 +84,7 @@ struct Config {
   DrainConfig drain;
   GuardOptions guard;
   relay::ServerConfig relay;
+  ApiConfig api{};
   std::vector<SourceConfig> sources;  // in the order of the file, which decides who wins a key
 
   bool operator==(const Config&) const = default;

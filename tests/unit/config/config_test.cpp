@@ -53,6 +53,9 @@ max_slots = 1024
 on_local_listener = "shadow"
 yield_to = ["haproxy", "99"]
 detach_on_exit = true
+[api]
+group = "lbd-admin"
+read_group = "27"
 [publish]
 address = "::1"
 [drain]
@@ -88,7 +91,9 @@ password_file = "/p"
                         16777215,
                         1024,
                         OnLocalListener::Shadow,
-                        true};
+                        true,
+                        {"haproxy", "99"}};
+  expected.api = {"lbd-admin", "27"};
   expected.publish_address = IpAddress::parse("::1").value();
   expected.drain = {5min, OnTimeout::Terminate};
   expected.guard = {10, 1, 250ms, 1h};
