@@ -185,7 +185,8 @@ struct lb_event {
 	__u32 generation;
 	__u32 error; /* sk_err, 0 where there is none */
 	__u8 kind;   /* enum lb_event_kind */
-	__u8 pad[3];
+	__u8 plain; /* 1: nothing that a client chooses for its socket could have made it fail so */
+	__u8 pad[2];
 };
 LB_STATIC_ASSERT(sizeof(struct lb_event) == 24);
 

@@ -134,7 +134,33 @@ static __always_inline void lb_recount_follow(struct sock *sk, const struct lb_c
 
 /* ---- failures ---- */
 
-static __always_inline void lb_emit(__u32 id, __u32 generation, __u8 kind, __u32 error)
+/*
+ * Is the socket one of lbd's own namespace (in a container's, its root can refuse by a firewall of its
+ * own), bound to no address and no device, without IP options, limits of TTL or a type of service (by
+ * which rules may route)? What it meets then, lbd would meet as well.
+ */
+static __always_inline int lb_is_plain(struct sock *sk)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct inet_sock *inet;
+	struct ipv6_pinfo *v6;
+
+	/* Without a scope it is not known which namespace is lbd's. */
+	if (!lb_netns_cookie || !tcp || !lb_in_scope(&sk->__sk_common) ||
+	    sk->__sk_common.skc_bound_dev_if ||
+	    BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDADDR_LOCK)
+		return 0;
+	inet = &tcp->inet_conn.icsk_inet;
+	if (inet->inet_opt || inet->uc_ttl != -1 || inet->min_ttl || inet->tos)
+		return 0;
+	if (sk->__sk_common.skc_family != AF_INET6)
+		return 1;
+	v6 = bpf_core_field_exists(inet->pinet6) ? inet->pinet6 : NULL;
+	return v6 && !v6->opt && !v6->min_hopcount &&
+	       (__s16)BPF_CORE_READ_BITFIELD(v6, hop_limit) == -1;
+}
+
+static __always_inline void lb_emit(__u32 id, __u32 generation, __u8 kind, __u32 error, __u8 plain)
 {
 	struct lb_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	struct lb_control *knobs;
@@ -150,6 +176,7 @@ static __always_inline void lb_emit(__u32 id, __u32 generation, __u8 kind, __u32
 	event->backend = id;
 	event->generation = generation;
 	event->kind = kind;
+	event->plain = plain;
 	event->error = error;
 	bpf_ringbuf_submit(event, 0);
 }
@@ -182,7 +209,7 @@ static __always_inline void lb_count_failure(struct sock *sk, const struct lb_co
 		kind = LB_EVENT_OTHER;
 		__sync_fetch_and_add(&line->other, 1);
 	}
-	lb_emit(id, generation, kind, error);
+	lb_emit(id, generation, kind, error, (__u8)lb_is_plain(sk));
 }
 
 static __always_inline void lb_count_state(struct sock *sk, int old_state, int new_state)
@@ -217,7 +244,7 @@ static __always_inline void lb_count_retransmit(struct sock *sk)
 		return;
 	__sync_fetch_and_add(&line->syn_retransmits, 1);
 	if (tcp->total_retrans <= 1)
-		lb_emit(id, generation, LB_EVENT_SYN_RETRANSMITTED, 0);
+		lb_emit(id, generation, LB_EVENT_SYN_RETRANSMITTED, 0, 0);
 }
 
 #endif /* LB_COUNT_H */

@@ -14,19 +14,22 @@
 
 #include "lb_abi.h"
 
-#define AF_INET         2
-#define AF_INET6        10
-#define IPPROTO_TCP     6
-#define IPPROTO_UDP     17
-#define ECONNREFUSED    111
-#define ETIMEDOUT       110
-#define TCP_SAVE_SYN    27
+#define AF_INET            2
+#define AF_INET6           10
+#define IPPROTO_TCP        6
+#define IPPROTO_UDP        17
+#define ECONNREFUSED       111
+#define ETIMEDOUT          110
+#define TCP_SAVE_SYN       27
 
 /* include/net/tcp_states.h */
-#define TCP_ESTABLISHED 1
-#define TCP_SYN_SENT    2
-#define TCP_CLOSE       7
-#define TCP_LISTEN      10
+#define TCP_ESTABLISHED    1
+#define TCP_SYN_SENT       2
+#define TCP_CLOSE          7
+#define TCP_LISTEN         10
+
+/* include/net/sock.h: bind() named an address. */
+#define SOCK_BINDADDR_LOCK 4
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -62,9 +65,29 @@ struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
 	__u16 sk_protocol;
+	__u8 sk_userlocks : 4;
+};
+
+struct ipv6_pinfo {
+	void *opt;
+	__u8 min_hopcount;
+	__s16 hop_limit; /* -1: the route's */
+};
+
+struct inet_sock {
+	void *inet_opt;
+	__s16 uc_ttl; /* -1: the route's */
+	__u8 min_ttl;
+	__u8 tos;
+	struct ipv6_pinfo *pinet6;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
 };
 
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	__u8 save_syn : 2;
 	__u32 total_retrans;
 };

@@ -86,8 +86,7 @@ Result<std::string> text_field(const Json& object, const char* name) {
   return it->get<std::string>();
 }
 
-Result<DrainRequest> parse_drain(const std::string& body) {
-  LB_TRY(Json json, parse_object(body, {"target", "service", "terminate", "terminate_after"}));
+Result<DrainRequest> parse_drain(const Json& json) {
   DrainRequest out;
   LB_TRY(out.what.target, text_field(json, "target"));
   LB_TRY(out.what.service, text_field(json, "service"));
@@ -129,11 +128,23 @@ Parsed explain_call(std::string_view query, const std::string&) {
   return ExplainCall{to};
 }
 
-Result<DrainTarget> target_of(std::string_view query) {
-  LB_TRY(Query values, parse_query(query, {"target", "service"}));
+Result<DrainTarget> target_in(const Query& values) {
   DrainTarget out{get(values, "target"), get(values, "service")};
   if (out.target.empty()) return fail("parameter 'target' must name ADDR:PORT or a host");
   return out;
+}
+
+// Of what ends a drain.
+template <class Call>
+Result<Call> undrain_of(std::string_view query) {
+  LB_TRY(Query values, parse_query(query, {"target", "service", "reason"}));
+  LB_TRY(DrainTarget what, target_in(values));
+  return Call{std::move(what), get(values, "reason")};
+}
+
+Result<DrainTarget> target_of(std::string_view query) {
+  LB_TRY(Query values, parse_query(query, {"target", "service"}));
+  return target_in(values);
 }
 
 Parsed progress_call(std::string_view query, const std::string&) {
@@ -142,14 +153,17 @@ Parsed progress_call(std::string_view query, const std::string&) {
 }
 
 Parsed undrain_call(std::string_view query, const std::string&) {
-  LB_TRY(DrainTarget what, target_of(query));
-  return UndrainCall{std::move(what)};
+  LB_TRY(UndrainCall call, undrain_of<UndrainCall>(query));
+  return call;
 }
 
 Parsed drain_call(std::string_view query, const std::string& body) {
   LB_CHECK(parse_query(query, {}));
-  LB_TRY(DrainRequest request, parse_drain(body));
-  return DrainCall{std::move(request)};
+  LB_TRY(Json json,
+         parse_object(body, {"target", "service", "terminate", "terminate_after", "reason"}));
+  LB_TRY(DrainRequest request, parse_drain(json));
+  LB_TRY(std::string reason, text_field(json, "reason"));
+  return DrainCall{std::move(request), std::move(reason)};
 }
 
 Parsed listeners_call(std::string_view query, const std::string&) {
@@ -163,26 +177,28 @@ Parsed fleet_progress_call(std::string_view query, const std::string&) {
 }
 
 Parsed fleet_undrain_call(std::string_view query, const std::string&) {
-  LB_TRY(DrainTarget what, target_of(query));
-  return FleetUndrainCall{std::move(what)};
+  LB_TRY(FleetUndrainCall call, undrain_of<FleetUndrainCall>(query));
+  return call;
 }
 
 Parsed fleet_drain_call(std::string_view query, const std::string& body) {
   LB_CHECK(parse_query(query, {}));
-  LB_TRY(Json json, parse_object(body, {"target", "service"}));
+  LB_TRY(Json json, parse_object(body, {"target", "service", "reason"}));
   DrainTarget what;
+  LB_TRY(std::string reason, text_field(json, "reason"));
   LB_TRY(what.target, text_field(json, "target"));
   LB_TRY(what.service, text_field(json, "service"));
   if (what.target.empty()) return fail("field 'target' must name ADDR:PORT or a host");
-  return FleetDrainCall{std::move(what)};
+  return FleetDrainCall{std::move(what), std::move(reason)};
 }
 
 Parsed accept_call(std::string_view query, const std::string& body) {
   LB_CHECK(parse_query(query, {}));
-  LB_TRY(Json json, parse_object(body, {"accept"}));
+  LB_TRY(Json json, parse_object(body, {"accept", "reason"}));
   LB_TRY(std::string source, text_field(json, "accept"));
+  LB_TRY(std::string reason, text_field(json, "reason"));
   if (source.empty()) return fail("field 'accept' must name a source");
-  return AcceptCall{std::move(source)};
+  return AcceptCall{std::move(source), std::move(reason)};
 }
 
 struct Route {
@@ -209,6 +225,14 @@ constexpr std::array<Route, 12> kRoutes{{
 
 ApiReply error_reply(int status, std::string_view message) {
   return {.status = status, .body = dump(error_json(message)), .allow = {}};
+}
+
+Right right_for(const ApiCall& call) {
+  const bool writes =
+      std::holds_alternative<DrainCall>(call) || std::holds_alternative<UndrainCall>(call) ||
+      std::holds_alternative<AcceptCall>(call) || std::holds_alternative<FleetDrainCall>(call) ||
+      std::holds_alternative<FleetUndrainCall>(call);
+  return writes ? Right::Drain : Right::Read;
 }
 
 tl::expected<ApiCall, ApiReply> parse_call(const ApiRequest& request) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <variant>
 
+#include "api/caller.h"
 #include "api/control.h"
 
 namespace lb {
@@ -30,24 +31,30 @@ struct SourcesCall {};
 struct ExplainCall {
   ServiceKey to;
 };
+// `reason`: the operator's own words, for the audit.
 struct DrainCall {
   DrainRequest request;
+  std::string reason{};
 };
 struct UndrainCall {
   DrainTarget what;
+  std::string reason{};
 };
 struct ProgressCall {
   DrainTarget what;
 };
 struct AcceptCall {
   std::string source;
+  std::string reason{};
 };
 struct ListenersCall {};
 struct FleetDrainCall {
   DrainTarget what;
+  std::string reason{};
 };
 struct FleetUndrainCall {
   DrainTarget what;
+  std::string reason{};
 };
 struct FleetProgressCall {
   DrainTarget what;
@@ -55,6 +62,9 @@ struct FleetProgressCall {
 using ApiCall = std::variant<ListCall, StatusCall, SourcesCall, ExplainCall, DrainCall, UndrainCall,
                              ProgressCall, AcceptCall, ListenersCall, FleetDrainCall,
                              FleetUndrainCall, FleetProgressCall>;
+
+// What the call takes: those that only look may be made by who may read.
+[[nodiscard]] Right right_for(const ApiCall& call);
 
 // The error is the finished reply: 404 unknown path, 405 wrong method, 400 bad input.
 [[nodiscard]] tl::expected<ApiCall, ApiReply> parse_call(const ApiRequest& request);

@@ -1,14 +1,17 @@
 #include "api/routes.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include <fmt/format.h>
 #include <boost/asio/use_awaitable.hpp>
 #include <nlohmann/json.hpp>
 
 #include "api/filter.h"
 #include "api/json.h"
 #include "api/render.h"
+#include "base/audit.h"
 
 namespace lb {
 namespace {
@@ -48,6 +51,54 @@ asio::awaitable<ApiReply> unknown_target(Error error, DrainTarget what, Control&
       std::find(near.begin(), near.end(), what.service) != near.end() || what.service.empty();
   if (service_is_known) near = nearest(what.target, drain_targets(*services));
   co_return ApiReply{.status = 404, .body = dump(error_json(error.context, near)), .allow = {}};
+}
+
+ApiReply not_allowed(const Caller& caller, Right missing) {
+  return error_reply(
+      403, missing == Right::Drain
+               ? fmt::format("{} may only read: who is to drain must be root, lbd's user, or a "
+                             "member of the group that [api] group names",
+                             caller.who)
+               : fmt::format("{} has no right here: who is to read must be root, lbd's user, or a "
+                             "member of a group that [api] group or read_group names",
+                             caller.who));
+}
+
+std::string error_of(const ApiReply& reply) {
+  const Json json = Json::parse(reply.body, nullptr, false);
+  return json.is_object() && json.contains("error") && json["error"].is_string()
+             ? json["error"].get<std::string>()
+             : std::string();
+}
+
+std::string text_of(const DrainTarget& what) {
+  return what.service.empty() ? what.target
+                              : fmt::format("{} service={}", what.target, what.service);
+}
+
+// What of a call belongs into the audit; nullopt: it only looks.
+template <class Call>
+std::optional<Audit> act_of(const Call&) {
+  return std::nullopt;
+}
+std::optional<Audit> make_act(std::string_view event, std::string what, const std::string& reason) {
+  return Audit{.event = event, .who = {}, .from = "socket", .what = std::move(what), .why = reason};
+}
+std::optional<Audit> act_of(const DrainCall& call) {
+  return make_act(call.request.terminate ? "drain-terminate" : "drain", text_of(call.request.what),
+                  call.reason);
+}
+std::optional<Audit> act_of(const UndrainCall& call) {
+  return make_act("undrain", text_of(call.what), call.reason);
+}
+std::optional<Audit> act_of(const AcceptCall& call) {
+  return make_act("resync", "source=" + call.source, call.reason);
+}
+std::optional<Audit> act_of(const FleetDrainCall& call) {
+  return make_act("fleet-drain", text_of(call.what), call.reason);
+}
+std::optional<Audit> act_of(const FleetUndrainCall& call) {
+  return make_act("fleet-undrain", text_of(call.what), call.reason);
 }
 
 // What each call does. Overloads of one name, so that std::visit finds the call that was forgotten.
@@ -152,13 +203,27 @@ class Handler {
 
 }  // namespace
 
-asio::awaitable<ApiReply> handle(ApiRequest request, Control& control) {
+asio::awaitable<ApiReply> handle(ApiRequest request, Control& control, Caller caller) {
+  // A stranger hears nothing, not even what he may have misspelt.
+  if (caller.right == Right::None) co_return not_allowed(caller, Right::Read);
   auto call = parse_call(request);
   if (!call) co_return std::move(call).error();
-  const Handler handler(control);
-  // Named: the awaitable must live until it has been awaited.
-  asio::awaitable<ApiReply> answer = std::visit(handler, *std::move(call));
-  co_return co_await std::move(answer);
+  std::optional<Audit> act = std::visit([](const auto& c) { return act_of(c); }, *call);
+  if (act) act->who = caller.who;
+  ApiReply reply;
+  if (caller.right < right_for(*call)) {
+    reply = not_allowed(caller, Right::Drain);
+  } else {
+    const Handler handler(control);
+    // Named: the awaitable must live until it has been awaited.
+    asio::awaitable<ApiReply> answer = std::visit(handler, *std::move(call));
+    reply = co_await std::move(answer);
+  }
+  if (act) {
+    if (reply.status != 200) act->result = fmt::format("{} {}", reply.status, error_of(reply));
+    write_audit(*act);
+  }
+  co_return reply;
 }
 
 }  // namespace lb

@@ -4,12 +4,15 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include "api/caller.h"
 #include "api/control.h"
 #include "api/request.h"
 
 namespace lb {
 
-// `control` outlives the call. Never throws for anything that a client can send.
-[[nodiscard]] asio::awaitable<ApiReply> handle(ApiRequest request, Control& control);
+// `control` outlives the call. Never throws for anything that a client can send. What `caller` has no right to is 403; what he
+// changes, or tries to, is in the audit.
+[[nodiscard]] asio::awaitable<ApiReply> handle(ApiRequest request, Control& control,
+                                               Caller caller = {});
 
 }  // namespace lb

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <list>
+#include <map>
 #include <tuple>
 #include <utility>
 
@@ -33,6 +35,7 @@ using std::chrono::seconds;
 constexpr std::uint32_t kHeaderLimit = 8 * 1024;
 constexpr std::uint64_t kBodyLimit = 64 * 1024;
 constexpr std::size_t kMaxConnections = 64;  // lbctl and a few pages; then idle ones give way
+constexpr std::size_t kMostNames = 1024;     // of users, as they were when first seen
 constexpr auto kIdle = seconds(30);          // from one request to the end of the next
 constexpr auto kWrite = seconds(30);         // a reader that stopped reading holds up to 50 MB
 // After accept() failed for want of file descriptors it would fail again at once, forever.
@@ -64,10 +67,28 @@ std::optional<ApiReply> refusal(beast::error_code ec) {
   return std::nullopt;
 }
 
+// The socket for those who are no strangers. CAP_CHOWN may be missing, and two groups cannot own one socket: then everybody may knock.
+bool let_in(const std::string& socket, const ApiAccess& access) {
+  if (!access.group && !access.read_group) return ::chmod(socket.c_str(), 0660) == 0;
+  std::string folder = std::filesystem::path(socket).parent_path();
+  if (folder.empty()) folder = ".";
+  struct stat info {};
+  if (::stat(folder.c_str(), &info) != 0) return false;
+  const mode_t mode = info.st_mode & 07777;
+  const bool one = access.group && !access.read_group &&
+                   ::chown(socket.c_str(), static_cast<uid_t>(-1), *access.group) == 0 &&
+                   ::chown(folder.c_str(), static_cast<uid_t>(-1), *access.group) == 0;
+  if (one)
+    return ::chmod(socket.c_str(), 0660) == 0 && ::chmod(folder.c_str(), mode | S_IXGRP) == 0;
+  return ::chmod(socket.c_str(), 0666) == 0 &&
+         ::chmod(folder.c_str(), mode | S_IXGRP | S_IXOTH) == 0;
+}
+
 // Bound under a name of our own, then renamed: nobody can connect before the mode is right, and a
 // client never finds no socket at all while one replaces another.
 Result<asio::local::stream_protocol::acceptor> listen_on(asio::io_context& io,
-                                                         const std::string& path) {
+                                                         const std::string& path,
+                                                         const ApiAccess& access) {
   struct stat old {};
   if (::lstat(path.c_str(), &old) == 0 && !S_ISSOCK(old.st_mode))
     return fail(EEXIST, fmt::format("{} is there and is not a socket", path));
@@ -81,8 +102,7 @@ Result<asio::local::stream_protocol::acceptor> listen_on(asio::io_context& io,
   if (ec) return fail(ec.value(), "open a unix socket");
   acceptor.bind(asio::local::stream_protocol::endpoint(fresh), ec);
   if (ec) return fail(ec.value(), fmt::format("bind {}", fresh));
-  const bool ready = ::chmod(fresh.c_str(), 0660) == 0 &&
-                     ::listen(acceptor.native_handle(), 128) == 0 &&
+  const bool ready = let_in(fresh, access) && ::listen(acceptor.native_handle(), 128) == 0 &&
                      ::rename(fresh.c_str(), path.c_str()) == 0;
   if (!ready) {
     const int err = errno;
@@ -96,9 +116,10 @@ Result<asio::local::stream_protocol::acceptor> listen_on(asio::io_context& io,
 
 class ApiServer::Impl {
  public:
-  Impl(asio::io_context& io, Control& control, std::string path,
+  Impl(asio::io_context& io, Control& control, ApiAccess access, std::string path,
        asio::local::stream_protocol::acceptor acceptor)
       : control_(control),
+        access_(access),
         path_(std::move(path)),
         acceptor_(std::move(acceptor)),
         room_(io),
@@ -134,6 +155,7 @@ class ApiServer::Impl {
   struct Connection {
     explicit Connection(asio::local::stream_protocol::socket socket) : stream(std::move(socket)) {}
     Stream stream;
+    Caller caller;
     void begin(Doing what) {
       doing = what;
       since = std::chrono::steady_clock::now();
@@ -157,9 +179,29 @@ class ApiServer::Impl {
         co_await pause(asio::steady_timer::duration::max());
       }
       if (stopping_) co_return;
+      Caller caller = caller_of(socket.native_handle());
       const auto connection = connections_.emplace(connections_.end(), std::move(socket));
+      connection->caller = std::move(caller);
       spawn(io_, "api connection", [this, connection] { return serve(connection); });
     }
+  }
+
+  // Who cannot be known is a stranger.
+  Caller caller_of(int socket) {
+    const auto peer = peer_of(socket);
+    if (!peer) return {.right = Right::None, .who = peer.error().message()};
+    ApiAccess access = access_;
+    struct stat now {};
+    if (!access.group && ::lstat(path_.c_str(), &now) == 0) access.group = now.st_gid;
+    return {.right = right_of(*peer, access, ::geteuid()),
+            .who = describe_peer(*peer, name_of(*peer))};
+  }
+
+  const std::string& name_of(const Peer& peer) {
+    if (names_.size() >= kMostNames) names_.clear();
+    const auto [name, fresh] = names_.try_emplace(peer.uid);
+    if (fresh) name->second = find_user_name(peer.uid);
+    return name->second;
   }
 
   // Idle ones first; then those whose client does not read its answer. None: all are in work.
@@ -204,7 +246,7 @@ class ApiServer::Impl {
       ApiRequest request{std::string(message.method_string()), std::string(message.target()),
                          message.body()};
       connection.stream.expires_never();  // a drain settles as long as it takes
-      answer = co_await handle(std::move(request), control_);
+      answer = co_await handle(std::move(request), control_, connection.caller);
     }
     const bool keep_alive = !read_error && parser.get().keep_alive() && !stopping_;
     const unsigned version = read_error ? 11 : parser.get().version();
@@ -216,6 +258,8 @@ class ApiServer::Impl {
   }
 
   Control& control_;
+  const ApiAccess access_;
+  std::map<Uid, std::string> names_;
   const std::string path_;
   asio::local::stream_protocol::acceptor acceptor_;
   asio::steady_timer room_;  // wakes accept_loop when a connection ended
@@ -230,9 +274,10 @@ ApiServer::ApiServer(ApiServer&&) noexcept = default;
 ApiServer& ApiServer::operator=(ApiServer&&) noexcept = default;
 ApiServer::~ApiServer() = default;
 
-Result<ApiServer> ApiServer::open(asio::io_context& io, const std::string& path, Control& control) {
-  LB_TRY(auto acceptor, listen_on(io, path));
-  ApiServer server(std::make_unique<Impl>(io, control, path, std::move(acceptor)));
+Result<ApiServer> ApiServer::open(asio::io_context& io, const std::string& path, Control& control,
+                                  ApiAccess access) {
+  LB_TRY(auto acceptor, listen_on(io, path, access));
+  ApiServer server(std::make_unique<Impl>(io, control, access, path, std::move(acceptor)));
   server.impl_->start();
   return server;
 }

@@ -1,5 +1,5 @@
-// The HTTP server on lbd's unix socket. Who may open the socket (mode 0660) may do everything that
-// routes.h offers. Knows bytes, limits and time; what a request means is routes.h's.
+// The HTTP server on lbd's unix socket. Who may do what is decided by the peer's credentials (caller.h);
+// the socket's mode only keeps strangers out, where one group is enough to say who is none. Knows bytes, limits and time; what a request means is routes.h's.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "api/caller.h"
 #include "api/control.h"
 #include "base/result.h"
 
@@ -16,9 +17,10 @@ class ApiServer {
  public:
   // Listens on `path`; a socket that a dead lbd left there is replaced atomically (the lock of the
   // runtime folder has decided before that it is dead). EEXIST when something else is in the way.
-  // `control` and `io` outlive the server, and the server outlives io.run().
+  // `control` and `io` outlive the server, and the server outlives io.run(). With groups in `access` their
+  // members can reach the socket, and its folder lets them pass.
   [[nodiscard]] static Result<ApiServer> open(asio::io_context& io, const std::string& path,
-                                              Control& control);
+                                              Control& control, ApiAccess access = {});
 
   ApiServer(ApiServer&&) noexcept;
   ApiServer& operator=(ApiServer&&) noexcept;

@@ -33,9 +33,11 @@ Result<> check_regular(int fd, const std::string& path) {
 
 }  // namespace
 
-Result<std::string> read_file(const std::string& path, std::size_t limit) {
+namespace {
+
+Result<std::string> read_regular(const std::string& path, std::size_t limit, int flags) {
   // Without O_NONBLOCK the opening of a FIFO waits for its writer, and that of a terminal for a line.
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags));
   if (!fd) return fail(errno, fmt::format("open {}", path));
   LB_CHECK(check_regular(fd.get(), path));
   std::string out;
@@ -50,9 +52,27 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   }
 }
 
+// What stands there already is half a file of an lbd that had our pid, or was put there by another hand: neither is written to.
+UniqueFd create_fresh(const std::string& path) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  UniqueFd fd(::open(path.c_str(), kFlags, 0640));
+  if (fd || errno != EEXIST || ::unlink(path.c_str()) != 0) return fd;
+  return UniqueFd(::open(path.c_str(), kFlags, 0640));
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, std::size_t limit) {
+  return read_regular(path, limit, 0);
+}
+
+Result<std::string> read_own_file(const std::string& path, std::size_t limit) {
+  return read_regular(path, limit, O_NOFOLLOW);
+}
+
 Result<> write_file_atomically(const std::string& path, std::string_view content) {
   const std::string temporary = fmt::format("{}.new.{}", path, ::getpid());
-  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+  UniqueFd fd = create_fresh(temporary);
   if (!fd) return fail(errno, fmt::format("create {}", temporary));
   auto written = write_all(fd.get(), content, temporary);
   if (written && ::fsync(fd.get()) != 0) written = fail(errno, fmt::format("sync {}", temporary));
@@ -89,10 +109,10 @@ Result<> make_folder(const std::string& path, unsigned mode) {
 
 Result<FolderLock> FolderLock::take(const std::string& folder) {
   const std::string path = folder + "/lbd.lock";
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
   const bool writable = static_cast<bool>(fd);
   // A disk that is full or read-only: the file that is there, or the folder, can be locked all the same.
-  if (!fd) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) fd = UniqueFd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail(errno, fmt::format("open {}", path));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {

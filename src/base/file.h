@@ -16,6 +16,10 @@ namespace lb {
 [[nodiscard]] Result<std::string> read_file(const std::string& path,
                                             std::size_t limit = std::size_t{64} << 20);
 
+// The same for what lbd has written itself: a link in its place is ELOOP.
+[[nodiscard]] Result<std::string> read_own_file(const std::string& path,
+                                                std::size_t limit = std::size_t{64} << 20);
+
 // Writes beside the target, syncs, renames: a reader sees the old content or the new one, also
 // after a power cut. The file gets mode 0640.
 [[nodiscard]] Result<> write_file_atomically(const std::string& path, std::string_view content);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <random>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -17,11 +18,13 @@
 
 #include "base/beside.h"
 #include "base/host_name.h"
+#include "base/own_folder.h"
 #include "base/spawn.h"
 #include "daemon/feedback.h"
 #include "daemon/logging.h"
 #include "daemon/notify.h"
 #include "daemon/source_factory.h"
+#include "daemon/yield_users.h"
 #include "state/saved_file.h"
 
 namespace lb {
@@ -73,6 +76,7 @@ App::App(asio::io_context& io, Config config, AppParts parts)
 Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std::string config_name,
                                        AppParts parts) {
   std::unique_ptr<App> app(new App(io, std::move(config), std::move(parts)));
+  app->config_name_ = config_name;
   LB_CHECK(app->take_locks());
   LB_CHECK(app->open_fleet());
   LB_CHECK(app->open_engine());
@@ -94,14 +98,32 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
               [self = app.get()] { return self->endpoints_.warnings(self->engine_->reconciler()); },
           .loop = app->parts_.loop_health},
       [self = app.get()] { self->wake(); }, app->parts_.read_listeners);
-  LB_TRY(app->api_,
-         ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock", *app->operator_));
+  LB_TRY(app->api_, ApiServer::open(io, app->config_.daemon.runtime_dir + "/lbd.sock",
+                                    *app->operator_, app->api_access()));
   return app;
+}
+
+ApiAccess App::api_access() {
+  const auto known = [this](const std::string& group) -> std::optional<Gid> {
+    if (group.empty()) return std::nullopt;
+    const auto gid = resolve_group(group);
+    if (!gid) unknown_groups_.push_back(group);
+    return gid;
+  };
+  ApiAccess out;
+  out.group = known(config_.api.group);
+  out.read_group = known(config_.api.read_group);
+  for (const std::string& group : unknown_groups_)
+    spdlog::warn("[api]: this host has no group {}", group);
+  return out;
 }
 
 // Without a state folder nothing can be kept: the kernel balances all the same, and the next lbd reads it.
 Result<> App::take_locks() {
   const DaemonConfig& d = config_.daemon;
+  // What cannot be seen can be no folder of ours, and is told below.
+  if (make_folder(d.state_dir))
+    if (auto own = check_own_folder(d.state_dir); !own && !own.error().code) return own;
   auto state = lock_folder(d.state_dir);
   if (is_in_use(state)) return in_use(state.error(), "--state-dir");
   if (state) {
@@ -113,6 +135,7 @@ Result<> App::take_locks() {
   }
   std::error_code ec;
   LB_CHECK(make_folder(d.runtime_dir));
+  LB_CHECK(check_own_folder(d.runtime_dir));
   if (std::filesystem::equivalent(d.state_dir, d.runtime_dir, ec))
     return {};  // flock excludes us, too
   auto runtime = lock_folder(d.runtime_dir);
@@ -150,7 +173,7 @@ Result<> App::open_engine() {
   dataplane_->on_connect_failure([this](const ConnectFailure& f) {
     spdlog::debug("connect failed service={} backend={} errno={}", f.service.to_string(),
                   f.backend.to_string(), f.error);
-    if (engine_) tell_failure(*engine_, f);
+    if (engine_ && suspects_ && tell_failure(*engine_, f)) suspects_->look(f);
   });
   LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, engine_settings(config_),
                                reconciler_options(), parts_.clocks, slots, problems_));
@@ -179,21 +202,31 @@ void App::open_health() {
       },
       parts_.clocks.wall);
   health_->restore(engine_->down());
+  suspects_.emplace(io_, [this](const ConnectFailure& own) {
+    spdlog::info("service={} backend={} lbd cannot connect either: {}", own.service.to_string(),
+                 own.backend.to_string(), std::generic_category().message(own.error));
+    (void)tell_failure(*engine_, own);
+  });
 }
 
 ReconcilerOptions App::reconciler_options() {
+  Yielding yielding = resolve_yield_to(config_.dataplane.yield_to);
+  unknown_users_ = std::move(yielding.unknown);
+  for (const std::string& name : unknown_users_)
+    spdlog::warn("dataplane.yield_to: this host has no user {}", name);
   return {.shadow = config_.dataplane.on_local_listener == OnLocalListener::Shadow,
           .read_listeners =
               [this] {
                 auto listeners = parts_.read_listeners();
-                if (listeners) process_names_.keep_only(*listeners);
+                if (listeners) process_names_.keep_only(*listeners, parts_.clocks.steady());
                 return listeners;
               },
-          .name_process = [this](std::uint64_t inode) { return process_names_.of(inode); },
+          .name_listener = [this](const Listener& l) { return process_names_.of(l); },
           .random =
               [engine = std::minstd_rand(std::random_device{}())]() mutable {
                 return static_cast<std::uint32_t>(engine());
-              }};
+              },
+          .yield_to = std::move(yielding.to)};
 }
 
 void App::start() {
@@ -257,7 +290,7 @@ asio::awaitable<void> App::engine_loop() {
     fleet_->after_turn(*engine_);
     report_if_wanted();
     tell_endpoints();
-    find_late_names();
+    find_names();
     upkeep_.run(parts_.clocks.steady());
     record_sources_if_changed();
     if (engine_->take_applied()) applied_.notify();
@@ -278,19 +311,21 @@ void App::tell_endpoints() {
   endpoint_warnings_ = std::move(now);
 }
 
-// On a host with tens of thousands of processes.
-void App::find_late_names() {
-  while (const auto inode = process_names_.take_late())
-    spawn(io_, "process name", [this, inode = *inode] { return find_name(inode); });
+void App::find_names() {
+  auto sockets = process_names_.take_wanted(parts_.clocks.steady());
+  if (sockets.empty()) return;
+  spawn(io_, "process names",
+        [this, sockets = std::move(sockets)] { return walk_processes(sockets); });
 }
 
-asio::awaitable<void> App::find_name(std::uint64_t inode) {
-  const std::function<Result<std::string>()> find = [proc = process_names_.proc(), inode] {
-    return Result<std::string>(ProcessNames::find(proc, inode));
+asio::awaitable<void> App::walk_processes(std::map<std::uint64_t, Uid> sockets) {
+  const SteadyTime began = parts_.clocks.steady();
+  const std::function<Result<SocketNames>()> find = [sockets = std::move(sockets)] {
+    return Result<SocketNames>(find_processes("/proc", sockets, ProcessNames::kLimit));
   };
-  auto name = co_await beside(find, kProcAnswers);
-  if (!name || stopping_) co_return;
-  process_names_.set(inode, *std::move(name));
+  auto names = co_await beside(find, kProcAnswers);
+  if (stopping_) co_return;
+  process_names_.found(names ? *std::move(names) : SocketNames{}, began, parts_.clocks.steady());
   engine_->process_named();
   wake_.notify();
 }
@@ -315,6 +350,13 @@ std::vector<OwnProblem> App::problems() const {
                        "drain {0}{1}` confirms it",
                        to_string(drain.target),
                        drain.service ? " --service " + *drain.service : "")});
+  for (const std::string& name : unknown_users_)
+    out.push_back({"lbd", fmt::format("dataplane.yield_to: this host has no user {}: his listeners "
+                                      "keep no port",
+                                      name)});
+  for (const std::string& name : unknown_groups_)
+    out.push_back(
+        {"lbd", fmt::format("[api]: this host has no group {}: nobody is let in by it", name)});
   if (!addresses_.problem().empty())
     out.push_back({"addresses", "services on wildcard addresses do not follow the host: " +
                                     addresses_.problem()});

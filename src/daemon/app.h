@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,7 +30,9 @@
 #include "daemon/source_factory.h"
 #include "daemon/source_identity.h"
 #include "health/monitor.h"
+#include "health/suspects.h"
 #include "reconcile/local_addresses.h"
+#include "reconcile/process_names.h"
 
 namespace lb {
 
@@ -83,6 +86,7 @@ class App {
   App(asio::io_context& io, Config config, AppParts parts);
 
   [[nodiscard]] Result<> take_locks();
+  [[nodiscard]] ApiAccess api_access();
   [[nodiscard]] Result<> open_engine();
   void open_health();
   [[nodiscard]] ReconcilerOptions reconciler_options();
@@ -90,8 +94,8 @@ class App {
   void report_if_wanted();
   [[nodiscard]] Result<> remove_former_dataplane();
   [[nodiscard]] std::vector<OwnProblem> problems() const;
-  void find_late_names();
   void tell_endpoints();
+  void find_names();
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -116,21 +120,25 @@ class App {
   asio::awaitable<void> fleet_loop();
   asio::awaitable<void> signal_loop();
   asio::awaitable<void> reload_beside();
-  asio::awaitable<void> find_name(std::uint64_t inode);
+  asio::awaitable<void> walk_processes(std::map<std::uint64_t, Uid> sockets);
   asio::awaitable<void> watchdog_loop(std::chrono::microseconds limit);
 
   // Destroyed from the bottom up: the API before the engine, the engine before its dataplane, and the
   // locks last of all.
   asio::io_context& io_;
   Config config_;
+  std::string config_name_;  // file, or the preset's words
   AppParts parts_;
   SourceIdentities recorded_;  // in state_dir: those configured, and former ones still in force
   std::optional<SteadyTime> record_again_;  // the last attempt failed
   DaemonConfig logging_;                    // as set up: the level may be a source's
   std::vector<FolderLock> locks_;
   ProcessNames process_names_;
+  std::vector<std::string> unknown_users_;   // of dataplane.yield_to
+  std::vector<std::string> unknown_groups_;  // of [api]
   SavedProblems problems_;
   std::optional<HealthMonitor> health_;
+  std::optional<SuspectProber> suspects_;  // backends that clients could not connect to
   bool health_changed_ = false;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<Dataplane> dataplane_;

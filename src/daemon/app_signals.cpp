@@ -9,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/audit.h"
 #include "base/beside.h"
 #include "base/spawn.h"
 #include "daemon/app.h"
@@ -79,6 +80,7 @@ Result<> App::finish(const std::function<Result<>(const Config&)>& detach) {
   api_.reset();
   operator_.reset();
   health_.reset();
+  suspects_.reset();
   engine_.reset();
   dataplane_.reset();
   return detach(config_);
@@ -111,13 +113,17 @@ bool App::reload() { return take_reloaded(parts_.reload()); }
 // False: it is being written.
 bool App::take_reloaded(Result<Config> config) {
   if (!config && config.error().code == std::errc::device_or_resource_busy) return false;
+  Audit act{.event = "reload", .who = "signal", .from = "SIGHUP", .what = config_name_, .why = {}};
   if (!config) {
     std::istringstream lines(config.error().message());  // one for each complaint
     for (std::string line; std::getline(lines, line);)
       spdlog::error("reload rejected, the configuration in force stays: {}", line);
+    act.result = "rejected";
+    write_audit(act);
     return true;
   }
   apply_config(*std::move(config));
+  write_audit(act);
   return true;
 }
 

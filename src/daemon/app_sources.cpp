@@ -110,11 +110,13 @@ void App::keep_what_cannot_change(Config& config) const {
        {std::pair("[daemon] state_dir", config.daemon.state_dir != config_.daemon.state_dir),
         std::pair("[daemon] runtime_dir", config.daemon.runtime_dir != config_.daemon.runtime_dir),
         std::pair("[dataplane]", config.dataplane != config_.dataplane),
+        std::pair("[api]", config.api != config_.api),
         std::pair("[relay]", config.relay != config_.relay)})
     if (differs) spdlog::warn("reload: {} changes only at the next start", name);
   config.daemon.state_dir = config_.daemon.state_dir;
   config.daemon.runtime_dir = config_.daemon.runtime_dir;
   config.dataplane = config_.dataplane;
+  config.api = config_.api;
   config.relay = config_.relay;
 }
 

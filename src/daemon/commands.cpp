@@ -1,5 +1,7 @@
 #include "daemon/commands.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -29,7 +31,9 @@
 #include "daemon/secrets.h"
 #include "daemon/source_factory.h"
 #include "daemon/upgrade_check.h"
+#include "daemon/yield_users.h"
 #include "ebpf/hooks.h"
+#include "reconcile/held_ports.h"
 
 namespace lb {
 namespace {
@@ -202,6 +206,13 @@ int check_config(const std::string& path, const Arguments& arguments) {
       std::cout << fmt::format("    and have backends in {}\n",
                                fmt::join(source.backends->texts(), ", "));
   }
+  std::cout << fmt::format("  listeners that keep their port: those of {}\n",
+                           describe(resolve_yield_to(config->dataplane.yield_to)));
+  for (const auto& [may, group] :
+       {std::pair("read and drain", config->api.group), std::pair("read", config->api.read_group)})
+    if (!group.empty())
+      std::cout << fmt::format("  members of {} may {}{}\n", group, may,
+                               resolve_group(group) ? "" : ": this host has no such group");
   for (const std::string& warning : secret_warnings(*config))
     std::cout << fmt::format("  warning: {}\n", warning);
   if (arguments.check_upgrade) return say_what_an_upgrade_changes(*config);
@@ -225,6 +236,8 @@ int detach(const Arguments& arguments) {
   else if (taken.error().code == std::errc::resource_unavailable_try_again)
     throw StartError(taken.error().context, "stop it first, or name another one with --state-dir");
   or_throw(detach_dataplane(config));
+  // The ports are free: who listens there when lbd starts again was there first.
+  ::unlink(HeldPorts::path_in(config.daemon.state_dir).c_str());
   std::cout << fmt::format("nothing of lbd is left in the kernel (bpffs folder {})\n",
                            config.dataplane.bpffs);
   return kExitOk;

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "daemon/config_reader.h"
 #include "daemon/config_sources.h"
+#include "daemon/yield_users.h"
 
 namespace lb {
 namespace {
@@ -42,6 +43,9 @@ void read_dataplane(Section section, DataplaneConfig& out) {
   // At most 2 GiB of slots.
   section.count("max_slots", out.max_slots, 1024, 268'435'456);
   section.word("on_local_listener", out.on_local_listener, kOnLocalListener);
+  section.texts("yield_to", out.yield_to);
+  for (const std::string& user : out.yield_to)
+    if (auto good = check_user(user); !good) section.complain("yield_to", good.error().message());
   section.boolean("detach_on_exit", out.detach_on_exit);
   section.texts("own_cgroups", out.own_cgroups);
   constexpr std::size_t kMostCgroups = 64;  // LB_OWN_CGROUPS_MAX
@@ -60,6 +64,18 @@ void read_dataplane(Section section, DataplaneConfig& out) {
 void read_publish(Section section, PublishConfig& out) {
   section.parsed("address", out.address, IpAddress::parse, "write for example \"127.0.0.1\"");
   (void)section.addresses("addresses", out.addresses);
+  section.close();
+}
+
+void read_api(Section section, ApiConfig& out) {
+  section.text("group", out.group);
+  section.text("read_group", out.read_group);
+  for (const auto& [key, value] :
+       {std::pair("group", out.group), std::pair("read_group", out.read_group)})
+    if (!value.empty() && !is_user_or_group(value))
+      section.complain(key, fmt::format("'{}' is no group: write a group's name, or a number such "
+                                        "as \"27\"",
+                                        value));
   section.close();
 }
 
@@ -107,8 +123,7 @@ class Reader {
     table("drain", [&](Section s) { read_drain(s, config_.drain); });
     table("guard", [&](Section s) { read_guard(s, config_.guard); });
     table("relay", [&](Section s) { read_relay(s, config_.relay); });
-    if (const toml::node* node = root_.get("api"))
-      complaints_.add(node->source(), "api", "is not in this version: leave it out");
+    table("api", [&](Section s) { read_api(s, config_.api); });
     sources();
     unknown_sections();
     if (!complaints_.empty()) return complaints_.error();
@@ -165,10 +180,9 @@ class Reader {
 
   void unknown_sections() {
     const std::vector<std::string_view> known{"daemon", "dataplane", "publish", "drain",
-                                              "guard",  "relay",     "source"};
+                                              "guard",  "relay",     "api",     "source"};
     for (const auto& [key, value] : root_) {
       const std::string_view name = key.str();
-      if (name == "api") continue;
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
       const std::string_view close_by = nearest(name, known);
       complaints_.add(key.source(), name,

@@ -52,6 +52,8 @@ struct DataplaneConfig {
   bool detach_on_exit = false;
   // Below the cgroup2 mount: of lbds without privileges on this host.
   std::vector<std::string> own_cgroups{"system.slice/lbd-updater.service"};
+  // Beside root's: whose listeners keep a port, names and numbers; "*" is everybody. yield_users.h.
+  std::vector<std::string> yield_to{"haproxy", "nginx", "merlion", "envoy"};
 
   bool operator==(const DataplaneConfig&) const = default;
 };
@@ -62,6 +64,14 @@ struct PublishConfig {
   AddressRanges addresses{};
 
   bool operator==(const PublishConfig&) const = default;
+};
+
+// Groups of this host, by name or number; empty: none. Whose members may use the control socket.
+struct ApiConfig {
+  std::string group;
+  std::string read_group;
+
+  bool operator==(const ApiConfig&) const = default;
 };
 
 struct DrainConfig {
@@ -90,6 +100,7 @@ struct Config {
   DrainConfig drain;
   GuardOptions guard;
   relay::ServerConfig relay;
+  ApiConfig api{};
   std::vector<SourceConfig> sources;  // in the order of the file, which decides who wins a key
 
   bool operator==(const Config&) const = default;

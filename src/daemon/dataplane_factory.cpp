@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/own_folder.h"
 #include "dataplane/ebpf_dataplane.h"
 #include "dataplane/ipvs_dataplane.h"
 #include "dataplane/nft_dataplane.h"
@@ -68,7 +69,11 @@ Result<std::unique_ptr<Dataplane>> open_ebpf(asio::io_context& io, const Config&
 Result<> check_what_is_configured(const DataplaneConfig& dataplane) {
   EbpfOptions named = ebpf_options(dataplane);
   if (named.bpffs == DataplaneConfig().bpffs) named.bpffs.clear();
-  return check_places(named);
+  LB_CHECK(check_places(named));
+  // Not a reason for another dataplane: who put a folder there must not choose it.
+  std::error_code ec;
+  if (!std::filesystem::exists(dataplane.bpffs, ec)) return {};
+  return check_own_folder(dataplane.bpffs);
 }
 
 Result<std::unique_ptr<Dataplane>> open_best(asio::io_context& io, const Config& config) {

@@ -44,9 +44,11 @@ Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::st
   path = state_dir + "/health.json";
   SavedVerdicts verdicts =
       problems.loaded_or(path, SavedVerdicts::open(path), SavedVerdicts::without(path));
-  std::unique_ptr<Engine> engine(new Engine(dataplane, state_dir, settings, std::move(options),
-                                            std::move(clocks), std::move(slots), std::move(drains),
-                                            std::move(departures), std::move(verdicts), problems));
+  path = HeldPorts::path_in(state_dir);
+  HeldPorts held = problems.loaded_or(path, HeldPorts::open(path), HeldPorts::without(path));
+  std::unique_ptr<Engine> engine(new Engine(
+      dataplane, state_dir, settings, std::move(options), std::move(clocks), std::move(slots),
+      std::move(drains), std::move(departures), std::move(verdicts), std::move(held), problems));
   LB_TRY(engine->found_, dataplane.read());
   engine->reconciler_.adopt(*engine->found_, engine->clocks_.steady());
   return engine;
@@ -54,7 +56,8 @@ Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::st
 
 Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
                ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
-               Departures departures, SavedVerdicts verdicts, SavedProblems& problems)
+               Departures departures, SavedVerdicts verdicts, HeldPorts held,
+               SavedProblems& problems)
     : dataplane_(dataplane),
       settings_(settings),
       clocks_(std::move(clocks)),
@@ -62,11 +65,27 @@ Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSetting
       drains_(std::move(drains)),
       departures_(std::move(departures)),
       verdicts_(std::move(verdicts)),
+      held_(std::move(held)),
       problems_(problems),
       saver_(state_dir + "/sources", departures_, verdicts_, problems_, clocks_.steady),
-      reconciler_(dataplane, std::move(options)),
+      reconciler_(dataplane, completed(std::move(options))),
       drain_watch_(dataplane) {
   saver_.add(saved_orders(drains_));
+  saver_.add(saved_orders(held_));
+}
+
+ReconcilerOptions Engine::completed(ReconcilerOptions options) {
+  options.held = &held_;
+  options.decides_for_host = [this](const std::string& source) { return decides_for_host(source); };
+  return options;
+}
+
+bool Engine::decides_for_host(const std::string& source) const {
+  const auto is_file = [&](const auto& slot) {
+    return slot->name() == source && slot->type() == "file";
+  };
+  return std::any_of(slots_.begin(), slots_.end(), is_file) ||
+         std::any_of(former_.slots.begin(), former_.slots.end(), is_file);
 }
 
 void Engine::deliver(SourceSlot& slot, const Result<Snapshot>& snapshot) {

@@ -110,7 +110,10 @@ class Engine {
  private:
   Engine(Dataplane& dataplane, const std::string& state_dir, EngineSettings settings,
          ReconcilerOptions options, Clocks clocks, SourceSlots slots, Drains drains,
-         Departures departures, SavedVerdicts verdicts, SavedProblems& problems);
+         Departures departures, SavedVerdicts verdicts, HeldPorts held, SavedProblems& problems);
+  [[nodiscard]] ReconcilerOptions completed(ReconcilerOptions options);
+  // Of files: what they say is the host's own decision.
+  [[nodiscard]] bool decides_for_host(const std::string& source) const;
 
   // What deadlines are judged by. After a late wake-up (SIGSTOP, a machine that was paused) they stand
   // still for a moment: what waits is read first.
@@ -145,6 +148,7 @@ class Engine {
   Drains drains_;
   Departures departures_;
   SavedVerdicts verdicts_;
+  HeldPorts held_;
   SavedProblems& problems_;
   Saver saver_;
   Reconciler reconciler_;

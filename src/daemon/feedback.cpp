@@ -49,13 +49,15 @@ asio::awaitable<std::vector<ServiceReport>> reports_of(const Engine& engine, std
 
 }  // namespace
 
-void tell_failure(const Engine& engine, const ConnectFailure& failure) {
+bool tell_failure(const Engine& engine, const ConnectFailure& failure) {
   const DesiredState& desired = engine.reconciler().desired();
   const auto service = desired.find(failure.service);
-  if (service == desired.end()) return;
+  if (service == desired.end()) return false;
+  bool look = false;
   for (const auto& slot : engine.slots())
     if (slot->name() == service->second->source && slot->source)
-      slot->source->connect_failed(failure);
+      look = slot->source->connect_failed(failure) || look;
+  return look;
 }
 
 bool wants_reports(const SourceSlots& slots) {

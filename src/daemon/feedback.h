@@ -9,8 +9,8 @@ namespace lb {
 
 namespace asio = boost::asio;
 
-// To the source that owns the service.
-void tell_failure(const Engine& engine, const ConnectFailure& failure);
+// To the source that owns the service. True: a connect of lbd's own shall decide.
+[[nodiscard]] bool tell_failure(const Engine& engine, const ConnectFailure& failure);
 // To every source that wants to know.
 [[nodiscard]] bool wants_reports(const SourceSlots& slots);
 asio::awaitable<void> tell_reports(const Engine& engine);

@@ -155,7 +155,11 @@ void EbpfDataplane::open_ring(asio::io_context& io) {
 void EbpfDataplane::on_event(const lb_event& event) {
   const auto place = table_.place_of(event.backend, event.generation);
   if (place && handler_)
-    handler_({kind_of(event), place->service, place->backend, static_cast<int>(event.error)});
+    handler_({.kind = kind_of(event),
+              .service = place->service,
+              .backend = place->backend,
+              .error = static_cast<int>(event.error),
+              .plain = event.plain != 0});
 }
 
 Result<Observed> EbpfDataplane::read_some(std::span<const ServiceKey> keys) {

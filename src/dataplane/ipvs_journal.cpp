@@ -110,7 +110,7 @@ Result<> read_line(const json& line, Content& out) {
 
 Result<Content> read_journal(const std::string& path) {
   Content out;
-  auto text = read_file(path);
+  auto text = read_own_file(path);
   if (!text) {
     if (text.error().code == std::errc::no_such_file_or_directory) return out;
     return tl::unexpected(text.error());

@@ -29,7 +29,7 @@ Result<NftRuleset> NftRuleset::open(nft::Tables tables, nft::DnatTable rules, st
                                     std::string file) {
   NftRuleset out(std::move(tables), std::move(rules), std::move(table), std::move(file));
   NftState saved;
-  if (const auto text = read_file(out.file_)) {
+  if (const auto text = read_own_file(out.file_)) {
     auto state = decode_nft_state(*text, this_boot());
     if (!state)
       spdlog::warn("dataplane=nft {}: {}; beginning anew", out.file_, state.error().message());

@@ -40,7 +40,7 @@ Result<Sysctls> Sysctls::open(std::filesystem::path file, std::filesystem::path 
   Sysctls out;
   out.file_ = std::move(file);
   out.root_ = std::move(root);
-  auto content = read_file(out.file_);
+  auto content = read_own_file(out.file_);
   if (!content) {
     if (content.error().code == std::errc::no_such_file_or_directory) return out;
     return tl::unexpected(content.error());

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 #include <lbd.skel.h>
 
+#include "base/own_folder.h"
 #include "ebpf/kernel_objects.h"
 
 namespace lb::bpf {
@@ -78,7 +79,7 @@ Result<> pin_at(int fd, const std::string& path) {
 Result<> make_pin_folder(const std::string& path) {
   if (::mkdir(path.c_str(), 0750) != 0 && errno != EEXIST)
     return fail(errno, fmt::format("mkdir {}", path));
-  return {};
+  return check_own_folder(path);
 }
 
 std::array<NamedMap, 6> sized_maps(lbd& s) {
@@ -115,7 +116,7 @@ Result<std::size_t> pin_again(const std::string& folder, std::span<const NamedMa
 }
 
 Result<UniqueFd> lock_folder(const std::string& folder) {
-  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return fail(errno, fmt::format("open {}", folder));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
     return fail(errno,

@@ -18,7 +18,7 @@ namespace lb::bpf {
 
 // Pins the object there, instead of what is there.
 [[nodiscard]] Result<> pin_at(int fd, const std::string& path);
-// It may be there.
+// It may be there, but not as one in which others could put pins.
 [[nodiscard]] Result<> make_pin_folder(const std::string& path);
 
 struct NamedMap {

@@ -62,9 +62,7 @@ Result<> open(Attempt& attempt, const tcp::endpoint& to) {
 
 }  // namespace
 
-Prober::Prober(asio::io_context& io) : io_(io) {
-  for (std::size_t i = 0; i < kHttpClients; ++i) http_.emplace_back(io);
-}
+Prober::Prober(asio::io_context& io) : io_(io) {}
 
 asio::awaitable<Result<>> Prober::probe(Address address, HealthCheck check) {
   if (check.type == HealthCheck::Type::Tcp) return probe_tcp(address, std::move(check));
@@ -105,7 +103,8 @@ asio::awaitable<Result<>> Prober::probe_http(Address address, HealthCheck check)
   request.timeout = check.timeout;
   request.max_body = kPoliteBody;
   request.direct = true;
-  HttpClient& client = http_[next_++ % kHttpClients];
+  if (http_.size() < kHttpClients) http_.emplace_back(io_);
+  HttpClient& client = http_[next_++ % http_.size()];
   auto stream = co_await client.open(std::move(request));
   if (!stream) co_return tl::unexpected(stream.error());
   const int status = stream->status();

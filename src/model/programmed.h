@@ -92,6 +92,12 @@ struct ConnectFailure {
   ServiceKey service;
   Address backend;
   int error = 0;  // errno as the client saw it; 0 where there is none
+  // Nothing that a client chooses for its socket could have made it fail so.
+  bool plain = false;
+  // A connect of lbd's own has failed: `kind` and `error` are what that met.
+  bool confirmed = false;
+
+  bool operator==(const ConnectFailure&) const = default;
 };
 
 }  // namespace lb

@@ -80,7 +80,8 @@ std::optional<Listener> parse_listener(Protocol protocol, std::span<const std::b
                   .address = parse_source(message),
                   .v6only = message.idiag_family == AF_INET6 &&
                             parse_v6only(payload.subspan(NLMSG_ALIGN(sizeof message))),
-                  .inode = message.idiag_inode};
+                  .inode = message.idiag_inode,
+                  .uid = message.idiag_uid};
 }
 
 Result<std::vector<Listener>> read_listeners() {
@@ -100,18 +101,20 @@ bool receives(const Listener& listener, const Frontend& to) {
   return !to.address.is_v4() || !listener.v6only;
 }
 
-const Listener* find_conflict(const DesiredService& service, const IpAddress& frontend,
-                              const std::vector<Listener>& listeners,
-                              const std::vector<IpAddress>& local) {
+std::vector<const Listener*> find_conflicts(const DesiredService& service,
+                                            const IpAddress& frontend,
+                                            const std::vector<Listener>& listeners,
+                                            const std::vector<IpAddress>& local) {
   const Frontend to{service.key.protocol, frontend, service.key.port};
   // Sorted by protocol and port first: of thousands of listeners only those of the port are seen.
   auto it = std::lower_bound(listeners.begin(), listeners.end(), to,
                              [](const Listener& l, const Frontend& f) {
                                return std::tie(l.protocol, l.port) < std::tie(f.protocol, f.port);
                              });
+  std::vector<const Listener*> found;
   for (; it != listeners.end() && it->protocol == to.protocol && it->port == to.port; ++it)
-    if (receives(*it, to) && !is_backend_of(*it, service, local)) return &*it;
-  return nullptr;
+    if (receives(*it, to) && !is_backend_of(*it, service, local)) found.push_back(&*it);
+  return found;
 }
 
 }  // namespace lb

@@ -1,19 +1,18 @@
 // Who else listens on a service's port: LISTEN TCP sockets and bound, unconnected UDP sockets of
-// this network namespace, by sock_diag, and the process behind one. Reading is thin; what counts as
-// a conflict is a pure function.
+// this network namespace, by sock_diag. Reading is thin; what counts as a conflict, and who keeps a
+// port, are pure functions. The process behind a socket: process_names.h.
 #pragma once
 
-#include <chrono>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
+#include <set>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "base/users.h"
 #include "model/desired.h"
 #include "reconcile/frontends.h"
 
@@ -25,6 +24,7 @@ struct Listener {
   IpAddress address;    // 0.0.0.0 and :: are different: the latter takes IPv4 too unless v6only
   bool v6only = false;  // false for IPv4 sockets
   std::uint64_t inode = 0;
+  Uid uid = 0;  // of whoever made the socket, as lbd's user namespace knows him
 
   auto operator<=>(const Listener&) const = default;
 };
@@ -39,37 +39,22 @@ struct Listener {
 // Would this socket receive what a client sends to `to`, were there no service?
 [[nodiscard]] bool receives(const Listener& listener, const Frontend& to);
 
-// The first foreign listener that has this frontend of the service; null if there is none. A
-// listener that is itself a backend of the service is none: it gets its share through the service.
-// `listeners` is sorted; `local` are the host's addresses.
-[[nodiscard]] const Listener* find_conflict(const DesiredService& service,
-                                            const IpAddress& frontend,
-                                            const std::vector<Listener>& listeners,
-                                            const std::vector<IpAddress>& local);
+// The foreign listeners that have this frontend of the service. A listener that is itself a backend of
+// the service is none: it gets its share through the service. `listeners` is sorted; `local` are the
+// host's addresses.
+[[nodiscard]] std::vector<const Listener*> find_conflicts(const DesiredService& service,
+                                                          const IpAddress& frontend,
+                                                          const std::vector<Listener>& listeners,
+                                                          const std::vector<IpAddress>& local);
 
-// Names the process that has a socket, for people: "nginx (pid 123)". Looks through /proc/*/fd only
-// when asked for an inode that it has not seen, and not for longer than `limit`: what is not found by
-// then is "another process", until it was looked for elsewhere.
-class ProcessNames {
- public:
-  static constexpr std::chrono::milliseconds kLimit{10};
+// Users whose listeners a service leaves its port to. Anybody else's keeps it only where the service came
+// later than the listener.
+struct YieldTo {
+  bool everybody = false;
+  std::set<Uid> uids{0};
 
-  explicit ProcessNames(std::string proc = "/proc", std::chrono::milliseconds limit = kLimit)
-      : proc_(std::move(proc)), limit_(limit) {}
-  [[nodiscard]] std::string of(std::uint64_t inode);
-  // An inode that took too long, each once; find() finds it in whatever thread, and set() keeps that.
-  [[nodiscard]] std::optional<std::uint64_t> take_late();
-  [[nodiscard]] static std::string find(const std::string& proc, std::uint64_t inode);
-  [[nodiscard]] const std::string& proc() const { return proc_; }
-  void set(std::uint64_t inode, std::string name);
-  // Forgets all but these, which bounds the cache.
-  void keep_only(const std::vector<Listener>& listeners);
-
- private:
-  std::string proc_;
-  std::chrono::milliseconds limit_;
-  std::map<std::uint64_t, std::string> names_;
-  std::vector<std::uint64_t> late_;
+  [[nodiscard]] bool contains(Uid uid) const { return everybody || uids.contains(uid); }
+  bool operator==(const YieldTo&) const = default;
 };
 
 }  // namespace lb

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/audit.h"
+
 namespace lb {
 
 Reconciler::Reconciler(Dataplane& dataplane, ReconcilerOptions options)
@@ -26,8 +28,24 @@ void Reconciler::want(DesiredState desired) {
     else
       mark(key);
     if (desired.contains(key)) unclaimed_.erase(key);
+    note_refusal(key, desired);
   }
   desired_ = std::move(desired);
+}
+
+void Reconciler::note_refusal(const ServiceKey& key, const DesiredState& next) const {
+  const auto refused = [&](const DesiredState& state) {
+    const auto it = state.find(key);
+    return it != state.end() && it->second->condition == Condition::Refused ? it->second : nullptr;
+  };
+  const DesiredServicePtr now = refused(next);
+  if (!now || refused(desired_)) return;
+  write_audit({.event = "claim-refused",
+               .who = "source=" + now->source,
+               .from = "sources",
+               .what = key.to_string(),
+               .why = now->text,
+               .result = "refused"});
 }
 
 void Reconciler::set_local_addresses(std::vector<IpAddress> addresses) {
@@ -43,10 +61,15 @@ void Reconciler::set_local_addresses(std::vector<IpAddress> addresses) {
 void Reconciler::all_sources_delivered() {
   all_delivered_ = true;
   for (const ServiceKey& key : unclaimed_) mark(key);
+  if (options_.held)
+    options_.held->release_all_but(
+        [this](const Frontend& frontend) { return frontends_.contains(frontend); }, wall_);
 }
 
 StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit,
                             const std::function<bool()>& enough) {
+  now_ = now;
+  wall_ = wall;
   do_due(now);
   sort_out_dirty(now);
   prepare(limit);
@@ -179,10 +202,7 @@ std::optional<ProgrammedService> Reconciler::target_of(const DesiredService& ser
   auto free = without_blocked(service.key, wanted, blocked);
   note.conflict = note.waits && free.empty();
   const bool conflict = note.conflict;
-  if (note.text.empty())
-    notes_.erase(service.key);
-  else
-    notes_.insert_or_assign(service.key, std::move(note));
+  keep_note(service.key, std::move(note));
   // What is programmed stays without addresses, so that open connections are still counted.
   if (conflict && !applied_.contains(service.key)) return std::nullopt;
   ProgrammedService programmed = to_programmed(service, std::move(free));
@@ -202,21 +222,36 @@ std::set<IpAddress> Reconciler::blocked_addresses(const DesiredService& service,
       blocked.insert(address);  // until its source has come, or all the others have
       continue;
     }
-    const Listener* listener = find_conflict(service, address, listeners_, host_.addresses);
-    if (!listener) continue;
-    const bool blocks = !held && !options_.shadow;
-    // The first address that is left to somebody explains most; a mere warning gives way to it.
-    if (note.text.empty() || (blocks && !note.waits))
-      note.text = listener_text(*listener, service, address, blocks);
-    note.waits = note.waits || blocks;
-    if (blocks) blocked.insert(address);
+    for (const Listener* listener : find_conflicts(service, address, listeners_, host_.addresses)) {
+      const bool blocks =
+          !held && !options_.shadow && keeps_its_port(*listener, service, addresses);
+      // The first address that is left to somebody explains most; a mere warning gives way to it.
+      if (note.text.empty() || (blocks && !note.waits)) {
+        note.text = listener_text(*listener, service, address, blocks);
+        note.listener = *listener;
+      }
+      note.waits = note.waits || blocks;
+      if (blocks) blocked.insert(address);
+    }
   }
   return blocked;
 }
 
+// One socket may take several of the addresses: who came after lbd at one of them is no predecessor at the others.
+bool Reconciler::keeps_its_port(const Listener& listener, const DesiredService& service,
+                                const std::vector<IpAddress>& addresses) const {
+  if (options_.yield_to.contains(listener.uid)) return true;
+  if (options_.decides_for_host(service.source)) return false;
+  return options_.held == nullptr ||
+         std::none_of(addresses.begin(), addresses.end(), [&](const IpAddress& address) {
+           const Frontend frontend{service.key.protocol, address, service.key.port};
+           return receives(listener, frontend) && options_.held->contains(frontend, wall_);
+         });
+}
+
 std::string Reconciler::listener_text(const Listener& listener, const DesiredService& service,
                                       const IpAddress& address, bool blocks) {
-  const std::string who = fmt::format("{} listens on {}", options_.name_process(listener.inode),
+  const std::string who = fmt::format("{} listens on {}", options_.name_listener(listener),
                                       Address{listener.address, listener.port}.to_string());
   const std::string where = Address{address, service.key.port}.to_string();
   if (blocks)
@@ -224,7 +259,38 @@ std::string Reconciler::listener_text(const Listener& listener, const DesiredSer
         "{}, so {} is left to it: stop it, and the service takes over within a second; or set "
         "dataplane.on_local_listener = \"shadow\" to take over at once",
         who, where);
-  return fmt::format("{}, but what local clients send to {} goes to the service", who, where);
+  const std::string taken =
+      fmt::format("{}, but what local clients send to {} goes to the service", who, where);
+  if (options_.shadow || options_.yield_to.contains(listener.uid)) return taken;
+  return fmt::format("{}: uid {} is neither root nor in dataplane.yield_to, and {}", taken,
+                     listener.uid,
+                     options_.decides_for_host(service.source) ? "files decide for this host"
+                                                               : "lbd had the port before");
+}
+
+// Named in the log when it begins, and when another user comes.
+void Reconciler::keep_note(const ServiceKey& key, ListenerNote note) {
+  if (note.text.empty()) {
+    notes_.erase(key);
+    return;
+  }
+  const auto before = notes_.find(key);
+  const bool same = before != notes_.end() &&
+                    before->second.listener.inode == note.listener.inode &&
+                    before->second.waits == note.waits;
+  const auto told = told_.find(key);
+  const bool lately = told != told_.end() && told->second.uid == note.listener.uid &&
+                      told->second.kept == note.waits && now_ - told->second.at < kToldAgain;
+  if (!same && !lately) {
+    spdlog::warn("{}",
+                 to_string(Audit{.event = note.waits ? "listener-kept" : "listener-passed-over",
+                                 .who = fmt::format("uid={}", note.listener.uid),
+                                 .from = "socket-table",
+                                 .what = key.to_string(),
+                                 .why = note.text}));
+    told_.insert_or_assign(key, Told{note.listener.uid, note.waits, now_});
+  }
+  notes_.insert_or_assign(key, std::move(note));
 }
 
 void Reconciler::carry_out(const ServiceKey& key, SteadyTime now, SysTime wall,
@@ -243,22 +309,42 @@ void Reconciler::carry_out(const ServiceKey& key, SteadyTime now, SysTime wall,
   if (failures_.erase(key) > 0)
     spdlog::info("service={} programmed after failures", key.to_string());
   ++(want ? result.upserted : result.removed);
+  if (absent || !want)
+    write_audit({.event = want ? "service-taken" : "service-lost",
+                 .who = source_of(key),
+                 .from = "sources",
+                 .what = key.to_string(),
+                 .why = {}});
   const bool was_unclaimed = !want && unclaimed_.erase(key) > 0;
   set_applied(key, want);
   if (was_unclaimed) mark_with_dependents(key);  // who had to do without its addresses
+}
+
+// For the audit.
+std::string Reconciler::source_of(const ServiceKey& key) const {
+  const auto it = desired_.find(key);
+  return it == desired_.end() ? "source=?" : "source=" + it->second->source;
 }
 
 void Reconciler::set_applied(const ServiceKey& key, std::optional<ProgrammedService> programmed) {
   if (const auto it = applied_.find(key); it != applied_.end()) {
     for (const IpAddress& address : it->second.addresses) {
       const auto frontend = frontends_.find({key.protocol, address, key.port});
-      if (frontend != frontends_.end() && frontend->second == key) frontends_.erase(frontend);
+      if (frontend == frontends_.end() || frontend->second != key) continue;
+      const bool stays =
+          programmed && std::find(programmed->addresses.begin(), programmed->addresses.end(),
+                                  address) != programmed->addresses.end();
+      if (options_.held && !stays) options_.held->release(frontend->first, wall_);
+      frontends_.erase(frontend);
     }
     applied_.erase(it);
   }
   if (!programmed) return;
-  for (const IpAddress& address : programmed->addresses)
-    frontends_.insert_or_assign({key.protocol, address, key.port}, key);
+  for (const IpAddress& address : programmed->addresses) {
+    const Frontend frontend{key.protocol, address, key.port};
+    frontends_.insert_or_assign(frontend, key);
+    if (options_.held) options_.held->take(frontend);
+  }
   applied_.emplace(key, *std::move(programmed));
 }
 

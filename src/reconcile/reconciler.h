@@ -20,6 +20,7 @@
 #include "model/desired.h"
 #include "reconcile/diff.h"
 #include "reconcile/frontends.h"
+#include "reconcile/held_ports.h"
 #include "reconcile/listeners.h"
 
 namespace lb {
@@ -29,8 +30,15 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 struct ReconcilerOptions {
   bool shadow = false;  // on_local_listener: take over although somebody listens
   std::function<Result<std::vector<Listener>>()> read_listeners;
-  std::function<std::string(std::uint64_t inode)> name_process;  // "nginx (pid 123)"
+  std::function<std::string(const Listener&)> name_listener;  // "nginx (pid 123) of uid 33"
   std::function<std::uint32_t()> random;
+  YieldTo yield_to{};  // on_local_listener "refuse": to whom
+  // True: what this source says is the host's own decision (files), and a listener of others was never
+  // there by right. Else who was there first keeps the port.
+  std::function<bool(const std::string& source)> decides_for_host = [](const auto&) {
+    return false;
+  };
+  HeldPorts* held = nullptr;  // outlives the reconciler
 };
 
 // A service that could not be programmed and is tried again.
@@ -46,6 +54,7 @@ struct ListenerNote {
   bool conflict = false;  // the whole service is not programmed
   bool waits = false;     // some of its addresses are left to a listener until that goes
   std::string text;       // names the process and what to do
+  Listener listener{};    // of which the text tells
 
   bool operator==(const ListenerNote&) const = default;
 };
@@ -62,6 +71,8 @@ class Reconciler {
   static constexpr std::chrono::milliseconds kListenersInConflict{250};
   static constexpr std::chrono::milliseconds kListeners{2'000};
   static constexpr std::chrono::milliseconds kDrift{20'000};  // bounds what a stray tool can break
+  // An unprivileged user may bind as often as he likes: of one user at one service so often in the log.
+  static constexpr std::chrono::minutes kToldAgain{1};
   static constexpr std::size_t kAtLeast = 32;   // writes in one step, some milliseconds
   static constexpr std::size_t kCompared = 64;  // services in one step, a millisecond or two
 
@@ -131,8 +142,14 @@ class Reconciler {
   [[nodiscard]] std::set<IpAddress> blocked_addresses(const DesiredService& service,
                                                       const std::vector<IpAddress>& addresses,
                                                       ListenerNote& note);
+  // Whether the service leaves its port to this listener; `addresses` are the service's.
+  [[nodiscard]] bool keeps_its_port(const Listener& listener, const DesiredService& service,
+                                    const std::vector<IpAddress>& addresses) const;
   [[nodiscard]] std::string listener_text(const Listener& listener, const DesiredService& service,
                                           const IpAddress& address, bool blocks);
+  void keep_note(const ServiceKey& key, ListenerNote note);
+  void note_refusal(const ServiceKey& key, const DesiredState& next) const;
+  [[nodiscard]] std::string source_of(const ServiceKey& key) const;
   void carry_out(const ServiceKey& key, SteadyTime now, SysTime wall, StepResult& result);
   void set_applied(const ServiceKey& key, std::optional<ProgrammedService> programmed);
   void note_failure(const ServiceKey& key, const Error& error, SteadyTime now, SysTime wall);
@@ -154,6 +171,14 @@ class Reconciler {
   std::set<ServiceKey> prepared_;               // of these, announced to the dataplane
   std::map<ServiceKey, Failure> failures_;
   std::map<ServiceKey, ListenerNote> notes_;
+  struct Told {
+    Uid uid = 0;
+    bool kept = false;
+    SteadyTime at;
+  };
+  std::map<ServiceKey, Told> told_;  // of which listener the log has last heard
+  SteadyTime now_{};                 // of the step under way
+  SysTime wall_{};
   std::uint64_t writes_ = 0;
   SteadyTime looked_for_listeners_{};
   SteadyTime next_drift_{};

@@ -55,6 +55,9 @@ SteadyTime Reconciler::next_listeners() const {
 
 void Reconciler::look_for_listeners(SteadyTime now) {
   looked_for_listeners_ = now;
+  std::erase_if(told_, [&](const auto& told) {
+    return now - told.second.at >= kToldAgain && !notes_.contains(told.first);
+  });
   auto found = options_.read_listeners();
   // Not knowing is no reason to stop: what was seen last stays in force.
   tell(listeners_error_, "look for listeners", found);

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/audit.h"
 #include "base/event.h"
 #include "base/spawn.h"
 #include "relay/delivery.h"
@@ -179,6 +180,13 @@ void RelaySource::Impl::adopt(std::size_t index, const std::vector<FleetOrder>& 
       spdlog::error("updater={} target={} a drain of the fleet is not kept: {}",
                     relay::to_string(config_.updaters[index]), order.target,
                     adopted.error().message());
+    if (adopted.value_or(false))
+      write_audit({.event = order.drain ? "fleet-drain" : "fleet-undrain",
+                   .who = "updater=" + relay::to_string(config_.updaters[index]),
+                   .from = "relay",
+                   .what = order.service.empty() ? order.target
+                                                 : order.target + " service=" + order.service,
+                   .why = "order " + order.id});
     news = news || adopted.value_or(false);
   }
   if (!news) return;

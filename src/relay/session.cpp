@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/audit.h"
 #include "base/spawn.h"
 
 namespace lb::relay {
@@ -118,6 +119,11 @@ void Session::welcome(ListenerHello hello) {
            .counts = {},
            .orders = {}};
   greeted_ = true;
+  write_audit({.event = "listener-accepted",
+               .who = "node=" + view_.node,
+               .from = view_.address,
+               .what = hello.observes ? "logger" : "listener",
+               .why = view_.tls ? "its certificate" : "plain TCP lets in everybody"});
   hub_->adopt(hello.orders);
   handle(Feed{hello.wants_state, std::move(hello.have)});
   next_ping_ = steady_clock::now();  // it tells of the sources

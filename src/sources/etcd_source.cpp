@@ -364,13 +364,15 @@ void EtcdSource::unused(const Unused& backends) {
   impl_->changed.notify();
 }
 
-void EtcdSource::connect_failed(const ConnectFailure& failure) {
-  if (!tells_of_backend(failure)) return;
+bool EtcdSource::connect_failed(const ConnectFailure& failure) {
+  if (!tells_of_backend(failure)) return false;
+  bool look = false;
   for (const auto& part : impl_->parts)
     if (part->built.service && part->built.service->key == failure.service) {
-      part->follower.view().connect_failed(failure.backend, failure.error, impl_->clocks.now());
+      look = part->follower.view().connect_failed(failure, impl_->clocks.now()) || look;
       if (part->follower.view().dirty()) impl_->changed.notify();
     }
+  return look;
 }
 
 bool EtcdSource::wants_reports() const {

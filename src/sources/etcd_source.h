@@ -37,7 +37,7 @@ class EtcdSource final : public Source {
   asio::awaitable<Result<Snapshot>> next() override;
   [[nodiscard]] SourceStatus status() const override;
   void unused(const Unused& backends) override;
-  void connect_failed(const ConnectFailure& failure) override;
+  [[nodiscard]] bool connect_failed(const ConnectFailure& failure) override;
   [[nodiscard]] bool wants_reports() const override;
   void report(const std::vector<ServiceReport>& services) override;
   [[nodiscard]] std::optional<LogLevel> log_level() const override;

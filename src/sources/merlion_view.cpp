@@ -21,6 +21,10 @@ constexpr auto kTogether = 10s;
 // something else, right after it, does not vouch for it. Several times `guard.confirm`.
 constexpr auto kSuspicion = 60s;
 
+bool is_usable(BackendState state) {
+  return state == BackendState::Active || state == BackendState::Unknown;
+}
+
 }  // namespace
 
 MerlionView::MerlionView(std::string prefix, ServicePtr saved, SysTime as_of)
@@ -45,22 +49,35 @@ void MerlionView::lost(Moment now) {
   tick(now);
 }
 
-void MerlionView::connect_failed(const Address& address, int error, Moment now) {
-  if (!built_) return;
+bool MerlionView::connect_failed(const ConnectFailure& failure, Moment now) {
+  if (!built_) return false;
   for (const Backend& listed : built_->backends) {
-    if (listed.address != address) continue;
+    if (listed.address != failure.backend) continue;
     const auto it = backends_.find(listed.id);
-    if (it == backends_.end()) return;
+    if (it == backends_.end()) return false;
+    const bool refused = failure.error == ECONNREFUSED;
+    const bool proven = failure.plain && refused && others_are_usable(it->first);
+    // What is out already has nothing to lose.
+    if (!failure.confirmed && !proven) return is_usable(it->second.state());
     // Merlion's words, and why.
     it->second.connect_failed(
-        fmt::format("Cannot connect to {}/{}: {}", listed.host, address.to_string(),
-                    std::generic_category().message(error)),
-        error == ECONNREFUSED, now);
-    if (!judge(it->second, now)) return;
+        fmt::format("Cannot connect to {}/{}: {}", listed.host, failure.backend.to_string(),
+                    std::generic_category().message(failure.error)),
+        refused, now);
+    if (!judge(it->second, now)) return false;
     dirty_ = true;
     compare(now);
-    return;
+    return false;
   }
+  return false;
+}
+
+bool MerlionView::others_are_usable(const std::string& name) const {
+  const std::set<std::string> unused = unused_names();
+  return std::any_of(backends_.begin(), backends_.end(), [&](const auto& other) {
+    return other.first != name && other.second.address() && is_usable(other.second.state()) &&
+           !unused.contains(other.first);
+  });
 }
 
 void MerlionView::set_unused(const Unused& backends, Moment now) {

@@ -66,8 +66,9 @@ class MerlionView {
   [[nodiscard]] bool unconfirmed() const { return unconfirmed_; }
   // etcd was asked at `asked`, and all that it had to say until then was read.
   void confirm(SteadyTime asked, Moment now);
-  // A connect to a backend of the service that build() returned has failed; `error` is an errno value.
-  void connect_failed(const Address& address, int error, Moment now);
+  // A connect to a backend of the service that build() returned has failed. Believed at once is a plain
+  // refusal that leaves others in use, and what lbd has met itself. True: this one is not believed yet.
+  [[nodiscard]] bool connect_failed(const ConnectFailure& failure, Moment now);
   // They cannot be tried: that all others have failed is all that can be known.
   void set_unused(const Unused& backends, Moment now);
   // Judges every backend by the clock. Needed when next_look() has come; everything else judges what it
@@ -109,6 +110,7 @@ class MerlionView {
   [[nodiscard]] bool are_all_silent(SteadyTime now, SteadyTime* since) const;
   [[nodiscard]] bool have_all_failed() const;
   [[nodiscard]] std::set<std::string> unused_names() const;
+  [[nodiscard]] bool others_are_usable(const std::string& name) const;
   void add_clock_warnings(Built& out) const;
   void add_common_faults(const Service& service, Built& out) const;
   void suspect(Moment now);

@@ -43,8 +43,12 @@ class Source {
 
   [[nodiscard]] virtual SourceStatus status() const = 0;
 
-  // What became of its services. Most sources do not care.
-  virtual void connect_failed(const ConnectFailure& failure) { (void)failure; }
+  // What became of its services. Most sources do not care. True: the failure may be the client's own doing, or would take too much
+  // out, so a connect of lbd's own shall decide; called again with that one, if it fails.
+  [[nodiscard]] virtual bool connect_failed(const ConnectFailure& failure) {
+    (void)failure;
+    return false;
+  }
   [[nodiscard]] virtual bool wants_reports() const { return false; }
   virtual void report(const std::vector<ServiceReport>& services) { (void)services; }
   // What is used of its services since its last snapshot, or since the wipe guard let go of something.

@@ -27,7 +27,7 @@ bool is_unfinished(const std::string& name) {
 
 Result<> load_saved(const std::string& path,
                     const std::function<Result<>(std::string_view)>& read) {
-  const Result<std::string> content = read_file(path, std::size_t{1} << 30);
+  const Result<std::string> content = read_own_file(path, std::size_t{1} << 30);
   if (!content && (content.error().code == std::errc::no_such_file_or_directory ||
                    content.error().code == std::errc::not_a_directory))
     return {};

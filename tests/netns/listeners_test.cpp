@@ -25,6 +25,7 @@
 #include "base/unique_fd.h"
 #include "reconcile/listeners.h"
 #include "reconcile/local_addresses.h"
+#include "reconcile/process_names.h"
 #include "support/desired_builder.h"
 #include "support/patience.h"
 
@@ -154,10 +155,13 @@ TEST_F(ListenersNetns, ClosedListenerIsGoneAtOnce) {
 
 TEST_F(ListenersNetns, NamesTheProcess) {
   const UniqueFd server = open("127.0.0.1:8001");
-  ProcessNames names("/proc", std::chrono::hours(1));
-  EXPECT_EQ(names.of(at("127.0.0.1:8001")->inode),
-            std::string(program_invocation_short_name).substr(0, 15) + " (pid " +
-                std::to_string(::getpid()) + ")");
+  const Listener listener = at("127.0.0.1:8001").value();
+  EXPECT_EQ(listener.uid, ::getuid());
+  const SocketNames found =
+      find_processes("/proc", {{listener.inode, listener.uid}}, std::chrono::hours(1));
+  EXPECT_EQ(found.at(listener.inode), std::string(program_invocation_short_name).substr(0, 15) +
+                                          " (pid " + std::to_string(::getpid()) + ") of " +
+                                          name_user(::getuid()));
 }
 
 // More than one datagram of the dump, and connections that must cost nothing.

@@ -123,11 +123,15 @@ void History::connect(const ServiceKey& key) {
   failure.error = world_.host_cut_off ? EHOSTUNREACH : ECONNREFUSED;
   failure.service = key;
   failure.backend = address;
+  failure.plain = true;
   world_.say("a connect to " + address.to_string() + " fails");
   for (std::size_t i = 0; i < sources_.size(); ++i)
     if (std::find(sources_[i].services.begin(), sources_[i].services.end(), key) !=
-        sources_[i].services.end())
-      scripts_[i]->connect_failed(failure);
+            sources_[i].services.end() &&
+        scripts_[i]->connect_failed(failure)) {
+      failure.confirmed = true;  // lbd meets the same
+      (void)scripts_[i]->connect_failed(failure);
+    }
 }
 
 // Clients.

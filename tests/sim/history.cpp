@@ -125,7 +125,7 @@ void History::start(bool first) {
       kernel_, folder_, settings_,
       {.shadow = false,
        .read_listeners = [] { return std::vector<Listener>{}; },
-       .name_process = {},
+       .name_listener = {},
        .random = [this] { return static_cast<std::uint32_t>(world_.random.next()); }},
       {.wall = [this] { return world_.now.wall; }, .steady = [this] { return world_.now.steady; }},
       slots, *problems_);

@@ -219,8 +219,8 @@ void MerlionScript::heal() {
   if (!connected_ || !trusted_) connect_at_ = world_.now.steady;
 }
 
-void MerlionScript::connect_failed(const ConnectFailure& failure) {
-  if (tells_of_backend(failure)) view_.connect_failed(failure.backend, failure.error, world_.now);
+bool MerlionScript::connect_failed(const ConnectFailure& failure) {
+  return tells_of_backend(failure) && view_.connect_failed(failure, world_.now);
 }
 
 }  // namespace lb::sim

@@ -39,7 +39,7 @@ class MerlionScript final : public Script {
   void befall() override;
   void heal() override;
   void unused(const Unused& backends) override { view_.set_unused(backends, world_.now); }
-  void connect_failed(const ConnectFailure& failure) override;
+  [[nodiscard]] bool connect_failed(const ConnectFailure& failure) override;
 
  private:
   using Events = std::vector<std::pair<SteadyTime, etcd::Event>>;

@@ -10,7 +10,9 @@ namespace {
 
 std::string what_to_do(const Error& error, const Options& options) {
   if (error.code == std::errc::permission_denied)
-    return "Run it as root, or as a member of the socket's group.";
+    return "Run it as root, or as a member of a group that lbd's configuration names: [api] group "
+           "may "
+           "read and drain, read_group may read.";
   if (error.code == std::errc::timed_out)
     return "lbd is there but does not answer: see its log, or restart it (connections go on).";
   return fmt::format(
@@ -24,7 +26,7 @@ int unreachable(Env& env, const Options& options, const Error& error) {
   env.err << fmt::format("lbctl: cannot reach lbd at {}: {}\n{}\n", options.socket,
                          error.code ? error.code.message() : error.context,
                          what_to_do(error, options));
-  return kExitUnreachable;
+  return error.code == std::errc::permission_denied ? kExitNotAllowed : kExitUnreachable;
 }
 
 int refused(Env& env, const HttpAnswer& answer, const Json& json) {
@@ -32,6 +34,7 @@ int refused(Env& env, const HttpAnswer& answer, const Json& json) {
   env.err << fmt::format(
       "lbctl: {}\n", has_words ? printable(json["error"].get<std::string>())
                                : fmt::format("lbd answered {} without a reason", answer.status));
+  if (answer.status == 403) return kExitNotAllowed;
   if (!has_words || !json.contains("near")) return kExitFailed;
   std::string near;
   for (const Json& name : json["near"])

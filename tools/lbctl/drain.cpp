@@ -137,6 +137,7 @@ class DrainProgress {
 std::string drain_body(const Options& options) {
   Json body = {{"target", options.subject}};
   if (!options.service.empty()) body["service"] = options.service;
+  if (!options.reason.empty()) body["reason"] = options.reason;
   if (options.terminate) body["terminate"] = true;
   if (options.terminate && options.timeout)
     body["terminate_after"] = format_duration(*options.timeout);
@@ -164,7 +165,9 @@ int drain(Env& env, const Options& options) {
 }
 
 int undrain(Env& env, const Options& options) {
-  const auto json = call(env, options, {"DELETE", drain_path(options), ""});
+  std::string path = drain_path(options);
+  if (!options.reason.empty()) path += "&reason=" + percent_encode(options.reason);
+  const auto json = call(env, options, {"DELETE", path, ""});
   if (!json) return json.error();
   print_drain(env, options, *json);
   if (json->at("backends").empty()) env.err << "Undrained; no backend is there at the moment.\n";
@@ -172,8 +175,9 @@ int undrain(Env& env, const Options& options) {
 }
 
 int resync(Env& env, const Options& options) {
-  const std::string body =
-      Json{{"accept", options.subject}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+  Json order{{"accept", options.subject}};
+  if (!options.reason.empty()) order["reason"] = options.reason;
+  const std::string body = order.dump(-1, ' ', false, Json::error_handler_t::replace);
   const auto json = call(env, options, {"POST", "/v1/resync", body});
   if (!json) return json.error();
   if (options.json) {

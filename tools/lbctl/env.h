@@ -19,6 +19,7 @@ constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitUnreachable = 3;
 constexpr int kExitTimedOut = 4;
+constexpr int kExitNotAllowed = 5;
 
 struct HttpCall {
   std::string method;

@@ -32,6 +32,7 @@ std::string fleet_path(const Options& options) {
 std::string body(const Options& options) {
   Json json = {{"target", options.subject}};
   if (!options.service.empty()) json["service"] = options.service;
+  if (!options.reason.empty()) json["reason"] = options.reason;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -229,7 +230,9 @@ int drain_fleet(Env& env, const Options& options) {
 }
 
 int undrain_fleet(Env& env, const Options& options) {
-  const auto json = call(env, options, {"DELETE", fleet_path(options), ""});
+  std::string path = fleet_path(options);
+  if (!options.reason.empty()) path += "&reason=" + percent_encode(options.reason);
+  const auto json = call(env, options, {"DELETE", path, ""});
   if (!json) return json.error();
   if (options.json) env.out << json->dump() << '\n';
   env.err << fmt::format("Undrained; {} told.\n", plural(json->at("listeners").size(), "listener"));

@@ -162,9 +162,10 @@ class Parser {
     CLI::App* undrain = command("undrain", "end a drain", "undrain 10.0.0.1:9001");
     add_target(undrain);
     add_fleet(undrain);
-    command("resync", "believe that the backends missing from a source are gone",
-            "resync --accept etcd")
-        ->add_option("--accept", options_.subject, "the source, as 'lbctl sources' names it")
+    CLI::App* resync = command("resync", "believe that the backends missing from a source are gone",
+                               "resync --accept etcd");
+    add_reason(resync);
+    resync->add_option("--accept", options_.subject, "the source, as 'lbctl sources' names it")
         ->type_name("SOURCE")
         ->required();
   }
@@ -173,7 +174,12 @@ class Parser {
     sub->add_flag("--fleet", options_.fleet, "at an updater: on every listener that it has");
   }
 
+  void add_reason(CLI::App* sub) {
+    sub->add_option("--reason", options_.reason, "why, for lbd's log")->type_name("TEXT");
+  }
+
   void add_target(CLI::App* sub) {
+    add_reason(sub);
     sub->add_option("target", options_.subject, "a backend's ADDR:PORT, or a host")
         ->type_name("TARGET")
         ->required();

@@ -17,6 +17,7 @@ struct Options {
   std::string command;  // "list", ...
   std::string subject;  // FILTER, ADDR:PORT, TARGET or SOURCE
   std::string service;
+  std::string reason;  // of what changes something, for lbd's audit
   bool wait = false;
   bool terminate = false;
   bool fleet = false;  // at an updater: on all listeners

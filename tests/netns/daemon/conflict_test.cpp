@@ -1,5 +1,6 @@
 // Somebody else listens on the service's port.
 #include <gmock/gmock.h>
+#include <sys/fsuid.h>
 
 #include <chrono>
 
@@ -14,6 +15,25 @@ namespace {
 
 using testing::Key;
 using testing::UnorderedElementsAre;
+
+constexpr int kAlice = 54'321;  // no user of this machine
+
+// Sockets that this thread makes are this user's.
+class AsUser {
+ public:
+  explicit AsUser(int uid) : before_(::setfsuid(static_cast<uid_t>(uid))) {}
+  ~AsUser() { ::setfsuid(static_cast<uid_t>(before_)); }
+  AsUser(const AsUser&) = delete;
+  AsUser& operator=(const AsUser&) = delete;
+
+ private:
+  int before_;
+};
+
+std::unique_ptr<Server> server_of(int uid, std::string_view at, std::string greeting) {
+  const AsUser user(uid);
+  return std::make_unique<Server>(at, std::move(greeting));
+}
 
 class Conflict : public DaemonNetns {
  protected:
@@ -92,6 +112,81 @@ TEST_F(Conflict, OneServiceInConflictLeavesTheOthersAlone) {
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(becomes("web", "conflict") && becomes("api", "ok"));
   EXPECT_EQ(ask("127.0.0.1:5001"), "2");
+}
+
+// --- who keeps a port
+
+TEST_F(Conflict, UnprivilegedUserAtTheStartDoesNotGetAServiceOfFiles) {
+  const auto squatter = server_of(kAlice, kWeb, "squatter");
+  ASSERT_EQ(ask(kWeb), "squatter");
+  start_with_web();
+  ASSERT_TRUE(becomes("web", "ok"));
+  EXPECT_EQ(ask(kWeb), "1");
+  EXPECT_TRUE(eventually([&] {
+    return warnings().find(fmt::format("(pid {}) of uid {} listens on {}", ::getpid(), kAlice,
+                                       kWeb)) != std::string::npos;
+  })) << warnings();
+  EXPECT_NE(lbd_->log().find(fmt::format("uid {} is neither root nor", kAlice)), std::string::npos);
+  // His socket stays.
+  lbd_->stop();
+  ASSERT_EQ(run(lbd_->preset("detach", {})).code, 0);
+  EXPECT_EQ(ask(kWeb), "squatter");
+}
+
+TEST_F(Conflict, UnprivilegedUserDoesNotGetAServiceThatIsAwayForAMoment) {
+  serve_web({kOne});
+  write_services("");
+  ASSERT_TRUE(becomes("web", "(none)"));
+  const auto squatter = server_of(kAlice, kWeb, "squatter");
+  write_services(service_toml("web", kWeb, {kOne}));
+  ASSERT_TRUE(becomes("web", "ok"));
+  EXPECT_EQ(ask(kWeb), "1");
+}
+
+TEST_F(Conflict, UnprivilegedUserDoesNotGetAServiceAfterAReboot) {
+  serve_web({kOne});
+  lbd_->stop();
+  const std::string held = read_text(lbd_->state_dir + "/held.json");
+  ASSERT_EQ(run(lbd_->preset("detach", {})).code, 0);  // the kernel has nothing, as after a boot
+  replace_file(lbd_->state_dir + "/held.json", held);
+  const auto squatter = server_of(kAlice, kWeb, "squatter");
+  ASSERT_TRUE(lbd_->start());
+  ASSERT_TRUE(becomes("web", "ok"));
+  EXPECT_EQ(ask(kWeb), "1");
+}
+
+TEST_F(Conflict, UserThatIsYieldedToKeepsHisPort) {
+  const auto haproxy = server_of(kAlice, kWeb, "haproxy");
+  start_with_web(fmt::format("[dataplane]\nyield_to = [\"{}\"]\n", kAlice));
+  ASSERT_TRUE(becomes("web", "conflict"));
+  EXPECT_EQ(ask(kWeb), "haproxy");
+}
+
+TEST_F(Conflict, YieldToEverybodyLeavesThePortToWhoIsThere) {
+  const auto server = server_of(kAlice, kWeb, "there");
+  start_with_web("[dataplane]\nyield_to = [\"*\"]\n");
+  ASSERT_TRUE(becomes("web", "conflict"));
+  EXPECT_EQ(ask(kWeb), "there");
+}
+
+// As HAProxy's image does: uid 99 in a user namespace of its own, the network is the host's.
+TEST_F(Conflict, ListenerOfAContainerIsKnownByItsUserOnTheHost) {
+  const Process haproxy(
+      {"unshare", "--user", "--mount", "--map-users=0,100000,1000", "--map-groups=0,100000,1000",
+       "--setuid", "99", "--setgid", "99", "python3", "-c",
+       "import socket, time\ns = socket.socket()\ns.bind(('127.0.0.1', 5000))\ns.listen()\n"
+       "while True:\n  c, _ = s.accept()\n  c.sendall(b'haproxy')\n  c.close()\n"},
+      file("haproxy.log"));
+  ASSERT_TRUE(eventually([] { return ask(kWeb) == "haproxy"; }, std::chrono::seconds(20)))
+      << haproxy.log();
+  start_with_web("[dataplane]\nyield_to = [\"99\"]\n");
+  ASSERT_TRUE(becomes("web", "ok")) << "99 is another user on the host";
+  EXPECT_EQ(ask(kWeb), "1");
+  lbd_->stop();
+  ASSERT_EQ(run(lbd_->preset("detach", {})).code, 0);
+  ASSERT_NO_FATAL_FAILURE(start_with_web("[dataplane]\nyield_to = [\"100099\"]\n"));
+  ASSERT_TRUE(becomes("web", "conflict"));
+  EXPECT_EQ(ask(kWeb), "haproxy");
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 // the noun.
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
 #include "netns/daemon/fixture.h"
 
 namespace lb::test {
@@ -152,6 +154,63 @@ TEST_F(Lbctl, WaitGoesOnWhileLbdIsRestarted) {
   EXPECT_FALSE(waiting.wait(std::chrono::milliseconds(600)));
   clients.clear();
   EXPECT_EQ(waiting.wait(), 0);
+}
+
+// --- rights
+
+class Rights : public DaemonNetns {
+ protected:
+  static constexpr auto kAdmins = "54400", kReaders = "54401";
+
+  // lbctl of a user who is in this group, and in no other.
+  [[nodiscard]] Finished ctl_of(const std::string& group, const Command& words) const {
+    Command command{"setpriv",        "--reuid",        "54321",    "--regid",     group,
+                    "--clear-groups", program("lbctl"), "--socket", lbd_->socket()};
+    command.insert(command.end(), words.begin(), words.end());
+    return run(command);
+  }
+  // The sandbox's folders are root's alone.
+  void open_the_way() const {
+    for (std::filesystem::path at = sandbox_->folder(); at != "/tmp" && at != "/";
+         at = at.parent_path())
+      std::filesystem::permissions(at, std::filesystem::perms::others_exec,
+                                   std::filesystem::perm_options::add);
+  }
+};
+
+TEST_F(Rights, AreThoseOfTheGroupsAndOutliveARestart) {
+  serve_web({kOne, kTwo},
+            fmt::format("[api]\ngroup = \"{}\"\nread_group = \"{}\"\n", kAdmins, kReaders));
+  open_the_way();
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_EQ(ctl_of(kReaders, {"list"}).code, 0);
+    const Finished refused = ctl_of(kReaders, {"drain", kOne});
+    EXPECT_EQ(refused.code, 5);
+    EXPECT_THAT(refused.err, testing::HasSubstr("may only read"));
+    EXPECT_THAT(refused.err, testing::HasSubstr("[api] group"));
+    EXPECT_EQ(ctl_of("54402", {"list"}).code, 5) << "a stranger";
+    const Finished drained = ctl_of(kAdmins, {"drain", kOne, "--reason", "new kernel"});
+    EXPECT_EQ(drained.code, 0) << drained.all();
+    EXPECT_EQ(ctl_of(kAdmins, {"undrain", kOne}).code, 0);
+    if (start == 0) {
+      lbd_->stop();
+      ASSERT_TRUE(lbd_->start());
+    }
+  }
+  EXPECT_THAT(lbd_->log(), testing::ContainsRegex(fmt::format(
+                               "audit=drain who=\"uid=54321 name=\\? pid=[0-9]+\" from=\"socket\" "
+                               "what=\"{}\" why=\"new kernel\" result=\"done\"",
+                               kOne)));
+  EXPECT_THAT(lbd_->log(), testing::ContainsRegex("audit=drain .*result=\"403 "));
+}
+
+TEST_F(Rights, OfOneGroupKeepStrangersFromTheSocket) {
+  serve_web({kOne}, fmt::format("[api]\ngroup = \"{}\"\n", kAdmins));
+  open_the_way();
+  EXPECT_EQ(ctl_of(kAdmins, {"list"}).code, 0);
+  const Finished refused = ctl_of(kReaders, {"list"});
+  EXPECT_EQ(refused.code, 5);
+  EXPECT_THAT(refused.err, testing::HasSubstr("[api] group"));
 }
 
 }  // namespace

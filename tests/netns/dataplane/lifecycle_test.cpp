@@ -6,10 +6,14 @@
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <functional>
+#include <ostream>
+#include <string>
 
 #include <gmock/gmock.h>
 
 #include "fixture.h"
+#include "support/net_namespace.h"
 
 namespace lb::test {
 namespace {
@@ -243,6 +247,85 @@ TEST_F(Lifecycle, RemovedServiceIsSteeredNoMoreAndKeepsItsConnections) {
   server.reset();
   EXPECT_TRUE(becomes(0));
   EXPECT_TRUE(eventually([&] { return dataplane_->collect() && active() == -1; }));
+}
+
+// --- whose fault a failure is
+
+struct SocketChoice {
+  const char* name;
+  std::function<void(const UniqueFd&)> make;
+};
+void PrintTo(const SocketChoice& one, std::ostream* out) { *out << one.name; }
+class Refusal : public DataplaneNetns, public testing::WithParamInterface<SocketChoice> {
+ protected:
+  bool plain_refusal(int family, const std::function<void(const UniqueFd&)>& make) {
+    publish(kService, {{kBackend}});
+    failures_.clear();
+    const UniqueFd client = open_socket(family, SOCK_STREAM);
+    make(client);
+    EXPECT_EQ(try_connect(client, kService), ECONNREFUSED);
+    EXPECT_TRUE(eventually([&] { return failures_of(ConnectFailure::Kind::Refused) == 1; }));
+    return failures_.back().plain;
+  }
+};
+
+TEST_F(Refusal, OfAnOrdinarySocketIsPlain) {
+  EXPECT_TRUE(plain_refusal(AF_INET, [](const UniqueFd&) {}));
+  EXPECT_TRUE(plain_refusal(AF_INET6, [](const UniqueFd&) {}));
+  EXPECT_TRUE(plain_refusal(AF_INET, [](const UniqueFd& fd) {
+    const auto any = to_name(address("0.0.0.0:0"));
+    EXPECT_EQ(::bind(fd.get(), any.get(), any.length), 0);
+  })) << "bound to no address";
+}
+
+TEST_P(Refusal, OfASocketWithAChoiceOfItsClientsIsNot) {
+  EXPECT_FALSE(plain_refusal(AF_INET, GetParam().make));
+  EXPECT_FALSE(plain_refusal(AF_INET6, GetParam().make)) << "of the other family";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sockets, Refusal,
+    testing::Values(
+        SocketChoice{"device",
+                     [](const UniqueFd& fd) {
+                       EXPECT_EQ(::setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, "lo", 3), 0);
+                     }},
+        SocketChoice{"ttl", [](const UniqueFd& fd) { set_option(fd, IPPROTO_IP, IP_TTL, 9); }},
+        SocketChoice{"least_ttl",
+                     [](const UniqueFd& fd) { set_option(fd, IPPROTO_IP, IP_MINTTL, 3); }},
+        SocketChoice{"type_of_service",
+                     [](const UniqueFd& fd) { set_option(fd, IPPROTO_IP, IP_TOS, 0x10); }},
+        SocketChoice{"options",
+                     [](const UniqueFd& fd) {
+                       const std::uint8_t nops[4] = {1, 1, 1, 0};
+                       EXPECT_EQ(::setsockopt(fd.get(), IPPROTO_IP, IP_OPTIONS, nops, sizeof nops),
+                                 0);
+                     }}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(Refusal, OfASocketBoundToAnAddressIsNotPlain) {
+  EXPECT_FALSE(plain_refusal(AF_INET, [](const UniqueFd& fd) {
+    const auto name = to_name(address("127.0.0.1:0"));
+    EXPECT_EQ(::bind(fd.get(), name.get(), name.length), 0);
+  }));
+}
+
+TEST_F(Refusal, OfASocketWithAHopLimitIsNotPlain) {
+  EXPECT_FALSE(plain_refusal(
+      AF_INET6, [](const UniqueFd& fd) { set_option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 9); }));
+  EXPECT_FALSE(plain_refusal(
+      AF_INET6, [](const UniqueFd& fd) { set_option(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, 3); }));
+}
+
+TEST_F(Refusal, UnderEveryScopeIsNotPlain) {
+  dataplane_.reset();
+  open({.host_scope = false});
+  publish(kService, {{"10.99.99.1:7001"}});
+  run_or_throw({"ip", "address", "add", "10.99.99.1/32", "dev", "lo"});
+  const UniqueFd client = open_socket(AF_INET, SOCK_STREAM);
+  EXPECT_EQ(try_connect(client, kService), ECONNREFUSED);
+  EXPECT_TRUE(eventually([&] { return failures_of(ConnectFailure::Kind::Refused) == 1; }));
+  EXPECT_FALSE(failures_.back().plain);
 }
 
 }  // namespace

@@ -112,5 +112,56 @@ TEST_F(Settings, OfTlsKeepStrangersOut) {
   EXPECT_TRUE(listener(1).list().empty());
 }
 
+// A server of an unprivileged user on a listener's host.
+class LocalServer {
+ public:
+  explicit LocalServer(Host& host) : process_(host.wrap(kCommand), host.file("server.log")) {}
+
+ private:
+  inline static const Command kCommand{
+      "setpriv",
+      "--reuid",
+      "54321",
+      "--regid",
+      "54321",
+      "--clear-groups",
+      "python3",
+      "-c",
+      "import socket\ns = socket.socket()\ns.setsockopt(socket.SOL_SOCKET, "
+      "socket.SO_REUSEADDR, 1)\ns.bind(('127.0.0.1', 15432))\ns.listen()\n"
+      "while True:\n  c, _ = s.accept()\n  c.sendall(b'postgres')\n  c.close()\n"};
+  Process process_;
+};
+
+TEST_F(Settings, OfAnAppDoNotTakeThePortOfARunningServer) {
+  start({.id = "/other", .ports = {10001}}, 1);
+  start_updaters(1);
+  start_listeners(1);
+  ASSERT_TRUE(all_have("other", 1));
+  Host& host = *listeners_[0];
+  const auto answer = [&] {
+    return run(host.wrap({"curl", "-s", "--http0.9", "http://127.0.0.1:15432"})).out;
+  };
+  std::optional<LocalServer> server(std::in_place, host);
+  ASSERT_TRUE(eventually([&] { return answer() == "postgres"; }, 20s));
+  marathon().add_app({.id = "/tenant", .ports = {15432}});
+  launch("/tenant", 31002);
+  ASSERT_TRUE(
+      eventually([&] { return listener(0).service("tenant").condition == "conflict"; }, 20s));
+  EXPECT_EQ(answer(), "postgres");
+
+  // Given up, the port is lbd's: who comes now, comes later.
+  server.reset();
+  ASSERT_TRUE(eventually([&] { return listener(0).service("tenant").condition == "ok"; }, 20s));
+  marathon().call("remove_app /tenant");
+  ASSERT_TRUE(eventually([&] { return listener(0).service("tenant").condition == "(none)"; }, 20s));
+  server.emplace(host);
+  ASSERT_TRUE(eventually([&] { return answer() == "postgres"; }, 20s));
+  marathon().add_app({.id = "/tenant", .ports = {15432}});
+  const std::string address = launch("/tenant", 31003).address;
+  ASSERT_TRUE(eventually([&] { return listener(0).service("tenant").condition == "ok"; }, 20s));
+  EXPECT_EQ(answer(), address);
+}
+
 }  // namespace
 }  // namespace lb::test

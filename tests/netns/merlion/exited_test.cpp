@@ -1,5 +1,11 @@
 // A backend whose connects fail is out until news of it arrive.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <cerrno>
+#include <future>
 #include <thread>
+#include <vector>
 
 #include "netns/merlion/fixture.h"
 
@@ -135,6 +141,46 @@ TEST_P(MerlionExited, ConnectionsOfTheFailedBackendGoOn) {
   ASSERT_EQ(::write(accepted.get(), "more", 4), 4);
   EXPECT_EQ(read_all_now(kept), "more");
   EXPECT_EQ(lbd_->backend("site", "127.0.0.1:7012").active, 1);
+}
+
+// A client of the local host that makes its own connects time out: no answer has so many hops left.
+int connect_in_vain(std::string_view to) {
+  const UniqueFd client = open_socket(AF_INET, SOCK_STREAM);
+  set_option(client, IPPROTO_IP, IP_MINTTL, 255);
+  set_option(client, IPPROTO_TCP, TCP_USER_TIMEOUT, 50);
+  return try_connect(client, to);
+}
+
+TEST_P(MerlionExited, NobodyIsOutForWhatAClientDoesToItself) {
+  configure();
+  add("a", kOne);
+  add("b", kTwo);
+  ASSERT_NO_FATAL_FAILURE(start());
+  for (int round = 0; round < 8; ++round) {
+    std::vector<std::future<int>> clients;
+    for (int i = 0; i < 8; ++i)
+      clients.push_back(std::async(std::launch::async, [] { return connect_in_vain(kListen); }));
+    for (auto& client : clients) ASSERT_EQ(client.get(), ETIMEDOUT);
+    EXPECT_EQ(state_of(kOne), "active");
+    EXPECT_EQ(state_of(kTwo), "active");
+    EXPECT_THAT(who(), ElementsAre("1", "2"));
+  }
+}
+
+// Of a backend elsewhere, that lbd cannot reach either.
+TEST_P(MerlionExited, AClientThatTimesOutMakesLbdLookForItself) {
+  configure();
+  add("a", kOne);
+  run_or_throw({"ip", "address", "add", "10.99.0.1/32", "dev", "lo"});
+  add("x", "10.99.0.1:7010");
+  run_or_throw({"nft",
+                "add table ip t; add chain ip t in { type filter hook input priority 0; }; "
+                "add rule ip t in tcp dport 7010 drop"});
+  ASSERT_NO_FATAL_FAILURE(start());
+  for (int i = 0; i < 100 && state_of("10.99.0.1:7010") == "active"; ++i)
+    (void)connect_in_vain(kListen);
+  EXPECT_TRUE(turns("10.99.0.1:7010", "exited", 15s));
+  EXPECT_THAT(who(), ElementsAre("1"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Etcd, MerlionExited, testing::ValuesIn(kStores), store_name);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include <nlohmann/json.hpp>
 
 #include "api/json.h"
@@ -94,6 +96,43 @@ TEST_F(Routes, AnErrorsCodeDecidesTheStatus) {
 
 TEST_F(Routes, WrongMethodNamesTheRightOnes) {
   EXPECT_EQ(ask("PUT", "/v1/drains").allow, "GET, POST, DELETE");
+}
+
+class Rights : public Routes {
+ protected:
+  ApiReply as(Right right, const std::string& method, const std::string& target,
+              const std::string& body = "") {
+    return test::run_awaitable(
+        handle({method, target, body}, control, {.right = right, .who = "uid=1000"}));
+  }
+};
+
+TEST_F(Rights, WhoMayReadMayNotDrain) {
+  EXPECT_EQ(as(Right::Read, "GET", "/v1/services").status, 200);
+  for (const auto& [method, target, body] :
+       {std::tuple("POST", "/v1/drains", R"({"target":"node2"})"),
+        std::tuple("DELETE", "/v1/drains?target=node2", ""),
+        std::tuple("POST", "/v1/resync", R"({"accept":"etcd"})"),
+        std::tuple("POST", "/v1/fleet/drains", R"({"target":"node2"})"),
+        std::tuple("DELETE", "/v1/fleet/drains?target=node2", "")}) {
+    const ApiReply reply = as(Right::Read, method, target, body);
+    EXPECT_EQ(reply.status, 403) << target;
+    EXPECT_NE(reply.body.find("[api] group"), std::string::npos) << reply.body;
+  }
+  EXPECT_TRUE(control.drains.empty());
+}
+
+TEST_F(Rights, StrangerHearsNothing) {
+  EXPECT_EQ(as(Right::None, "GET", "/v1/services").status, 403);
+  EXPECT_EQ(as(Right::None, "GET", "/nowhere").status, 403);
+}
+
+TEST_F(Rights, AReasonIsTaken) {
+  EXPECT_EQ(
+      as(Right::Drain, "POST", "/v1/drains", R"({"target":"node2","reason":"kernel"})").status,
+      200);
+  EXPECT_EQ(as(Right::Drain, "DELETE", "/v1/drains?target=node2&reason=done").status, 200);
+  EXPECT_EQ(as(Right::Drain, "POST", "/v1/drains", R"({"target":"node2","reason":7})").status, 400);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -35,6 +36,34 @@ TEST(ReadFile, RefusesMoreThanTheLimit) {
   const std::string path = folder.write("f", "12345");
   EXPECT_TRUE(read_file(path, 5));
   EXPECT_EQ(read_file(path, 4).error().code, std::errc::file_too_large);
+}
+
+TEST(ReadFile, FollowsALinkButNotInThePlaceOfOurOwn) {
+  const TempFolder folder;
+  std::filesystem::create_symlink(folder.write("f", "x"), folder.file("link"));
+  EXPECT_EQ(read_file(folder.file("link")).value(), "x");
+  EXPECT_EQ(read_own_file(folder.file("f")).value(), "x");
+  EXPECT_EQ(read_own_file(folder.file("link")).error().code,
+            std::errc::too_many_symbolic_link_levels);
+}
+
+// A link that waits where half a file is written first.
+TEST(WriteFile, WritesThroughNoLink) {
+  const TempFolder folder;
+  folder.write("victim", "precious");
+  const std::string half = folder.file("f") + ".new." + std::to_string(::getpid());
+  std::filesystem::create_symlink(folder.file("victim"), half);
+  EXPECT_TRUE(write_file_atomically(folder.file("f"), "x"));
+  EXPECT_EQ(folder.read("f"), "x");
+  EXPECT_EQ(folder.read("victim"), "precious");
+}
+
+TEST(FolderLock, IsNoLink) {
+  const TempFolder folder;
+  folder.write("victim", "precious");
+  std::filesystem::create_symlink(folder.file("victim"), folder.file("lbd.lock"));
+  EXPECT_TRUE(FolderLock::take(folder.path())) << "the folder itself can be locked";
+  EXPECT_EQ(folder.read("victim"), "precious");
 }
 
 TEST(IsBeingWritten, WhileAWriterHasItOpen) {

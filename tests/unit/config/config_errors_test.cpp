@@ -34,7 +34,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "lbd.toml:1:2: tls: unknown section: use daemon, dataplane, publish, drain, guard, "
                 "relay "
                 "or source"},
-        Mistake{"later_api", "[api]\n", "lbd.toml:1:1: api: is not in this version: leave it out"},
+        Mistake{
+            "api_group", "[api]\ngroup = \"a b\"\n",
+            "lbd.toml:2:9: api.group: 'a b' is no group: write a group's name, or a number such "
+            "as \"27\""},
         Mistake{"no_table", "daemon = 1\n",
                 "lbd.toml:1:10: daemon: must be a table: write [daemon]"},
         Mistake{"array_of_sections", "[[drain]]\n",
@@ -95,6 +98,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"on_local_listener", "[dataplane]\non_local_listener = \"ignore\"\n",
                 "lbd.toml:2:21: dataplane.on_local_listener: 'ignore' is not known: use refuse or "
                 "shadow"},
+        Mistake{"yield_to", "[dataplane]\nyield_to = [\"4294967295\"]\n",
+                "lbd.toml:2:12: dataplane.yield_to: '4294967295' is no user: write a user's name, "
+                "a number such as \"99\", or \"*\" for everybody"},
         Mistake{"boolean", "[dataplane]\ndetach_on_exit = \"yes\"\n",
                 "lbd.toml:2:18: dataplane.detach_on_exit: must be true or false, without quotes"},
         Mistake{"publish", "[publish]\naddress = \"eth0\"\n",

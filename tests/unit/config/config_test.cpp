@@ -17,9 +17,16 @@ TEST(Config, HasTheDefaultsOfTheDesign) {
   const Config config = parse_config(kSampleFile, "lbd.toml").value();
   Config expected;
   expected.daemon = {"/var/lib/lbd", "/run/lbd", LogLevel::Info, LogFormat::Text};
-  expected.dataplane = {
-      DataplaneMode::Auto,     "",   "/sys/fs/bpf/lbd", Scope::Host, 16384, 131072, 1048576,
-      OnLocalListener::Refuse, false};
+  expected.dataplane = {DataplaneMode::Auto,
+                        "",
+                        "/sys/fs/bpf/lbd",
+                        Scope::Host,
+                        16384,
+                        131072,
+                        1048576,
+                        OnLocalListener::Refuse,
+                        false,
+                        {"haproxy", "nginx", "merlion", "envoy"}};
   expected.publish.address = IpAddress::parse("127.0.0.1").value();
   expected.drain = {60s, OnTimeout::Keep};
   expected.guard = {50, 3, 10s, 10min};
@@ -44,8 +51,12 @@ max_services = 1
 max_backends = 16777215
 max_slots = 1024
 on_local_listener = "shadow"
+yield_to = ["haproxy", "99"]
 detach_on_exit = true
 own_cgroups = ["a/b.service"]
+[api]
+group = "lbd-admin"
+read_group = "27"
 [publish]
 address = "::1"
 addresses = ["10.0.0.0/8", "::"]
@@ -84,7 +95,9 @@ password_file = "/p"
                         1024,
                         OnLocalListener::Shadow,
                         true,
-                        {"a/b.service"}};
+                         {"a/b.service"},
+                         {"haproxy", "99"}};
+  expected.api = {"lbd-admin", "27"};
   expected.publish.address = IpAddress::parse("::1").value();
   expected.publish.addresses = AddressRanges::parse_list("10.0.0.0/8, ::").value();
   expected.drain = {5min, OnTimeout::Terminate};

@@ -56,7 +56,7 @@ class EngineFixture : public testing::Test {
   ReconcilerOptions options() {
     return {.shadow = false,
             .read_listeners = [this] { return Result<std::vector<Listener>>(listeners_); },
-            .name_process = [](std::uint64_t) { return std::string("nginx (pid 123)"); },
+            .name_listener = [](const Listener&) { return std::string("nginx (pid 123)"); },
             .random = [] { return 0U; }};
   }
   Clocks clocks() {

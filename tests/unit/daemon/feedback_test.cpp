@@ -11,7 +11,11 @@ class EarSource final : public Source {
  public:
   asio::awaitable<Result<Snapshot>> next() override { co_return fail("never asked"); }
   [[nodiscard]] SourceStatus status() const override { return {}; }
-  void connect_failed(const ConnectFailure& failure) override { failures.push_back(failure); }
+  [[nodiscard]] bool connect_failed(const ConnectFailure& failure) override {
+    failures.push_back(failure);
+    return looks;
+  }
+  bool looks = false;
   [[nodiscard]] bool wants_reports() const override { return curious; }
   void report(const std::vector<ServiceReport>& services) override { reported = services; }
   [[nodiscard]] std::optional<LogLevel> log_level() const override { return level; }
@@ -38,14 +42,20 @@ class Feedback : public EngineFixture {
 };
 
 TEST_F(Feedback, TellsAFailureToTheOwnerOfTheService) {
-  tell_failure(*engine_, {ConnectFailure::Kind::Refused, key("tcp://127.0.0.1:81"),
-                          Address::parse("10.0.0.1:1").value(), 111});
+  const auto refused_by = [](std::string_view service) {
+    return ConnectFailure{.kind = ConnectFailure::Kind::Refused,
+                          .service = key(service),
+                          .backend = Address::parse("10.0.0.1:1").value(),
+                          .error = 111};
+  };
+  EXPECT_FALSE(tell_failure(*engine_, refused_by("tcp://127.0.0.1:81")));
   EXPECT_TRUE(ears_[0]->failures.empty());
   ASSERT_EQ(ears_[1]->failures.size(), 1U);
   EXPECT_EQ(ears_[1]->failures[0].error, 111);
-  tell_failure(*engine_, {ConnectFailure::Kind::Refused, key("tcp://127.0.0.1:99"),
-                          Address::parse("10.0.0.1:1").value(), 111});
+  ears_[1]->looks = true;
+  EXPECT_FALSE(tell_failure(*engine_, refused_by("tcp://127.0.0.1:99")));
   EXPECT_EQ(ears_[1]->failures.size(), 1U);
+  EXPECT_TRUE(tell_failure(*engine_, refused_by("tcp://127.0.0.1:81"))) << "lbd shall look";
 }
 
 TEST_F(Feedback, ReportsWeightsAndCountsOfASourcesOwnServices) {

@@ -28,8 +28,11 @@ class ReconcilerFixture : public testing::Test {
                   ++looks_;
                   return Result<std::vector<Listener>>(listeners_);
                 },
-            .name_process = [](std::uint64_t) { return std::string("nginx (pid 123)"); },
-            .random = [] { return 0U; }};
+            .name_listener = [](const Listener&) { return std::string("nginx (pid 123)"); },
+            .random = [] { return 0U; },
+            .yield_to = yield_to_,
+            .decides_for_host = [this](const std::string&) { return from_files_; },
+            .held = &held_};
   }
   // A new lbd over the same kernel.
   Reconciler& start() {
@@ -42,7 +45,7 @@ class ReconcilerFixture : public testing::Test {
   StepResult run() {
     StepResult sum;
     for (;;) {
-      const StepResult r = reconciler_->step(now_, SysTime{}, 256);
+      const StepResult r = reconciler_->step(now_, wall_, 256);
       sum.upserted += r.upserted;
       sum.removed += r.removed;
       sum.failed += r.failed;
@@ -55,15 +58,16 @@ class ReconcilerFixture : public testing::Test {
   }
   StepResult after(milliseconds time) {
     now_ += time;
+    wall_ += time;
     return run();
   }
   [[nodiscard]] std::vector<IpAddress> addresses(std::string_view k) const {
     const ProgrammedService* s = dataplane_.service(key(k));
     return s ? s->addresses : std::vector<IpAddress>{};
   }
-  void listen(std::string_view at, bool v6only = false) {
+  void listen(std::string_view at, bool v6only = false, Uid uid = 0) {
     const ServiceKey k = key(at);
-    listeners_.push_back({k.protocol, k.port, k.address, v6only, 7});
+    listeners_.push_back({k.protocol, k.port, k.address, v6only, 7 + uid, uid});
     std::sort(listeners_.begin(), listeners_.end());
   }
 
@@ -71,7 +75,11 @@ class ReconcilerFixture : public testing::Test {
   std::vector<Listener> listeners_;
   int looks_ = 0;
   bool shadow_ = false;
+  bool from_files_ = false;
+  YieldTo yield_to_;
+  HeldPorts held_;
   SteadyTime now_{std::chrono::hours(1)};
+  SysTime wall_{std::chrono::hours(1)};
   std::unique_ptr<Reconciler> reconciler_;
 };
 

@@ -144,5 +144,122 @@ TEST_F(ReconcilerListeners, ReturningServiceWithOpenConnectionsWaitsWithoutLosin
   EXPECT_EQ(reconciler_->effective(web.key)->condition, Condition::Conflict);
 }
 
+// --- who keeps a port
+
+constexpr Uid kAlice = 1000;
+
+TEST_F(ReconcilerListeners, ListenerOfAnUnprivilegedUserDoesNotGetAServiceOfFiles) {
+  from_files_ = true;
+  start();
+  listen("127.0.0.1:80", false, kAlice);
+  run({service("127.0.0.1:80", {backend("10.0.0.1:9000")})});
+  EXPECT_THAT(addresses("127.0.0.1:80"), ElementsAre(ip("::1"), ip("127.0.0.1")));
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Ok);
+  ASSERT_NE(note("127.0.0.1:80"), nullptr) << "he is named";
+  EXPECT_THAT(note("127.0.0.1:80")->text,
+              HasSubstr("uid 1000 is neither root nor in dataplane.yield_to"));
+}
+
+TEST_F(ReconcilerListeners, ListenerOfAUserThatIsYieldedToKeepsAServiceOfFiles) {
+  from_files_ = true;
+  yield_to_.uids.insert(kAlice);
+  start();
+  listen("127.0.0.1:80", false, kAlice);
+  run({service("127.0.0.1:80")});
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Conflict);
+}
+
+TEST_F(ReconcilerListeners, YieldToEverybodyLeavesThePortToWhoWasThereFirst) {
+  from_files_ = true;
+  yield_to_.everybody = true;
+  start();
+  listen("127.0.0.1:80", false, kAlice);
+  run({service("127.0.0.1:80")});
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Conflict);
+}
+
+// A tenant claims the port of a running database.
+TEST_F(ReconcilerListeners, ListenerThatWasThereBeforeOthersClaimedThePortKeepsIt) {
+  start();
+  listen("127.0.0.1:80", false, kAlice);
+  run({service("127.0.0.1:80")});
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Conflict);
+  start();
+  run({service("127.0.0.1:80")});
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Conflict)
+      << "a restart is no first claim of lbd's";
+}
+
+TEST_F(ReconcilerListeners, ListenerThatComesWhileTheServiceIsAwayDoesNotGetIt) {
+  start();
+  run({service("127.0.0.1:80")});
+  run({});
+  listen("127.0.0.1:80", false, kAlice);
+  run({service("127.0.0.1:80")});
+  EXPECT_THAT(addresses("127.0.0.1:80"), ElementsAre(ip("::1"), ip("127.0.0.1")));
+  EXPECT_THAT(note("127.0.0.1:80")->text, HasSubstr("lbd had the port before"));
+}
+
+TEST_F(ReconcilerListeners, ListenerThatComesAtBootDoesNotGetTheService) {
+  start();
+  run({service("127.0.0.1:80")});
+  dataplane_ = FakeDataplane();  // the kernel has forgotten all
+  listen("0.0.0.0:80", false, kAlice);
+  start();
+  run({service("127.0.0.1:80")});
+  EXPECT_THAT(addresses("127.0.0.1:80"), ElementsAre(ip("::1"), ip("127.0.0.1")));
+}
+
+// One socket takes all addresses: at the new one it came no earlier than at the others.
+TEST_F(ReconcilerListeners, ListenerThatCameLaterGetsNoNewAddressEither) {
+  start();
+  run({service("0.0.0.0:80")});
+  run({});
+  reconciler_->set_local_addresses({ip("127.0.0.1"), ip("10.0.0.2"), ip("::1")});
+  listen("0.0.0.0:80", false, kAlice);
+  run({service("0.0.0.0:80")});
+  EXPECT_THAT(addresses("0.0.0.0:80"), ElementsAre(ip("::1"), ip("10.0.0.2"), ip("127.0.0.1")));
+}
+
+TEST_F(ReconcilerListeners, PortThatLbdNeverHeldStaysWithItsListenerBesideThoseItHolds) {
+  start();
+  listen("10.0.0.1:80", false, kAlice);
+  run({service("0.0.0.0:80")});
+  dataplane_ = FakeDataplane();
+  start();
+  run({service("0.0.0.0:80")});
+  EXPECT_THAT(addresses("0.0.0.0:80"), ElementsAre(ip("::1"), ip("127.0.0.1")));
+}
+
+// Back to HAProxy, and over again.
+TEST_F(ReconcilerListeners, RootsListenerKeepsThePortWheneverItCame) {
+  start();
+  run({service("127.0.0.1:80")});
+  run({});
+  listen("127.0.0.1:80");
+  run({service("127.0.0.1:80")});
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Conflict);
+}
+
+TEST_F(ReconcilerListeners, PortThatNoServiceHasClaimedForAWeekIsFree) {
+  start();
+  run({service("127.0.0.1:80")});
+  run({});
+  after(HeldPorts::kRemembered + milliseconds(1));
+  listen("127.0.0.1:80", false, kAlice);
+  run({service("127.0.0.1:80")});
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Conflict);
+}
+
+TEST_F(ReconcilerListeners, RightfulListenerBesideASquatterKeepsThePort) {
+  start();
+  run({service("127.0.0.1:80")});
+  run({});
+  listen("127.0.0.1:80", false, kAlice);
+  listen("0.0.0.0:80");
+  run({service("127.0.0.1:80")});
+  EXPECT_EQ(reconciler_->effective(key("127.0.0.1:80"))->condition, Condition::Conflict);
+}
+
 }  // namespace
 }  // namespace lb

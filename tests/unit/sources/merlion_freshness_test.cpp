@@ -280,7 +280,11 @@ class FailedTogether : public MerlionViewTest {
     (void)build();
   }
   void fail(const char* address, int error = EHOSTUNREACH) {
-    view_.connect_failed(*Address::parse(address), error, now_);
+    ConnectFailure own;
+    own.backend = *Address::parse(address);
+    own.error = error;
+    own.confirmed = true;
+    EXPECT_FALSE(view_.connect_failed(own, now_));
   }
 };
 

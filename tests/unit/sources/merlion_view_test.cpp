@@ -256,20 +256,68 @@ TEST_F(MerlionViewTest, KeysOfOthersAreIgnored) {
   EXPECT_FALSE(view_.dirty());
 }
 
+// By the backend's host, and not by anything that the client has chosen.
+ConnectFailure refused_at(std::string_view backend) {
+  ConnectFailure out;
+  out.kind = ConnectFailure::Kind::Refused;
+  out.backend = *Address::parse(backend);
+  out.error = ECONNREFUSED;
+  out.plain = true;
+  return out;
+}
+
 TEST_F(MerlionViewTest, AFailedConnectTakesItsBackendOut) {
   add("a", "10.0.0.1:1", stamp());
   add("b", "10.0.0.2:1", stamp());
   sync();
   (void)build();
-  view_.connect_failed(*Address::parse("10.0.0.2:1"), ECONNREFUSED, now_);
+  EXPECT_FALSE(view_.connect_failed(refused_at("10.0.0.2:1"), now_))
+      << "nothing is left to find out";
   EXPECT_TRUE(view_.dirty());
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 exited/connect-failed"}));
   EXPECT_EQ(view_.backends().at("b").exit()->reason,
             "Cannot connect to 10.0.0.2/10.0.0.2:1: Connection refused");
-  view_.connect_failed(*Address::parse("10.0.0.9:1"), ECONNREFUSED, now_);  // nobody's
+  EXPECT_FALSE(view_.connect_failed(refused_at("10.0.0.9:1"), now_)) << "nobody's";
   pass(1s);
   put("/up/b/last-seen-at", stamp());
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 active/"}));
+}
+
+// A user can make a connect of his time out, and a container's root can have it refused.
+TEST_F(MerlionViewTest, AClientsOwnDoingTakesNothingOutBeforeLbdHasMetIt) {
+  add("a", "10.0.0.1:1", stamp());
+  add("b", "10.0.0.2:1", stamp());
+  sync();
+  (void)build();
+  ConnectFailure late = refused_at("10.0.0.2:1");
+  late.error = ETIMEDOUT;
+  ConnectFailure strange = refused_at("10.0.0.2:1");
+  strange.plain = false;
+  for (const ConnectFailure& failure : {late, strange}) {
+    EXPECT_TRUE(view_.connect_failed(failure, now_)) << "lbd looks for itself";
+    EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 active/"}));
+  }
+  late.confirmed = true;
+  EXPECT_FALSE(view_.connect_failed(late, now_));
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 active/", "b 10.0.0.2:1 exited/connect-failed"}));
+  EXPECT_FALSE(view_.connect_failed(strange, now_)) << "it is out already";
+}
+
+TEST_F(MerlionViewTest, OneFailedConnectDoesNotTakeTheLastUsableBackendOut) {
+  add("a", "10.0.0.1:1", stamp());
+  add("b", "10.0.0.2:1", stamp());
+  add("c", "10.0.0.3:1", stamp());
+  sync();
+  const ServiceKey site = build().service->key;
+  view_.set_unused({{site, *Address::parse("10.0.0.3:1")}}, now_);  // drained
+  EXPECT_FALSE(view_.connect_failed(refused_at("10.0.0.1:1"), now_));
+  EXPECT_TRUE(view_.connect_failed(refused_at("10.0.0.2:1"), now_)) << "a moment later";
+  EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 exited/connect-failed", "b 10.0.0.2:1 active/",
+                           "c 10.0.0.3:1 active/"}));
+  ConnectFailure own = refused_at("10.0.0.2:1");
+  own.confirmed = true;
+  EXPECT_FALSE(view_.connect_failed(own, now_));
+  EXPECT_EQ(seen()[1], "b 10.0.0.2:1 exited/connect-failed");
 }
 
 }  // namespace
