@@ -95,8 +95,8 @@ password_file = "/p"
                         1024,
                         OnLocalListener::Shadow,
                         true,
-                         {"a/b.service"},
-                         {"haproxy", "99"}};
+                        {"a/b.service"},
+                        {"haproxy", "99"}};
   expected.api = {"lbd-admin", "27"};
   expected.publish.address = IpAddress::parse("::1").value();
   expected.publish.addresses = AddressRanges::parse_list("10.0.0.0/8, ::").value();
