@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -100,19 +101,37 @@ Result<> dump(int fd, __u8 family, std::vector<lb_socket>& out) {
     const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail(errno, "list TCP sockets");
-    auto left = static_cast<unsigned>(n);
-    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(header, left);
-         header = NLMSG_NEXT(header, left)) {
-      if (header->nlmsg_type == NLMSG_DONE) return {};
-      if (header->nlmsg_type == NLMSG_ERROR)
-        return fail(-static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error, "list TCP sockets");
-      if (header->nlmsg_len >= NLMSG_LENGTH(sizeof(inet_diag_msg)))
-        out.push_back(to_socket(*static_cast<const inet_diag_msg*>(NLMSG_DATA(header))));
-    }
+    LB_TRY(const bool done,
+           parse_sockets(std::as_bytes(std::span(buffer)).first(static_cast<std::size_t>(n)), out));
+    if (done) return {};
   }
 }
 
 }  // namespace
+
+Result<bool> parse_sockets(std::span<const std::byte> datagram, std::vector<lb_socket>& out) {
+  while (datagram.size() >= sizeof(nlmsghdr)) {
+    nlmsghdr header{};
+    std::memcpy(&header, datagram.data(), sizeof header);
+    if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > datagram.size())
+      return fail(EBADMSG, "list TCP sockets");
+    const auto payload = datagram.subspan(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
+    if (header.nlmsg_type == NLMSG_DONE) return true;
+    if (header.nlmsg_type == NLMSG_ERROR) {
+      int error = -EBADMSG;  // nlmsgerr begins with it
+      if (payload.size() >= sizeof error) std::memcpy(&error, payload.data(), sizeof error);
+      return fail(error < 0 && error > -4096 ? -error : EBADMSG, "list TCP sockets");
+    }
+    inet_diag_msg message{};
+    if (payload.size() >= sizeof message) {
+      std::memcpy(&message, payload.data(), sizeof message);
+      out.push_back(to_socket(message));
+    }
+    datagram =
+        datagram.subspan(std::min<std::size_t>(NLMSG_ALIGN(header.nlmsg_len), datagram.size()));
+  }
+  return false;
+}
 
 Result<std::vector<lb_socket>> list_tcp() {
   const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));

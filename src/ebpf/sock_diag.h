@@ -2,7 +2,9 @@
 // TCP sockets, and ending sockets.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -14,6 +16,10 @@ namespace lb::bpf {
 // and `generation` are 0, since the kernel does not say what they were steered to. An IPv4 address of an AF_INET6
 // socket is ::ffff:a.b.c.d, and so is each address of an AF_INET socket.
 [[nodiscard]] Result<std::vector<lb_socket>> list_tcp();
+
+// One datagram of such a list. True: it was the last one.
+[[nodiscard]] Result<bool> parse_sockets(std::span<const std::byte> datagram,
+                                         std::vector<lb_socket>& out);
 
 // Ends the sockets (SOCK_DESTROY): their owners see ECONNABORTED. Returns how many were there; each is
 // named by addresses and cookie, so that no other can be hit.

@@ -16,7 +16,7 @@ class JsonReader {
   enum class Kind : std::uint8_t { Object, Array, String, Number, True, False, Null, Nothing };
 
   explicit JsonReader(std::string_view text)
-      : text_(text), memory_((std::size_t{16} << 20) + 2 * text.size()) {}
+      : text_(text), memory_((std::size_t{16} << 20) + 3 * text.size()) {}
 
   [[nodiscard]] Kind peek();  // Nothing: no value starts here
   [[nodiscard]] bool failed() const { return failed_; }
@@ -37,7 +37,7 @@ class JsonReader {
   [[nodiscard]] std::optional<bool> boolean();
   std::string_view skip();  // the value as it is written
 
-  // What the caller keeps of the text: fails when that comes to more than twice its size (and 16 MiB).
+  // What the caller keeps of the text: fails when that comes to more than three times its size (and 16 MiB).
   void keep(std::size_t bytes);
   [[nodiscard]] bool too_large() const { return too_large_; }
 

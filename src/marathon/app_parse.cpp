@@ -262,9 +262,10 @@ Result<std::vector<App>> parse_apps(std::string_view body) {
     });
   });
   if (in.too_large())
-    return fail(EMSGSIZE, fmt::format("the list of apps, {} MiB, would take more than twice its "
-                                      "size of memory to be read",
-                                      body.size() >> 20));
+    return fail(EMSGSIZE,
+                fmt::format("the list of apps, {} MiB, would take more than three times its "
+                            "size of memory to be read",
+                            body.size() >> 20));
   if (in.failed() || !in.at_end())
     return fail(fmt::format("the list of apps is broken or cut off: {} of {} bytes are JSON",
                             in.offset(), body.size()));

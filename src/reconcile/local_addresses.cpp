@@ -39,6 +39,19 @@ std::optional<IpAddress> to_address(std::uint8_t family, std::span<const std::by
   return std::nullopt;
 }
 
+Result<UniqueFd> subscribe() {
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  if (!fd) return fail(errno, "open rtnetlink socket");
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+    return fail(errno, "subscribe to address changes");
+  return fd;
+}
+
+}  // namespace
+
 // IFA_LOCAL is the host's own address on a point-to-point link, where IFA_ADDRESS is the peer's.
 std::optional<IpAddress> parse_address(std::span<const std::byte> payload) {
   ifaddrmsg message{};
@@ -57,19 +70,6 @@ std::optional<IpAddress> parse_address(std::span<const std::byte> payload) {
   }
   return found;
 }
-
-Result<UniqueFd> subscribe() {
-  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
-  if (!fd) return fail(errno, "open rtnetlink socket");
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
-    return fail(errno, "subscribe to address changes");
-  return fd;
-}
-
-}  // namespace
 
 Result<std::vector<IpAddress>> read_local_addresses() {
   std::set<IpAddress> addresses;

@@ -2,7 +2,10 @@
 // triggered: a notification says only "look again", so that a lost one cannot corrupt anything.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,8 @@ namespace asio = boost::asio;
 
 // One dump by rtnetlink, sorted, each address once.
 [[nodiscard]] Result<std::vector<IpAddress>> read_local_addresses();
+// The payload of an RTM_NEWADDR: nullopt for what has no IP address.
+[[nodiscard]] std::optional<IpAddress> parse_address(std::span<const std::byte> payload);
 
 class LocalAddresses {
  public:

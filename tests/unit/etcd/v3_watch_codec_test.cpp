@@ -158,6 +158,22 @@ TEST_F(Assembler, HoldsFragmentsOfEachWatchApart) {
   EXPECT_EQ(keys_of(watch_.next().value()), "/b/1@5 /a/1@5 /a/2@5");
 }
 
+// Once a stack overflow, at each start again: whoever has etcd's port while it is down can send this.
+TEST(EtcdCodec, RefusesBracketsWithinBracketsWhereverTheyAre) {
+  const std::string nested = std::string(100'000, '[') + std::string(100'000, ']');
+  WatchAssembler watch(kCluster, {{"/a/", 4}}, std::size_t{64} << 20);
+  for (const std::string& line : {nested, R"({"x":)" + nested + "}", R"({"error":)" + nested + "}",
+                                  R"({"result":)" + nested + "}"}) {
+    const auto fed = watch.feed(line + "\n");
+    ASSERT_FALSE(fed);
+    EXPECT_EQ(fed.error().code.value(), EBADMSG);
+    EXPECT_LT(fed.error().context.size(), 500U);
+    EXPECT_FALSE(parse_range(line));
+    EXPECT_FALSE(parse_token(line));
+    EXPECT_LT(parse_refusal(500, line).error.context.size(), 500U);
+  }
+}
+
 TEST_F(Assembler, RefusesFragmentsWithoutEnd) {
   const std::string part = puts(5, {"/a/1"}, R"("fragment":true,)");
   Result<> fed;

@@ -1,6 +1,9 @@
 // Marathon's shapes, one by one, and texts that are no answer.
 #include <gmock/gmock.h>
 
+#include <cerrno>
+#include <string>
+
 #include "rules_fixture.h"
 
 namespace lb::marathon {
@@ -249,6 +252,32 @@ TEST(Answer, IsHeldToTheGrammar) {
   for (const char* good : {R"({"apps":[-0,0.5e-7,1E+3,1e999,-1e-999,"\"\\\/\b\f\n\r\t\u00e9"]})",
                            R"({"apps":[{"a":{"b":[{},[],[[1,{"c":[]}]]]}}]})"})
     EXPECT_TRUE(parse_apps(good)) << good;
+}
+
+// Junk that is small in the answer and large in memory: 128 MiB of these would take gigabytes.
+TEST(Answer, KeepsNoMoreThanThreeTimesItsSize) {
+  const auto filled = [](std::string_view begin, std::string_view item, std::string_view end) {
+    std::string out(begin);
+    while (out.size() < std::size_t{4} << 20) out += item;
+    return out += end;
+  };
+  for (const std::string& body :
+       {filled(R"({"apps":[)", R"({"id":"a"},)", R"({"id":"a"}]})"),
+        filled(R"({"apps":[{"id":"a","tasks":[)", R"({"id":"t"},)", R"({"id":"t"}]}]})"),
+        filled(R"({"apps":[{"id":"a","ports":[)", "0,", "0]}]}")}) {
+    const auto apps = parse_apps(body);
+    ASSERT_FALSE(apps);
+    EXPECT_EQ(apps.error().code.value(), EMSGSIZE) << apps.error().message();
+  }
+  // What an app usually has is more text than memory.
+  EXPECT_TRUE(parse_apps(filled(
+      R"({"apps":[)",
+      R"({"id":"/a","cmd":"exec java -Xmx1g -jar /srv/app/app.jar --port $PORT0 --config )"
+      R"(/srv/app/config.yml --log /var/log/app --more-of-this-and-more-of-this-and-more-of",)"
+      R"("env":{"A":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",)"
+      R"("C":"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"},)"
+      R"("tasks":[{"id":"a.1","host":"h1","ports":[31000]}]},)",
+      R"({"id":"/b"}]})")));
 }
 
 TEST(ParseApp, ReadsTheOneThatWasAskedFor) {

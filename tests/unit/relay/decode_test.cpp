@@ -117,6 +117,30 @@ TEST(RelayDecode, SortsServicesAndBackendsAndRefusesDoubles) {
             std::string::npos);
 }
 
+TEST(RelayDecode, RefusesWhatWouldTakeTooMuchToBeRead) {
+  const std::string nested = std::string(100'000, '[') + std::string(100'000, ']');
+  EXPECT_NE(refusal(R"({"t":"ping","x":)" + nested + "}").find("brackets within brackets"),
+            std::string::npos);
+  std::string junk = R"({"t":"counts","x":[)";
+  while (junk.size() < std::size_t{30} << 20) junk += "{},";
+  EXPECT_NE(refusal(junk + "{}]}").find("memory"), std::string::npos);
+}
+
+TEST(RelayDecode, RefusesAHealthCheckThatAsksAnotherHost) {
+  const auto with = [](const std::string& path, const char* interval) {
+    return refusal(
+        R"({"t":"snapshot","epoch":"e","seq":1,"sources":[],"services":[{"key":"tcp://:80","name":"web",)"
+        R"("balance":"least-conn","backends":[],"check":{"type":"http","path":")" +
+        path + R"(","port":0,"interval":")" + interval +
+        R"(","timeout":"2s","rise":2,"fall":3}}]})");
+  };
+  EXPECT_EQ(with("/health", "2s"), "(taken)");
+  EXPECT_NE(with("@127.0.0.1:2379/v2/keys/secret", "2s").find("must start with /"),
+            std::string::npos);
+  EXPECT_NE(with("/a\\r\\nX: y", "2s").find("path"), std::string::npos);
+  EXPECT_NE(with("/health", "1ms").find("interval"), std::string::npos);
+}
+
 TEST(RelayDecode, RefusesOrdersThatNobodyCouldCarryOut) {
   const auto refused = [](const char* target, const char* id) {
     return refusal(std::string(R"({"t":"orders","orders":[{"id":")") + id +
