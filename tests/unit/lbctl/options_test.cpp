@@ -93,12 +93,27 @@ TEST_F(Lbctl, UnreachableIsExit3AndSaysWhereItLookedAndWhatToDo) {
     EXPECT_HAS(err(), "cannot reach lbd at /run/lbd/lbd.sock: No such file or directory");
     EXPECT_HAS(err(), "--socket");
   }
-  unreachable = EACCES;
-  EXPECT_EQ(run_lbctl({"status"}), kExitUnreachable);
-  EXPECT_HAS(err(), "as root");
   unreachable = ETIMEDOUT;
   EXPECT_EQ(run_lbctl({"status"}), kExitUnreachable);
   EXPECT_HAS(err(), "does not answer");
+}
+
+TEST_F(Lbctl, WhatIsNotAllowedIsExit5AndSaysWhatIsMissing) {
+  unreachable = EACCES;
+  EXPECT_EQ(run_lbctl({"status"}), kExitNotAllowed);
+  EXPECT_HAS(err(), "as root");
+  EXPECT_HAS(err(), "[api] group");
+  unreachable = 0;
+  canned = HttpAnswer{403, R"({"error":"uid=1000 may only read"})"};
+  EXPECT_EQ(run_lbctl({"drain", "node2"}), kExitNotAllowed);
+  EXPECT_HAS(err(), "uid=1000 may only read");
+}
+
+TEST_F(Lbctl, AReasonGoesWithWhatChangesSomething) {
+  EXPECT_EQ(run_lbctl({"drain", "node2", "--reason", "new kernel"}), kExitOk) << err();
+  EXPECT_EQ(bodies.back(), R"({"target":"node2","reason":"new kernel"})");
+  EXPECT_EQ(run_lbctl({"undrain", "node2", "--reason", "new kernel"}), kExitOk) << err();
+  EXPECT_EQ(calls.back(), "DELETE /v1/drains?target=node2&reason=new%20kernel");
 }
 
 TEST_F(Lbctl, AnAnswerOfAnotherProgramIsExit1) {
