@@ -11,6 +11,7 @@
 
 #include "base/event.h"
 #include "base/spawn.h"
+#include "base/text.h"
 #include "relay/delivery.h"
 #include "relay/intake.h"
 #include "relay/link.h"
@@ -27,6 +28,7 @@ using namespace std::chrono_literals;
 
 // An updater that was started with this host may still wait for its own sources.
 constexpr auto kStatePatience = 5s;
+constexpr auto kRefusalsEvery = 1min;  // in the log
 
 }  // namespace
 
@@ -55,7 +57,7 @@ class RelaySource::Impl : public std::enable_shared_from_this<RelaySource::Impl>
   void link_up(std::size_t index, const relay::UpdaterHello& hello);
   void link_down(std::size_t index);
   Result<> take(std::size_t index, relay::Message message);
-  void adopt(std::size_t index, const std::vector<FleetOrder>& orders);
+  void adopt(std::size_t index, const std::vector<FleetOrder>& orders, const std::string& refused);
 
   void turn();
   steady_clock::time_point look();
@@ -74,11 +76,13 @@ class RelaySource::Impl : public std::enable_shared_from_this<RelaySource::Impl>
   Event changed_;
   Intake intake_;
   std::minstd_rand random_;
+  relay::Decoder decoder_;
   Link::Shared shared_;
   std::vector<std::unique_ptr<Link>> links_;  // in the order of the configuration
   bool started_ = false;
   std::optional<steady_clock::time_point> next_turn_;
   steady_clock::time_point unfed_since_;
+  steady_clock::time_point next_refusal_;  // of an order, that is logged
 
   Outage told_ = Outage::None;
   bool news_after_error_ = false;
@@ -104,10 +108,12 @@ RelaySource::Impl::Impl(asio::io_context& io, RelaySourceConfig config,
       changed_(io.get_executor()),
       intake_(config_.updaters.size(), config_.confirm, clocks_.steady()),
       random_(std::random_device{}()),
+      decoder_(io_),
       shared_{.io = io_,
               .tls = config_.tls,
               .publish = config_.publish,
               .clocks = clocks_,
+              .decoder = decoder_,
               .hello = [this] { return hello(); },
               .orders = [this] { return &orders_->all(); },
               .up = [this](std::size_t i, const relay::UpdaterHello& hello) { link_up(i, hello); },
@@ -142,13 +148,13 @@ relay::ListenerHello RelaySource::Impl::hello() const {
   out.version = version_;
   out.observes = config_.observes;
   if (const auto* mine = intake_.in_force()) out.have = mine->at;
-  for (const auto& known : orders_->all()) out.orders.push_back(known.order);
+  out.orders = relay::first_piece(orders_->all());  // the others follow
   return out;
 }
 
 void RelaySource::Impl::link_up(std::size_t index, const relay::UpdaterHello& hello) {
   intake_.up(index, hello.at, clocks_.steady());
-  adopt(index, hello.orders);
+  adopt(index, hello.orders, hello.refused);
   turn();
 }
 
@@ -163,7 +169,7 @@ void RelaySource::Impl::link_down(std::size_t index) {
 Result<> RelaySource::Impl::take(std::size_t index, relay::Message message) {
   if (const auto* orders = std::get_if<relay::Orders>(&message)) {
     links_[index]->outbox().heard(orders->orders);
-    adopt(index, orders->orders);
+    adopt(index, orders->orders, orders->refused);
     return {};
   }
   auto taken = intake_.take(index, std::move(message), clocks_.steady());
@@ -171,17 +177,17 @@ Result<> RelaySource::Impl::take(std::size_t index, relay::Message message) {
   return taken;
 }
 
-void RelaySource::Impl::adopt(std::size_t index, const std::vector<FleetOrder>& orders) {
-  bool news = false;
-  for (const FleetOrder& order : orders) {
-    const auto adopted = orders_->adopt(order);
-    if (!adopted)
-      spdlog::error("updater={} target={} a drain of the fleet is not kept: {}",
-                    relay::to_string(config_.updaters[index]), order.target,
-                    adopted.error().message());
-    news = news || adopted.value_or(false);
+// All at once: they are passed on and saved together.
+void RelaySource::Impl::adopt(std::size_t index, const std::vector<FleetOrder>& orders,
+                              const std::string& refused) {
+  const FleetOrders::Heard heard = orders_->hear(orders, clocks_.wall());
+  const std::string& why = refused.empty() ? heard.why : refused;
+  if (!why.empty() && clocks_.steady() >= next_refusal_) {
+    next_refusal_ = clocks_.steady() + kRefusalsEvery;
+    spdlog::error("updater={} a drain of the fleet is not kept: {}",
+                  relay::to_string(config_.updaters[index]), printable(why, 300));
   }
-  if (!news) return;
+  if (!heard.changed) return;
   tell_orders();
   if (on_orders_) on_orders_();
 }
