@@ -241,7 +241,7 @@ Json listeners_json(std::span<const relay::ListenerView> listeners) {
   Json list = Json::array();
   for (const relay::ListenerView& l : listeners) {
     Json counts = Json::array();
-    std::uint64_t total = 0;
+    std::uint64_t total = l.connections_left_out;
     for (const relay::Counts::Item& c : l.counts) {
       total += c.connections;
       counts.push_back({{"service", c.service.to_string()},
@@ -262,6 +262,7 @@ Json listeners_json(std::span<const relay::ListenerView> listeners) {
                     {"lag_seconds", l.lag ? Json(in_seconds(*l.lag)) : Json(nullptr)},
                     {"connections", total},
                     {"backends", std::move(counts)}});
+    if (l.counts_left_out > 0) list.back()["backends_left_out"] = l.counts_left_out;
   }
   return {{"listeners", std::move(list)}};
 }

@@ -85,6 +85,15 @@ std::string printable(std::string_view bytes, std::size_t limit) {
   return out;
 }
 
+std::string clipped(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return std::string(text);
+  std::size_t end = limit;
+  // What follows a first byte begins with the bits 10; of no UTF-8 at most 3 more are dropped.
+  for (int i = 0; i < 3 && end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80; ++i)
+    --end;
+  return std::string(text.substr(0, end));
+}
+
 std::string base64_encode(std::string_view bytes) {
   std::string out;
   out.reserve((bytes.size() + 2) / 3 * 4);

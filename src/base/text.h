@@ -1,6 +1,7 @@
 // Foreign bytes made fit to be shown, and base64.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,8 @@ namespace lb {
 // the direction of what follows. What the log, the API and lbctl show goes through it (src/daemon/logging.cpp, base/foreign_json.h,
 // tools/lbctl/table.cpp), so that no name of a service, process or node can write a line of its own there.
 [[nodiscard]] std::string printable_text(std::string_view text);
+// The begin of UTF-8 text, at most `limit` bytes, not cut within a character.
+[[nodiscard]] std::string clipped(std::string_view text, std::size_t limit);
 
 // RFC 4648 section 4, padded: what etcd wants and writes.
 [[nodiscard]] std::string base64_encode(std::string_view bytes);

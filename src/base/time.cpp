@@ -4,8 +4,11 @@
 #include <charconv>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 
 #include <fmt/format.h>
+
+#include "base/limits.h"
 
 namespace lb {
 namespace {
@@ -22,6 +25,23 @@ constexpr std::array<Unit, 5> kUnits{{{"d", milliseconds(86'400'000)},
                                       {"m", milliseconds(60'000)},
                                       {"s", milliseconds(1'000)},
                                       {"ms", milliseconds(1)}}};
+
+// nullopt: longer than any that is meant.
+Result<std::optional<milliseconds>> duration_of(std::string_view text) {
+  long long count = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), count);
+  const std::string_view suffix(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const bool is_number = (ec == std::errc{} && count >= 0) ||
+                         (ec == std::errc::result_out_of_range && !text.starts_with('-'));
+  for (const auto& unit : kUnits) {
+    if (!is_number || suffix != unit.name) continue;
+    if (ec != std::errc{} || count > milliseconds(limits::kDuration) / unit.length)
+      return std::nullopt;
+    return count * unit.length;
+  }
+  return fail(
+      fmt::format("'{}' is not a duration: write for example \"250ms\", \"60s\" or \"5m\"", text));
+}
 
 }  // namespace
 
@@ -45,7 +65,7 @@ Result<SysTime> parse_iso8601(std::string_view text) {
   int length = 0;
   const std::string copy(text);
   const int fields =
-      std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year, &tm.tm_mon,
+      std::sscanf(copy.c_str(), "%5d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year, &tm.tm_mon,
                   &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, &length);
   tm.tm_year -= 1900;
   tm.tm_mon -= 1;
@@ -58,15 +78,15 @@ Result<SysTime> parse_iso8601(std::string_view text) {
 }
 
 Result<milliseconds> parse_duration(std::string_view text) {
-  long long count = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), count);
-  const std::string_view suffix(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  if (ec == std::errc{} && count >= 0)
-    for (const auto& unit : kUnits)
-      if (suffix == unit.name && count <= milliseconds::max().count() / unit.length.count() / 1000)
-        return count * unit.length;
-  return fail(
-      fmt::format("'{}' is not a duration: write for example \"250ms\", \"60s\" or \"5m\"", text));
+  LB_TRY(const auto duration, duration_of(text));
+  if (duration) return *duration;
+  return fail(fmt::format("'{}' is too long: at most {} is meant by any duration", text,
+                          format_duration(limits::kDuration)));
+}
+
+Result<milliseconds> bounded_duration(std::string_view text) {
+  LB_TRY(const auto duration, duration_of(text));
+  return duration.value_or(limits::kDuration);
 }
 
 std::string format_duration(milliseconds duration) {

@@ -37,6 +37,7 @@ Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::st
                                              SavedProblems& problems) {
   std::string path = state_dir + "/drains.json";
   Drains drains = problems.loaded_or(path, Drains::open(path, clocks.now()), Drains::without(path));
+  if (!drains.dropped().empty()) problems.set(path + " limits", drains.dropped());
   path = state_dir + "/departures.json";
   Departures departures =
       problems.loaded_or(path, Departures::open(path, settings.drain_timeout, clocks.now()),

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <map>
 #include <span>
 
 #include <fmt/format.h>
@@ -10,7 +12,9 @@
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
 
+#include "base/limits.h"
 #include "daemon/slices.h"
+#include "state/drain_index.h"
 
 namespace lb {
 namespace {
@@ -37,11 +41,18 @@ Result<Drain> to_drain(const FleetOrder& order) {
 // What an order covers now, whatever other drains cover as well.
 template <class Visit>
 void for_each_covered(Engine& engine, const Drain& drain, Visit visit) {
-  Drains only;
-  only.set_fleet({drain});
   for (const auto& [key, service] : engine.reconciler().desired())
     for (const DesiredBackend& b : service->backends)
-      if (only.find(b.backend, key, service->name)) visit(key, b);
+      if (covers(drain, b.backend, key, service->name)) visit(key, b);
+}
+
+void add_covered(Engine& engine, const ServiceKey& key, const DesiredBackend& b,
+                 relay::OrderReport::Item& item) {
+  const auto connections = engine.drain_watch().connections({key, b.backend.address});
+  if (connections)
+    item.connections = std::min(limits::kConnections, item.connections + connections->value_or(0));
+  // What cannot be programmed is tried again; until then new connections go there.
+  if (!connections || engine.reconciler().failures().contains(key)) item.programmed = false;
 }
 
 bool is_done(const relay::OrderReport::Item& item) {
@@ -82,6 +93,7 @@ std::unique_ptr<Fleet> Fleet::open(const std::string& state_dir, std::string nod
   const std::string path = state_dir + "/fleet.json";
   FleetOrders orders =
       problems.loaded_or(path, FleetOrders::open(path), FleetOrders::without(path));
+  if (!orders.dropped().empty()) problems.set(path + " limits", orders.dropped());
   return std::unique_ptr<Fleet>(new Fleet(std::move(orders), std::move(node), std::move(changed)));
 }
 
@@ -147,11 +159,9 @@ void Fleet::settle(Engine& engine, const std::vector<Drain>& drains) {
 
 void Fleet::after_turn(Engine& engine) {
   if (std::exchange(applying_, false)) settle(engine, in_force_);
-  for (const Drain& ended : engine.take_ended_fleet()) {
-    if (auto done = orders_.end(ended.fleet, engine.clocks().wall()); !done)
-      spdlog::error("cannot save the fleet's drains: {}", done.error().message());
-    std::erase_if(in_force_, [&](const Drain& d) { return d.fleet == ended.fleet; });
-  }
+  std::set<std::string> over;
+  for (const Drain& ended : engine.take_ended_fleet()) over.insert(ended.fleet);
+  if (!over.empty()) end(over, engine.clocks().wall());
   publish(engine);
   for (const auto& slot : engine.slots())
     if (slot->source) slot->source->applied();
@@ -172,6 +182,12 @@ void Fleet::publish(const Engine& engine) {
   server_->publish(std::move(services), marks_of(engine));
 }
 
+void Fleet::end(const std::set<std::string>& ids, SysTime now) {
+  if (auto done = orders_.end(ids, now); !done)
+    spdlog::error("cannot save the fleet's drains: {}", done.error().message());
+  std::erase_if(in_force_, [&](const Drain& d) { return ids.contains(d.fleet); });
+}
+
 relay::OrderReport::Item Fleet::report_of(Engine& engine, const FleetOrders::Known& known) const {
   relay::OrderReport::Item item;
   item.id = known.order.id;
@@ -180,18 +196,29 @@ relay::OrderReport::Item Fleet::report_of(Engine& engine, const FleetOrders::Kno
   const auto drain = to_drain(known.order);
   if (known.ended || !drain) return item;
   for_each_covered(engine, *drain, [&](const ServiceKey& key, const DesiredBackend& b) {
-    const auto connections = engine.drain_watch().connections({key, b.backend.address});
-    if (connections) item.connections += connections->value_or(0);
-    // What cannot be programmed is tried again; until then new connections go there.
-    if (!connections || engine.reconciler().failures().contains(key)) item.programmed = false;
+    add_covered(engine, key, b, item);
   });
   return item;
 }
 
+// Each backend once, whatever the number of orders.
 std::vector<relay::OrderReport::Item> Fleet::report(Engine& engine) const {
-  std::vector<relay::OrderReport::Item> items;
+  std::map<std::string, relay::OrderReport::Item> by_id;
   for (const FleetOrders::Known& known : orders_.all())
-    if (known.order.drain) items.push_back(report_of(engine, known));
+    if (known.order.drain)
+      by_id[known.order.id] = {.id = known.order.id,
+                               .programmed = known.ended || programmed_.contains(known.order.id),
+                               .ended = known.ended,
+                               .connections = 0};
+  const DrainIndex index(in_force_);
+  if (!index.empty())
+    for (const auto& [key, service] : engine.reconciler().desired())
+      for (const DesiredBackend& b : service->backends)
+        for (const std::size_t i : index.covering(in_force_, b.backend, key, service->name))
+          if (const auto at = by_id.find(in_force_[i].fleet); at != by_id.end())
+            add_covered(engine, key, b, at->second);
+  std::vector<relay::OrderReport::Item> items;
+  for (auto& [id, item] : by_id) items.push_back(std::move(item));
   return items;
 }
 
@@ -215,7 +242,7 @@ asio::awaitable<void> Fleet::tell_counts(Engine& engine) {
     for (const ObservedService& service : observed->services)
       for (const ObservedBackend& b : service.backends)
         if (const auto active = b.active_connections.value_or(0); active > 0)
-          counts.push_back({service.key, b.address, active});
+          counts.push_back({service.key, b.address, std::min(limits::kConnections, active)});
   };
   co_await in_slices(*std::move(keys), read);
   if (!whole) co_return;
@@ -230,22 +257,18 @@ asio::awaitable<void> Fleet::look(Engine& engine) {
   if (server_) end_where_all_have_ended();
   if (auto pruned = orders_.prune(engine.clocks().wall()); !pruned)
     spdlog::error("cannot save the fleet's drains: {}", pruned.error().message());
+  if (orders_.version() != seen_version_) changed_();
 }
 
 // An updater without connections of its own learns from its listeners that an order is done.
 void Fleet::end_where_all_have_ended() {
   if (applies_) return;
-  std::vector<std::string> done;
-  for (const FleetOrders::Known& known : orders_.all()) {
-    if (!is_in_force(known)) continue;
-    const auto listeners = server_->progress(known.order).listeners;
-    if (!listeners.empty() && std::all_of(listeners.begin(), listeners.end(),
-                                          [](const auto& l) { return l.connected && l.ended; }))
-      done.push_back(known.order.id);
-  }
-  for (const std::string& id : done)
-    if (auto ended = orders_.end(id, sys_now()); !ended)
-      spdlog::error("cannot save the fleet's drains: {}", ended.error().message());
+  std::set<std::string> ids;
+  for (const FleetOrders::Known& known : orders_.all())
+    if (is_in_force(known)) ids.insert(known.order.id);
+  if (ids.empty()) return;
+  ids = server_->ended(std::move(ids));
+  if (!ids.empty()) end(ids, sys_now());
 }
 
 milliseconds Fleet::pace() const {

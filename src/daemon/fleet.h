@@ -75,6 +75,7 @@ class Fleet {
   [[nodiscard]] relay::OrderReport::Item report_of(Engine& engine,
                                                    const FleetOrders::Known& known) const;
   void settle(Engine& engine, const std::vector<Drain>& drains);
+  void end(const std::set<std::string>& ids, SysTime now);
   void publish(const Engine& engine);
   void tell_reports(Engine& engine);
   asio::awaitable<void> tell_counts(Engine& engine);

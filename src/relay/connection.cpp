@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -32,6 +33,7 @@ constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 // this much at a time: it is zeroed before each read, and TLS fills 16 KiB of it.
 constexpr std::size_t kFirstRead = 1024;
 constexpr std::size_t kMaxRead = 64 * 1024;
+constexpr unsigned kLinesPerTurn = 32;  // of the loop
 
 std::string text_of(const tcp::endpoint& endpoint) {
   const auto address = endpoint.address();
@@ -83,7 +85,9 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
                                     steady_clock::time_point deadline);
   asio::awaitable<Result<>> shake_hands(asio::ssl::stream_base::handshake_type side,
                                         steady_clock::time_point deadline);
-  asio::awaitable<Result<std::string>> read_line(std::size_t limit, milliseconds timeout);
+  asio::awaitable<Result<std::string>> read_line(Reading reading);
+  asio::awaitable<void> discard(milliseconds within);
+  void last_words(const std::string& line);
   asio::awaitable<Result<>> write(Line line, milliseconds timeout);
 
   // For a client, before its handshake.
@@ -137,6 +141,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
   std::string buffer_;        // what has come and was not taken
   std::size_t searched_ = 0;  // no newline before
   bool first_ = true;         // no line was taken yet
+  unsigned taken_ = 0;        // lines
   int ended_ = 0;             // ECANCELED or ETIMEDOUT
   const char* complaint_ = "";
 };
@@ -215,16 +220,32 @@ std::optional<Result<std::string>> Connection::Impl::take_line(std::size_t limit
   return std::exchange(buffer_, std::move(rest));
 }
 
-asio::awaitable<Result<std::string>> Connection::Impl::read_line(std::size_t limit,
-                                                                 milliseconds timeout) {
+asio::awaitable<Result<std::string>> Connection::Impl::read_line(Reading reading) {
   const auto self = shared_from_this();
+  std::optional<steady_clock::time_point> until = reading.until;
+  bool begun = false;
   for (;;) {
-    if (auto line = take_line(limit)) co_return *std::move(line);
+    if (auto line = take_line(reading.limit)) {
+      // Thousands may come in one piece, and others wait for the loop.
+      if (++taken_ % kLinesPerTurn == 0) co_await asio::post(asio::use_awaitable);
+      co_return *std::move(line);
+    }
     const std::size_t have = buffer_.size();
+    if (have > 0 && !std::exchange(begun, true)) {
+      const auto end = steady_clock::now() + reading.whole;
+      until = std::min(until.value_or(end), end);
+    }
     const std::size_t want = std::clamp(have, kFirstRead, kMaxRead);
-    buffer_.resize(have + std::min(want, limit + 1 - have));
+    const std::size_t size_after = have + std::min(want, reading.limit + 1 - have);
+    if (reading.grows)
+      if (auto may = reading.grows(size_after); !may) co_return tl::unexpected(may.error());
+    buffer_.resize(size_after);
     const auto target = asio::buffer(buffer_.data() + have, buffer_.size() - have);
-    arm(read_time_, steady_clock::now() + timeout, "nothing was heard");
+    const auto silent = steady_clock::now() + reading.silence;
+    if (until && *until < silent)
+      arm(read_time_, *until, "a message that does not end");
+    else
+      arm(read_time_, silent, "nothing was heard");
     ErrorCode error;
     std::size_t size = 0;
     if (ended_ != 0)
@@ -240,6 +261,30 @@ asio::awaitable<Result<std::string>> Connection::Impl::read_line(std::size_t lim
     if (!begin) co_return tl::unexpected(begin.error());
     co_return tl::unexpected(error_of(error));
   }
+}
+
+asio::awaitable<void> Connection::Impl::discard(milliseconds within) {
+  const auto self = shared_from_this();
+  buffer_ = std::string(kFirstRead, '\0');
+  const auto target = asio::buffer(buffer_);
+  arm(read_time_, steady_clock::now() + within, "what comes is not wanted");
+  ErrorCode error;
+  std::size_t size = 0;
+  while (!error && ended_ == 0) {
+    if (tls_)
+      std::tie(error, size) = co_await tls_->async_read_some(target, kAsTuple);
+    else
+      std::tie(error, size) = co_await socket_.async_read_some(target, kAsTuple);
+  }
+  disarm(read_time_);
+  buffer_.clear();
+}
+
+void Connection::Impl::last_words(const std::string& line) {
+  if (tls_ || ended_ != 0) return;
+  ErrorCode ignored;
+  socket_.non_blocking(true, ignored);
+  if (!ignored) (void)socket_.write_some(asio::buffer(line), ignored);
 }
 
 asio::awaitable<Result<>> Connection::Impl::write(Line line, milliseconds timeout) {
@@ -300,10 +345,19 @@ asio::awaitable<Result<std::unique_ptr<Connection>>> Connection::accept(
   co_return std::unique_ptr<Connection>(new Connection(impl));
 }
 
-asio::awaitable<Result<std::string>> Connection::read_line(std::size_t limit,
-                                                           milliseconds timeout) {
-  return impl_->read_line(limit, timeout);
+asio::awaitable<Result<std::string>> Connection::read_line(Reading reading) {
+  return impl_->read_line(std::move(reading));
 }
+
+asio::awaitable<Result<std::string>> Connection::read_line(std::size_t limit,
+                                                           milliseconds silence) {
+  Reading reading{.limit = limit, .silence = silence};
+  return impl_->read_line(std::move(reading));
+}
+
+asio::awaitable<void> Connection::discard(milliseconds within) { return impl_->discard(within); }
+
+void Connection::last_words(const std::string& line) { impl_->last_words(line); }
 
 asio::awaitable<Result<>> Connection::write(Line line, milliseconds timeout) {
   return impl_->write(std::move(line), timeout);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +32,16 @@ struct TlsFiles {
   bool operator==(const TlsFiles&) const = default;
 };
 
+// How long a line may take to come, and how much of it may be there before it is whole.
+struct Reading {
+  std::size_t limit = 0;                                     // bytes: EMSGSIZE
+  std::chrono::milliseconds silence;                         // without a byte: ETIMEDOUT
+  std::chrono::milliseconds whole{std::chrono::minutes(5)};  // from its first byte on: ETIMEDOUT
+  std::optional<std::chrono::steady_clock::time_point> until{};  // whatever has come: ETIMEDOUT
+  std::function<Result<>(std::size_t)>
+      grows{};  // before so many bytes are kept; its error ends the call
+};
+
 class Connection {
  public:
   // Resolves, connects, and shakes hands, within `timeout`.
@@ -44,13 +56,18 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // The next line without its newline, at most `limit` bytes (EMSGSIZE). ETIMEDOUT after `timeout`
-  // without a byte; ENODATA at the orderly end. One call at a time.
+  // The next line without its newline; ENODATA at the orderly end. One call at a time.
+  asio::awaitable<Result<std::string>> read_line(Reading reading);
   asio::awaitable<Result<std::string>> read_line(std::size_t limit,
-                                                 std::chrono::milliseconds timeout);
+                                                 std::chrono::milliseconds silence);
   // Returns when it has been handed to the kernel. One call at a time, beside a read. ETIMEDOUT
   // when the peer takes nothing for `timeout`.
   asio::awaitable<Result<>> write(Line line, std::chrono::milliseconds timeout);
+  // Reads what comes and keeps nothing of it, until the other side closes, for at most so long.
+  asio::awaitable<void> discard(std::chrono::milliseconds within);
+  // Hands this to the kernel as far as it takes it at once; over TLS nothing. While no write is under
+  // way, before close().
+  void last_words(const std::string& line);
   // Ends both calls with ECANCELED; idempotent.
   void close();
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/foreign_json.h"
+#include "base/limits.h"
 #include "base/text.h"
 #include "relay/message.h"
 #include "relay/order_json.h"
@@ -21,9 +22,8 @@ namespace {
 
 using nlohmann::json;
 
-// Ours have 5 brackets within brackets. A state of a hundred thousand backends takes 100 MiB.
-constexpr JsonLimits kLimits{.depth = 16, .memory = std::size_t{256} << 20};
-constexpr std::size_t kMaxName = 253;  // of what is shown to people
+// A state of a hundred thousand backends takes 100 MiB.
+constexpr JsonLimits kLimits{.depth = limits::kDepth, .memory = std::size_t{256} << 20};
 constexpr auto kUint64Max = std::numeric_limits<std::uint64_t>::max();
 
 const std::string& text_of(const json& object, const char* key) {
@@ -31,12 +31,16 @@ const std::string& text_of(const json& object, const char* key) {
 }
 
 std::string name_of(const json& object, const char* key) {
-  return printable(text_of(object, key), kMaxName);
+  return printable(text_of(object, key), limits::kName);
 }
 
-std::string text_or(const json& object, const char* key, std::string otherwise) {
-  const auto found = object.find(key);
-  return found == object.end() ? std::move(otherwise) : found->get_ref<const std::string&>();
+// Of a service or a backend: cut and not refused, as an updater passes on what a tenant has written.
+std::string words_of(const json& object, const char* key) {
+  return clipped(text_of(object, key), limits::kText);
+}
+
+std::string words_or(const json& object, const char* key, std::string otherwise) {
+  return object.contains(key) ? words_of(object, key) : std::move(otherwise);
 }
 
 bool flag_or(const json& object, const char* key, bool otherwise) {
@@ -53,11 +57,13 @@ Result<std::uint64_t> number_from(const json& value, const char* what,
 }
 
 template <class T, class One>
-Result<std::vector<T>> list_from(const json& object, const char* key, One one) {
+Result<std::vector<T>> list_from(const json& object, const char* key, std::size_t most, One one) {
   std::vector<T> out;
   const auto found = object.find(key);
   if (found == object.end()) return out;
   const auto& items = found->get_ref<const json::array_t&>();
+  if (items.size() > most)
+    return fail(fmt::format("has {} {}, at most {} are taken", items.size(), key, most));
   out.reserve(items.size());
   for (const json& item : items) {
     LB_TRY(T value, one(item));
@@ -78,7 +84,7 @@ Result<> sort_unique(std::vector<T>& items, Less less, Name name) {
 
 class Reader {
  public:
-  explicit Reader(const IpAddress& publish) : publish_(publish) {}
+  Reader(const IpAddress& publish, Kind kind) : publish_(publish), kind_(kind) {}
 
   Result<std::optional<Message>> message(const json& root) const;
 
@@ -94,11 +100,12 @@ class Reader {
   Result<BackendPatch> patch(const json& value) const;
 
   IpAddress publish_;
+  Kind kind_;
 };
 
 Result<Position> position_from(const json& value) {
   Position out{name_of(value, "epoch"), 0};
-  LB_TRY(out.sequence, number_from(value.at("seq"), "seq"));
+  LB_TRY(out.sequence, number_from(value.at("seq"), "seq", limits::kSequence));
   return out;
 }
 
@@ -109,14 +116,31 @@ Result<std::optional<Position>> have_from(const json& root) {
   return have;
 }
 
-Result<std::vector<FleetOrder>> orders_from(const json& root) {
-  return list_from<FleetOrder>(root, "orders", order_from_json);
+// One over the limits costs itself alone, and not the connection: an old lbd would come back with it.
+Result<Orders> orders_from(const json& root) {
+  Orders out;
+  const auto found = root.find("orders");
+  if (found == root.end()) return out;
+  const auto& items = found->get_ref<const json::array_t&>();
+  for (const json& item : items) {
+    auto order = order_from_json(item);
+    const bool room = out.orders.size() < limits::kOrders;
+    if (!order && order.error().code != std::errc::argument_list_too_long)
+      return tl::unexpected(order.error());
+    if (order && room)
+      out.orders.push_back(*std::move(order));
+    else if (out.refused.empty())
+      out.refused = printable(
+          order ? fmt::format("{} orders in one message", items.size()) : order.error().context,
+          300);
+  }
+  return out;
 }
 
 Result<SourceMark> mark_from(const json& value) {
   SourceMark out;
   out.name = name_of(value, "name");
-  out.revision = text_or(value, "revision", {});
+  out.revision = words_or(value, "revision", {});
   LB_TRY(out.as_of, parse_iso8601(text_of(value, "as_of")));
   LB_TRY(out.read_at, parse_iso8601(text_of(value, "read_at")));
   out.ok = flag_or(value, "ok", true);
@@ -124,7 +148,7 @@ Result<SourceMark> mark_from(const json& value) {
 }
 
 Result<std::vector<SourceMark>> marks_from(const json& root) {
-  return list_from<SourceMark>(root, "sources", mark_from);
+  return list_from<SourceMark>(root, "sources", limits::kSources, mark_from);
 }
 
 Result<Address> address_from(const json& value) {
@@ -134,9 +158,9 @@ Result<Address> address_from(const json& value) {
 Result<Backend> compact_backend_from(const json& value) {
   Backend out;
   LB_TRY(out.address, Address::parse(text_of(value, "a")));
-  out.id = text_or(value, "id", text_of(value, "a"));
-  out.host = text_or(value, "h", out.address.ip.to_string());
-  out.origin = text_or(value, "o", {});
+  out.id = words_or(value, "id", text_of(value, "a"));
+  out.host = words_or(value, "h", out.address.ip.to_string());
+  out.origin = words_or(value, "o", {});
   if (const auto weight = value.find("w"); weight != value.end()) {
     LB_TRY(const std::uint64_t number, number_from(*weight, "weight", kMaxWeight));
     out.weight = static_cast<std::uint32_t>(number);
@@ -152,7 +176,7 @@ Result<Backend> compact_backend_from(const json& value) {
 
 Result<std::vector<Backend>> backends_from(const json& object, const char* key,
                                            const ServiceKey& of) {
-  LB_TRY(auto out, list_from<Backend>(object, key, compact_backend_from));
+  LB_TRY(auto out, list_from<Backend>(object, key, limits::kBackends, compact_backend_from));
   LB_CHECK(sort_unique(
       out, [](const Backend& a, const Backend& b) { return a.address < b.address; },
       [&](const Backend& b) {
@@ -178,14 +202,14 @@ Result<ServicePtr> Reader::service(const json& value) const {
   Service out;
   LB_TRY(const ServiceRef ref, this->ref(value.at("key")));
   std::tie(out.key, out.default_address) = std::tie(ref.key, ref.default_address);
-  out.name = text_of(value, "name");
+  out.name = words_of(value, "name");
   LB_TRY(out.balance, parse_balance(text_of(value, "balance")));
-  out.origin = text_or(value, "origin", {});
+  out.origin = words_or(value, "origin", {});
   if (const auto check = value.find("check"); check != value.end()) {
     LB_TRY(out.check, check_from_json(*check));
   }
   if (const auto timeout = value.find("drain_timeout"); timeout != value.end()) {
-    LB_TRY(out.drain_timeout, parse_duration(timeout->get_ref<const std::string&>()));
+    LB_TRY(out.drain_timeout, bounded_duration(timeout->get_ref<const std::string&>()));
   }
   out.launder = value.value("launder", true);
   LB_TRY(out.backends, backends_from(value, "backends", out.key));
@@ -193,7 +217,8 @@ Result<ServicePtr> Reader::service(const json& value) const {
 }
 
 Result<std::vector<ServicePtr>> Reader::services(const json& root, const char* key) const {
-  LB_TRY(auto out, list_from<ServicePtr>(root, key, [&](const json& v) { return service(v); }));
+  LB_TRY(auto out, list_from<ServicePtr>(root, key, limits::kServices,
+                                         [&](const json& v) { return service(v); }));
   LB_CHECK(sort_unique(out, before, [](const ServicePtr& s) {
     return fmt::format("service {}", s->key.to_string());
   }));
@@ -204,7 +229,7 @@ Result<BackendPatch> Reader::patch(const json& value) const {
   BackendPatch out;
   LB_TRY(out.service, ref(value.at("key")));
   LB_TRY(out.set, backends_from(value, "set", out.service.key));
-  LB_TRY(out.gone, list_from<Address>(value, "gone", address_from));
+  LB_TRY(out.gone, list_from<Address>(value, "gone", limits::kBackends, address_from));
   LB_CHECK(sort_unique(out.gone, std::less<>(), [](const Address& a) { return a.to_string(); }));
   return out;
 }
@@ -215,8 +240,8 @@ Result<Message> Reader::hello(const json& root) const {
   const auto protocol = known ? std::min<std::uint64_t>(proto->get<std::uint64_t>(), 1'000'000) : 0;
   const bool listener = root.contains("wants_state");
   if (!known) {
-    if (listener) return ListenerHello{0, {}, {}, {}, false, {}, false};
-    return UpdaterHello{0, {}, {}, {}, {}};
+    if (listener) return ListenerHello{0, {}, {}, {}, false, {}, false, {}};
+    return UpdaterHello{0, {}, {}, {}, {}, {}};
   }
   LB_TRY(auto orders, orders_from(root));
   const std::string node = name_of(root, "node");
@@ -224,7 +249,8 @@ Result<Message> Reader::hello(const json& root) const {
   const int number = static_cast<int>(protocol);
   if (!listener) {
     LB_TRY(Position at, position_from(root));
-    return UpdaterHello{number, node, version, std::move(at), std::move(orders)};
+    return UpdaterHello{
+        number, node, version, std::move(at), std::move(orders.orders), std::move(orders.refused)};
   }
   LB_TRY(auto have, have_from(root));
   const bool wants = root.at("wants_state").get<bool>();
@@ -233,21 +259,24 @@ Result<Message> Reader::hello(const json& root) const {
                        version,
                        std::move(have),
                        wants,
-                       std::move(orders),
-                       flag_or(root, "observes", false)};
+                       std::move(orders.orders),
+                       flag_or(root, "observes", false),
+                       std::move(orders.refused)};
 }
 
 Result<Message> Reader::counts(const json& root) const {
   Counts out;
   out.complete = flag_or(root, "complete", false);
   LB_TRY(out.items,
-         list_from<Counts::Item>(root, "items", [](const json& value) -> Result<Counts::Item> {
-           Counts::Item item;
-           LB_TRY(item.service, ServiceKey::parse(value.at(0).get_ref<const std::string&>()));
-           LB_TRY(item.backend, Address::parse(value.at(1).get_ref<const std::string&>()));
-           LB_TRY(item.connections, number_from(value.at(2), "connections"));
-           return item;
-         }));
+         list_from<Counts::Item>(
+             root, "items", limits::kCounts, [](const json& value) -> Result<Counts::Item> {
+               Counts::Item item;
+               LB_TRY(item.service, ServiceKey::parse(value.at(0).get_ref<const std::string&>()));
+               LB_TRY(item.backend, Address::parse(value.at(1).get_ref<const std::string&>()));
+               LB_TRY(item.connections,
+                      number_from(value.at(2), "connections", limits::kConnections));
+               return item;
+             }));
   LB_CHECK(sort_unique(
       out.items,
       [](const Counts::Item& a, const Counts::Item& b) {
@@ -259,16 +288,33 @@ Result<Message> Reader::counts(const json& root) const {
 
 Result<Message> Reader::report(const json& root) const {
   OrderReport out;
-  LB_TRY(out.items, list_from<OrderReport::Item>(
-                        root, "items", [](const json& value) -> Result<OrderReport::Item> {
-                          OrderReport::Item item;
-                          item.id = name_of(value, "id");
-                          item.programmed = value.at("programmed").get<bool>();
-                          item.ended = value.at("ended").get<bool>();
-                          LB_TRY(item.connections,
-                                 number_from(value.at("connections"), "connections"));
-                          return item;
-                        }));
+  LB_TRY(out.items,
+         list_from<OrderReport::Item>(
+             root, "items", limits::kOrders, [](const json& value) -> Result<OrderReport::Item> {
+               OrderReport::Item item;
+               item.id = name_of(value, "id");
+               item.programmed = value.at("programmed").get<bool>();
+               item.ended = value.at("ended").get<bool>();
+               LB_TRY(item.connections,
+                      number_from(value.at("connections"), "connections", limits::kConnections));
+               return item;
+             }));
+  out.complete = flag_or(root, "complete", true);
+  std::sort(out.items.begin(), out.items.end(),
+            [](const OrderReport::Item& a, const OrderReport::Item& b) { return a.id < b.id; });
+  // An old lbd may have two orders of one id: done is what is so for both.
+  std::vector<OrderReport::Item> items;
+  for (OrderReport::Item& item : out.items) {
+    if (items.empty() || items.back().id != item.id) {
+      items.push_back(std::move(item));
+      continue;
+    }
+    OrderReport::Item& same = items.back();
+    same.programmed = same.programmed && item.programmed;
+    same.ended = same.ended && item.ended;
+    same.connections = std::max(same.connections, item.connections);
+  }
+  out.items = std::move(items);
   return out;
 }
 
@@ -287,13 +333,13 @@ Result<Message> Reader::snapshot(const json& root) const {
 Result<Message> Reader::delta(const json& root) const {
   Delta out;
   LB_TRY(out.at, position_from(root));
-  LB_TRY(out.base, number_from(root.at("base"), "base"));
+  LB_TRY(out.base, number_from(root.at("base"), "base", limits::kSequence));
   LB_TRY(out.sources, marks_from(root));
   LB_TRY(out.changed, services(root, "changed"));
-  LB_TRY(out.patched,
-         list_from<BackendPatch>(root, "patched", [&](const json& v) { return patch(v); }));
-  LB_TRY(out.removed,
-         list_from<ServiceRef>(root, "removed", [&](const json& v) { return ref(v); }));
+  LB_TRY(out.patched, list_from<BackendPatch>(root, "patched", limits::kServices,
+                                              [&](const json& v) { return patch(v); }));
+  LB_TRY(out.removed, list_from<ServiceRef>(root, "removed", limits::kServices,
+                                            [&](const json& v) { return ref(v); }));
   return out;
 }
 
@@ -315,6 +361,7 @@ Result<Message> feed_from(const json& root) {
 
 Result<std::optional<Message>> Reader::message(const json& root) const {
   const std::string& type = text_of(root, "t");
+  if (kind_of(type) != kind_) return fail("does not say its type openly");
   if (type == "hello") return hello(root);
   if (type == "feed") return feed_from(root);
   if (type == "ack") {
@@ -328,11 +375,28 @@ Result<std::optional<Message>> Reader::message(const json& root) const {
   if (type == "delta") return delta(root);
   if (type == "orders") {
     LB_TRY(auto orders, orders_from(root));
-    return Orders{std::move(orders)};
+    return orders;
   }
   if (type == "ping") return ping_from(root);
   if (type == "bye") return Goodbye{name_of(root, "reason")};
   return std::nullopt;
+}
+
+// Before it is parsed. false: it is to be ignored.
+Result<bool> is_worth_parsing(std::string_view line, const LineShape& shape, From from) {
+  if (shape.depth > limits::kDepth) return fail("has too many brackets");
+  if (shape.values > limits::kValuesAnyway + line.size() / limits::kBytesPerValue)
+    return fail("has too many values");
+  if (shape.twice) return fail("says its type twice");
+  const std::size_t most = line_limit(shape.kind, from);
+  if (most == 0)
+    return fail(fmt::format("is a kind that {} must not send",
+                            from == From::Listener ? "a listener" : "an updater"));
+  const bool known = shape.kind != Kind::Unknown && shape.kind != Kind::None;
+  if (line.size() > (known ? most : line_limit(from)))
+    return fail(fmt::format("has {} bytes, at most {} are taken", line.size(), most));
+  if (shape.kind == Kind::None && line.size() > limits::kSmallLine) return fail("has no type 't'");
+  return known || line.size() <= limits::kSmallLine;
 }
 
 std::string type_of(const json& root) {
@@ -343,17 +407,21 @@ std::string type_of(const json& root) {
 
 }  // namespace
 
-Result<std::optional<Message>> decode(std::string_view line, const IpAddress& publish) {
+Result<std::optional<Message>> decode(std::string_view line, const IpAddress& publish, From from) {
   const auto refused = [](std::string_view type, std::string_view why) {
     return fail(EBADMSG, fmt::format("a {} of the push protocol {}", printable(type, 20),
                                      printable(why, 300)));
   };
+  const LineShape shape = shape_of(line);
+  const auto worth = is_worth_parsing(line, shape, from);
+  if (!worth) return refused(name_of(shape.kind), worth.error().context);
+  if (!*worth) return std::nullopt;
   const Result<json> parsed = parse_json(line, kLimits);
   if (!parsed) return refused("message", parsed.error().context);
   const json& root = *parsed;
   try {
     if (!root.is_object()) return refused("message", "is no object");
-    auto message = Reader(publish).message(root);
+    auto message = Reader(publish, shape.kind).message(root);
     if (!message) return refused(type_of(root), message.error().message());
     return message;
   } catch (const json::exception& error) {

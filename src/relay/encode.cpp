@@ -171,6 +171,7 @@ std::string text_of(const Counts& counts) {
 
 std::string text_of(const OrderReport& report) {
   Writer out("report");
+  if (!report.complete) out.flag("complete", false);
   out.list("items", report.items, [&](const OrderReport::Item& item) {
     out.add(R"({{"id":)");
     out.quoted(item.id);

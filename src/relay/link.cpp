@@ -111,9 +111,11 @@ asio::awaitable<Result<UpdaterHello>> Link::greet() {
   const Line greeting = line_of(mine);
   const auto written = co_await connection_->write(greeting, kDeadAfter);
   if (!written) co_return tl::unexpected(written.error());
-  const auto line = co_await connection_->read_line(kLineLimit, kHelloPatience);
+  auto line = co_await connection_->read_line(limits::kUpdaterLine, kHelloPatience);
   if (!line) co_return tl::unexpected(line.error());
-  const auto message = decode(*line, shared_.publish);
+  std::string text = *std::move(line);
+  const auto message =
+      co_await shared_.decoder.decode(std::move(text), shared_.publish, From::Updater);
   if (!message) co_return tl::unexpected(message.error());
   auto hello = check_hello(*message);
   if (!hello) {
@@ -126,13 +128,15 @@ asio::awaitable<Result<UpdaterHello>> Link::greet() {
 
 asio::awaitable<void> Link::listen() {
   while (!ended_) {
-    auto line = co_await connection_->read_line(kLineLimit, kDeadAfter);
+    auto line = co_await connection_->read_line(limits::kUpdaterLine, kDeadAfter);
     if (stopped_) break;  // whoever could take it may be gone
     if (!line) {
       end(line.error(), line.error().code.value() == EMSGSIZE);
       break;
     }
-    auto message = decode(*line, shared_.publish);
+    std::string text = *std::move(line);
+    auto message = co_await shared_.decoder.decode(std::move(text), shared_.publish, From::Updater);
+    if (stopped_ || ended_) break;
     if (!message) {
       end(message.error(), true);
     } else if (*message && std::holds_alternative<Goodbye>(**message)) {

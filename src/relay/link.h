@@ -15,6 +15,7 @@
 #include "base/event.h"
 #include "relay/complaint.h"
 #include "relay/connection.h"
+#include "relay/decoder.h"
 #include "relay/message.h"
 #include "relay/outbox.h"
 #include "relay/redial.h"
@@ -30,6 +31,7 @@ class Link {
     const TlsFiles& tls;
     const IpAddress& publish;
     const Clocks& clocks;
+    Decoder& decoder;
     std::function<ListenerHello()> hello;
     std::function<const std::vector<FleetOrders::Known>*()> orders;
     std::function<void(std::size_t, const UpdaterHello&)> up;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,7 +28,9 @@ struct ListenerView {
   std::uint64_t behind = 0;  // our sequence minus the applied one, when it is ours
   std::optional<std::chrono::milliseconds> lag;  // from sending to acknowledgement, of the last
   std::vector<Counts::Item> counts;              // above 0, sorted
-  std::vector<OrderReport::Item> orders;
+  std::size_t counts_left_out = 0;               // of backends that are not in `counts`,
+  std::uint64_t connections_left_out = 0;        // and what they have
+  std::vector<OrderReport::Item> orders;         // sorted by id
 };
 
 // How far an order is on the whole fleet.
@@ -42,7 +45,7 @@ struct FleetProgress {
   };
   std::vector<Listener> listeners;  // sorted by node; without those that only observe
   std::uint64_t connections = 0;    // the sum
-  // All listeners are connected, have programmed it, and the sum is 0. Never in the first 15 s of an
+  // All listeners are connected, have programmed it, and each has reported 0. Never in the first 15 s of an
   // updater, when not all have come back to it.
   bool drained = false;
 };

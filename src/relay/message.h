@@ -3,6 +3,7 @@
 // fields are ignored. Pure.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,14 +12,16 @@
 #include <variant>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "model/service.h"
 #include "relay/fleet.h"
+#include "relay/line_shape.h"
 
 namespace lb::relay {
 
 constexpr int kProtocol = 1;
-constexpr std::size_t kLineLimit = std::size_t{32} << 20;
+constexpr std::size_t kLineLimit = limits::kUpdaterLine;
 constexpr std::chrono::seconds kPingEvery{5};
 constexpr std::chrono::seconds kDeadAfter{15};  // silence
 
@@ -49,9 +52,10 @@ struct ListenerHello {
   std::string version;  // of lbd
   std::optional<Position> have;
   bool wants_state = false;        // false: control only (pings, drains, counts)
-  std::vector<FleetOrder> orders;  // all that it knows
+  std::vector<FleetOrder> orders;  // the first of those that it knows, the others follow
   // Programs nothing (a logger): no drain waits for it.
   bool observes = false;
+  std::string refused{};  // as in Orders
 };
 struct Feed {  // changes the connection's mind about wants_state
   bool wants_state = false;
@@ -81,7 +85,8 @@ struct OrderReport {
     std::uint64_t connections = 0;  // of the backends that it covers
     bool operator==(const Item&) const = default;
   };
-  std::vector<Item> items;  // all orders that it knows
+  std::vector<Item> items;
+  bool complete = true;  // all orders that it knows; false: more of the report before
 };
 
 // updater -> listener
@@ -90,7 +95,8 @@ struct UpdaterHello {
   std::string node;
   std::string version;
   Position at;
-  std::vector<FleetOrder> orders;
+  std::vector<FleetOrder> orders;  // as those of a listener
+  std::string refused{};
 };
 struct SnapshotMessage {
   Position at;
@@ -123,7 +129,9 @@ struct Delta {  // after `base` of the same epoch
   std::vector<ServiceRef> removed;
 };
 struct Orders {
-  std::vector<FleetOrder> orders;  // new or newer ones
+  std::vector<FleetOrder> orders;  // new or newer ones, within the limits
+  // Not sent: why some that were over the limits are not in `orders`, of the first. "": none.
+  std::string refused{};
 };
 
 // both ways
@@ -144,8 +152,10 @@ using Message = std::variant<ListenerHello, Feed, Ack, Resync, Counts, OrderRepo
 // `line` without its newline. nullopt: a type that this version does not know. `publish` stands in
 // for the address of services that have none of their own. The error (EBADMSG) quotes what is wrong,
 // printably. A hello of an impossible protocol number has protocol 0 and nothing else; names and
-// reasons of others come out printable and short.
-[[nodiscard]] Result<std::optional<Message>> decode(std::string_view line,
-                                                    const IpAddress& publish);
+// reasons of others come out printable and short, texts of services cut to limits::kText. Orders over
+// the limits are left out. What is of a kind that `from` does not send, or too long for its kind, is
+// refused before it is parsed.
+[[nodiscard]] Result<std::optional<Message>> decode(std::string_view line, const IpAddress& publish,
+                                                    From from = From::Anyone);
 
 }  // namespace lb::relay

@@ -6,8 +6,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/limits.h"
 #include "base/text.h"
-#include "state/drains.h"
+#include "state/drain.h"
+#include "state/json_codec.h"
 
 namespace lb {
 
@@ -23,20 +25,29 @@ json to_json(const FleetOrder& order) {
   return out;
 }
 
+std::size_t text_size(const FleetOrder& order) { return encode_json(to_json(order)).size(); }
+
 Result<FleetOrder> order_from_json(const json& value) {
   FleetOrder out;
   out.id = value.at("id").get_ref<const std::string&>();
-  if (out.id.empty() || out.id.size() > 100 || printable(out.id, 100) != out.id)
+  if (out.id.empty() || out.id.size() > limits::kOrderId || printable(out.id, 100) != out.id)
     return fail(EBADMSG, fmt::format("an order has the id '{}'", printable(out.id, 100)));
   LB_TRY(out.time, parse_iso8601(value.at("time").get_ref<const std::string&>()));
   out.target = value.at("target").get_ref<const std::string&>();
-  if (const auto target = Drain::parse_target(out.target); !target)
-    return fail(EBADMSG, fmt::format("order {}: {}", out.id, target.error().message()));
+  const auto target = Drain::parse_target(out.target);
+  if (!target && target.error().code == std::errc::argument_list_too_long)
+    return fail(E2BIG, fmt::format("order {}: {}", out.id, target.error().context));
+  if (!target) return fail(EBADMSG, fmt::format("order {}: {}", out.id, target.error().message()));
   out.drain = value.at("drain").get<bool>();
   out.service = value.value("service", std::string());
-  if (const auto ids = value.find("ids"); ids != value.end()) ids->get_to(out.ids);
+  if (const auto ids = value.find("ids"); ids != value.end()) {
+    if (ids->size() > limits::kOrderIds)
+      return fail(E2BIG, fmt::format("order {} names {} backends", out.id, ids->size()));
+    ids->get_to(out.ids);
+  }
   std::sort(out.ids.begin(), out.ids.end());
   out.ids.erase(std::unique(out.ids.begin(), out.ids.end()), out.ids.end());
+  LB_CHECK(check_limits(out));
   return out;
 }
 

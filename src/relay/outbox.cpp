@@ -3,7 +3,29 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/limits.h"
+#include "relay/order_json.h"
+
 namespace lb::relay {
+namespace {
+
+// Of counts and of reports, which take up to 100 bytes: limits::kPiece.
+constexpr std::size_t kItems = limits::kPiece / 100;
+// What an updater can make us remember of its orders. What it tells beyond that it is told again.
+constexpr std::size_t kKnownAtMost = 2 * limits::kOrders;
+
+}  // namespace
+
+std::vector<FleetOrder> first_piece(const std::vector<FleetOrders::Known>& orders) {
+  std::vector<FleetOrder> out;
+  std::size_t size = 0;
+  for (const FleetOrders::Known& known : orders) {
+    size += text_size(known.order);
+    if (size > limits::kPiece && !out.empty()) break;
+    out.push_back(known.order);
+  }
+  return out;
+}
 
 std::vector<Counts::Item> count_changes(const std::vector<Counts::Item>& before,
                                         const std::vector<Counts::Item>& after) {
@@ -40,7 +62,9 @@ void Outbox::heard(const std::vector<FleetOrder>& orders) {
 }
 
 void Outbox::knows(const FleetOrder& order) {
-  Age& age = known_[{order.target, order.service}];
+  const Target target{order.target, order.service};
+  if (known_.size() >= kKnownAtMost && !known_.contains(target)) return;
+  Age& age = known_[target];
   age = std::max(age, Age{order.time, order.id});
 }
 
@@ -57,9 +81,15 @@ void Outbox::ack(Position position) {
 
 std::vector<FleetOrder> Outbox::untold(const std::vector<FleetOrders::Known>& orders) {
   std::vector<FleetOrder> out;
+  std::size_t size = 0;
   for (const auto& [order, ended, ended_at] : orders) {
     const auto known = known_.find({order.target, order.service});
     if (known != known_.end() && known->second >= Age{order.time, order.id}) continue;
+    size += text_size(order);
+    if (size > limits::kPiece && !out.empty()) {
+      orders_changed_ = true;  // the others are for the next piece
+      break;
+    }
     out.push_back(order);
     knows(order);
   }
@@ -75,23 +105,34 @@ std::optional<Message> Outbox::next(const std::vector<FleetOrders::Known>& order
     acked_ = std::exchange(ack_, std::nullopt);
     return Ack{*acked_};
   }
-  if (report_ != told_report_) {
-    told_report_ = report_;
-    return OrderReport{*report_};
-  }
+  if (report_ != told_report_) return next_report();
   if (!ping_) return std::nullopt;
-  if (counts_ != told_counts_)
-    if (auto counts = next_counts()) return counts;
+  if (auto counts = next_counts()) return counts;
   ping_ = false;
   return Ping{};
 }
 
+Message Outbox::next_report() {
+  const auto begin = report_->begin() + static_cast<std::ptrdiff_t>(reported_);
+  const std::size_t count = std::min(kItems, report_->size() - reported_);
+  OrderReport out{{begin, begin + static_cast<std::ptrdiff_t>(count)}, reported_ == 0};
+  reported_ += count;
+  if (reported_ == report_->size()) told_report_ = report_;
+  return out;
+}
+
 std::optional<Message> Outbox::next_counts() {
-  const CountsPtr before = std::exchange(told_counts_, counts_);
-  if (!before) return Counts{.complete = true, .items = *counts_};
-  auto items = count_changes(*before, *counts_);
-  if (items.empty()) return std::nullopt;
-  return Counts{.complete = false, .items = std::move(items)};
+  Counts out;
+  if (changes_.empty() && counts_ != told_counts_) {
+    const CountsPtr before = std::exchange(told_counts_, counts_);
+    out.complete = !before;
+    changes_ = before ? count_changes(*before, *counts_) : *counts_;
+    std::reverse(changes_.begin(), changes_.end());
+  }
+  if (changes_.empty() && !out.complete) return std::nullopt;
+  for (; !changes_.empty() && out.items.size() < kItems; changes_.pop_back())
+    out.items.push_back(changes_.back());
+  return out;
 }
 
 }  // namespace lb::relay

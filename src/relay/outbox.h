@@ -1,7 +1,8 @@
-// What a listener still has to say to one updater. The latest wins: an updater that reads slowly is
-// told less often, not later and later. A value.
+// What a listener still has to say to one updater, in pieces of bounded size. The latest wins: an updater
+// that reads slowly is told less often, not later and later. A value.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,12 +19,15 @@ namespace lb::relay {
 [[nodiscard]] std::vector<Counts::Item> count_changes(const std::vector<Counts::Item>& before,
                                                       const std::vector<Counts::Item>& after);
 
+// The first of them, as many as one line takes (limits::kPiece).
+[[nodiscard]] std::vector<FleetOrder> first_piece(const std::vector<FleetOrders::Known>& orders);
+
 class Outbox {
  public:
   using CountsPtr = std::shared_ptr<const std::vector<Counts::Item>>;
   using ReportPtr = std::shared_ptr<const std::vector<OrderReport::Item>>;
 
-  // A new connection, whose hello tells of all `orders`.
+  // A new connection, whose hello tells of these orders.
   void restart(const std::vector<FleetOrder>& orders);
   // The updater has told of these: it knows them.
   void heard(const std::vector<FleetOrder>& orders);
@@ -32,7 +36,10 @@ class Outbox {
   void resync();
   void ack(Position position);
   void orders_changed() { orders_changed_ = true; }
-  void report(ReportPtr report) { report_ = std::move(report); }
+  void report(ReportPtr report) {
+    report_ = std::move(report);
+    reported_ = 0;
+  }
   void counts(CountsPtr counts) { counts_ = std::move(counts); }
   void ping() { ping_ = true; }  // a ping is due, and with it what has changed in the counts
 
@@ -45,6 +52,7 @@ class Outbox {
 
   void knows(const FleetOrder& order);
   [[nodiscard]] std::vector<FleetOrder> untold(const std::vector<FleetOrders::Known>& orders);
+  [[nodiscard]] Message next_report();
   [[nodiscard]] std::optional<Message> next_counts();
 
   std::map<Target, Age> known_;  // there
@@ -53,7 +61,9 @@ class Outbox {
   bool resync_ = false;
   std::optional<Position> ack_, acked_;
   ReportPtr report_, told_report_;
+  std::size_t reported_ = 0;  // items of report_
   CountsPtr counts_, told_counts_;
+  std::vector<Counts::Item> changes_;  // up to told_counts_, not told yet, the next one last
   bool ping_ = false;
 };
 

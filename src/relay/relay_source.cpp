@@ -12,6 +12,7 @@
 #include "base/audit.h"
 #include "base/event.h"
 #include "base/spawn.h"
+#include "base/text.h"
 #include "relay/delivery.h"
 #include "relay/intake.h"
 #include "relay/link.h"
@@ -28,6 +29,7 @@ using namespace std::chrono_literals;
 
 // An updater that was started with this host may still wait for its own sources.
 constexpr auto kStatePatience = 5s;
+constexpr auto kRefusalsEvery = 1min;  // in the log
 
 }  // namespace
 
@@ -56,7 +58,7 @@ class RelaySource::Impl : public std::enable_shared_from_this<RelaySource::Impl>
   void link_up(std::size_t index, const relay::UpdaterHello& hello);
   void link_down(std::size_t index);
   Result<> take(std::size_t index, relay::Message message);
-  void adopt(std::size_t index, const std::vector<FleetOrder>& orders);
+  void adopt(std::size_t index, const std::vector<FleetOrder>& orders, const std::string& refused);
 
   void turn();
   steady_clock::time_point look();
@@ -75,11 +77,13 @@ class RelaySource::Impl : public std::enable_shared_from_this<RelaySource::Impl>
   Event changed_;
   Intake intake_;
   std::minstd_rand random_;
+  relay::Decoder decoder_;
   Link::Shared shared_;
   std::vector<std::unique_ptr<Link>> links_;  // in the order of the configuration
   bool started_ = false;
   std::optional<steady_clock::time_point> next_turn_;
   steady_clock::time_point unfed_since_;
+  steady_clock::time_point next_refusal_;  // of an order, that is logged
 
   Outage told_ = Outage::None;
   bool news_after_error_ = false;
@@ -105,10 +109,12 @@ RelaySource::Impl::Impl(asio::io_context& io, RelaySourceConfig config,
       changed_(io.get_executor()),
       intake_(config_.updaters.size(), config_.confirm, clocks_.steady()),
       random_(std::random_device{}()),
+      decoder_(io_),
       shared_{.io = io_,
               .tls = config_.tls,
               .publish = config_.publish,
               .clocks = clocks_,
+              .decoder = decoder_,
               .hello = [this] { return hello(); },
               .orders = [this] { return &orders_->all(); },
               .up = [this](std::size_t i, const relay::UpdaterHello& hello) { link_up(i, hello); },
@@ -143,13 +149,13 @@ relay::ListenerHello RelaySource::Impl::hello() const {
   out.version = version_;
   out.observes = config_.observes;
   if (const auto* mine = intake_.in_force()) out.have = mine->at;
-  for (const auto& known : orders_->all()) out.orders.push_back(known.order);
+  out.orders = relay::first_piece(orders_->all());  // the others follow
   return out;
 }
 
 void RelaySource::Impl::link_up(std::size_t index, const relay::UpdaterHello& hello) {
   intake_.up(index, hello.at, clocks_.steady());
-  adopt(index, hello.orders);
+  adopt(index, hello.orders, hello.refused);
   turn();
 }
 
@@ -164,7 +170,7 @@ void RelaySource::Impl::link_down(std::size_t index) {
 Result<> RelaySource::Impl::take(std::size_t index, relay::Message message) {
   if (const auto* orders = std::get_if<relay::Orders>(&message)) {
     links_[index]->outbox().heard(orders->orders);
-    adopt(index, orders->orders);
+    adopt(index, orders->orders, orders->refused);
     return {};
   }
   auto taken = intake_.take(index, std::move(message), clocks_.steady());
@@ -172,24 +178,28 @@ Result<> RelaySource::Impl::take(std::size_t index, relay::Message message) {
   return taken;
 }
 
-void RelaySource::Impl::adopt(std::size_t index, const std::vector<FleetOrder>& orders) {
-  bool news = false;
-  for (const FleetOrder& order : orders) {
-    const auto adopted = orders_->adopt(order);
-    if (!adopted)
-      spdlog::error("updater={} target={} a drain of the fleet is not kept: {}",
-                    relay::to_string(config_.updaters[index]), order.target,
-                    adopted.error().message());
-    if (adopted.value_or(false))
-      write_audit({.event = order.drain ? "fleet-drain" : "fleet-undrain",
-                   .who = "updater=" + relay::to_string(config_.updaters[index]),
-                   .from = "relay",
-                   .what = order.service.empty() ? order.target
-                                                 : order.target + " service=" + order.service,
-                   .why = "order " + order.id});
-    news = news || adopted.value_or(false);
+// All at once: they are passed on and saved together.
+void RelaySource::Impl::adopt(std::size_t index, const std::vector<FleetOrder>& orders,
+                              const std::string& refused) {
+  const FleetOrders::Heard heard = orders_->hear(orders, clocks_.wall());
+  const std::string& why = refused.empty() ? heard.why : refused;
+  if (!why.empty() && clocks_.steady() >= next_refusal_) {
+    next_refusal_ = clocks_.steady() + kRefusalsEvery;
+    spdlog::error("updater={} a drain of the fleet is not kept: {}",
+                  relay::to_string(config_.updaters[index]), printable(why, 300));
   }
-  if (!news) return;
+  for (const FleetOrder& order : heard.news)
+    write_audit({.event = order.drain ? "fleet-drain" : "fleet-undrain",
+                 .who = "updater=" + relay::to_string(config_.updaters[index]),
+                 .from = "relay",
+                 .what = order.service.empty() ? order.target
+                                               : order.target + " service=" + order.service,
+                 .why = "order " + order.id});
+  if (heard.more_news > 0) {
+    spdlog::info("updater={} {} more drains and undrains of the fleet came with these",
+                 relay::to_string(config_.updaters[index]), heard.more_news);
+  }
+  if (!heard.changed) return;
   tell_orders();
   if (on_orders_) on_orders_();
 }

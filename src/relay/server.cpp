@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/limits.h"
 #include "base/spawn.h"
 #include "relay/hub.h"
 #include "relay/session.h"
@@ -27,7 +28,7 @@ using std::chrono::steady_clock;
 using tcp = asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
-constexpr std::size_t kMaxListeners = 10'000;
+constexpr rlim_t kMaxFiles = limits::kListeners + limits::kStrangers + 200;
 constexpr rlim_t kOwnFiles = 200;  // sources, the socket for lbctl, files
 constexpr int kBacklog = 4096;     // a whole fleet comes back at once
 // After accept() failed for want of file descriptors it would fail again at once, forever.
@@ -69,10 +70,20 @@ Result<tcp::acceptor> listen_on(asio::io_context& io, const tcp::endpoint& at,
 rlim_t raise_file_limit() {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return 1024;
-  const rlim_t wanted = std::min<rlim_t>(files.rlim_max, kMaxListeners + kOwnFiles);
+  const rlim_t wanted = std::min<rlim_t>(files.rlim_max, kMaxFiles);
   if (files.rlim_cur >= wanted) return files.rlim_cur;
   const rlimit raised{wanted, files.rlim_max};
   return ::setrlimit(RLIMIT_NOFILE, &raised) == 0 ? wanted : files.rlim_cur;
+}
+
+// As many of each as the files suffice for: connections that have said nothing must not take them all.
+Admission::Limits quotas_of(rlim_t files) {
+  const std::size_t room = files < kOwnFiles ? 0 : files - kOwnFiles;
+  const std::size_t strangers = std::clamp<std::size_t>(room / 4, 8, limits::kStrangers);
+  return {.strangers = strangers,
+          .strangers_per_address = std::min(strangers / 2, limits::kStrangersPerAddress),
+          .listeners =
+              std::clamp<std::size_t>(room - std::min(room, strangers), 1, limits::kListeners)};
 }
 
 // Changes whenever one of the files does.
@@ -92,14 +103,14 @@ std::string stamp_of(const TlsFiles& files) {
 class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
  public:
   Impl(std::shared_ptr<Hub> hub, ServerConfig config, tcp::acceptor acceptor,
-       std::shared_ptr<asio::ssl::context> context)
+       std::shared_ptr<asio::ssl::context> context, rlim_t files)
       : hub_(std::move(hub)),
         config_(std::move(config)),
         acceptor_(std::move(acceptor)),
         pause_(hub_->io),
         context_(std::move(context)),
         stamp_(stamp_of(config_.tls)),
-        files_(raise_file_limit()) {}
+        files_(files) {}
 
   void start() {
     spawn(hub_->io, "relay server", [self = shared_from_this()] { return self->accept_all(); });
@@ -111,7 +122,7 @@ class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
     ErrorCode ignored;
     acceptor_.close(ignored);
     pause_.cancel();
-    for (const auto& session : sessions) {
+    for (const auto& [id, session] : sessions) {
       if (at_once || !session->greeted())
         session->close();
       else
@@ -135,6 +146,7 @@ class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<asio::ssl::context> context_;  // null: plain
   std::string stamp_;                            // of the files that it was made from
   const rlim_t files_;
+  Hub::Id last_ = 0;
 };
 
 asio::awaitable<void> Server::Impl::accept_all() {
@@ -153,13 +165,12 @@ asio::awaitable<void> Server::Impl::accept_all() {
 }
 
 void Server::Impl::admit(tcp::socket socket) {
-  if (hub_->sessions.size() >= kMaxListeners) {
-    hub_->complain(config_.listen,
-                   fmt::format("{} listeners are connected, more are refused", kMaxListeners));
-    return;
-  }
-  const auto session = std::make_shared<Session>(hub_, std::move(socket), current_context());
-  hub_->sessions.insert(session);
+  ErrorCode unknown;
+  const auto peer = socket.remote_endpoint(unknown);
+  const std::string host = unknown ? "?" : peer.address().to_string();
+  const auto session =
+      std::make_shared<Session>(hub_, ++last_, host, std::move(socket), current_context());
+  hub_->enter(session, host);
   spawn(hub_->io, "relay session", [session] { return session->run(); });
 }
 
@@ -197,10 +208,10 @@ std::vector<std::string> Server::Impl::warnings() const {
       out.push_back(fmt::format("tls_cert {} {} {}", config_.tls.cert,
                                 *expiry < now ? "ran out at" : "runs out at", when));
   }
-  if (files_ < kMaxListeners + kOwnFiles)
+  if (files_ < kMaxFiles)
     out.push_back(
         fmt::format("the limit of {} open files leaves room for {} listeners (LimitNOFILE)", files_,
-                    files_ < kOwnFiles ? 0 : files_ - kOwnFiles));
+                    quotas_of(files_).listeners));
   return out;
 }
 
@@ -225,10 +236,11 @@ Result<std::unique_ptr<Server>> Server::open(asio::io_context& io, ServerConfig 
   }
   LB_TRY(const tcp::endpoint at, parse_listen(config.listen));
   LB_TRY(tcp::acceptor acceptor, listen_on(io, at, config.listen));
-  const auto hub =
-      std::make_shared<Hub>(io, orders, std::move(node), std::move(version), std::move(changed));
-  const auto impl =
-      std::make_shared<Impl>(hub, std::move(config), std::move(acceptor), std::move(context));
+  const rlim_t files = raise_file_limit();
+  const auto hub = std::make_shared<Hub>(io, orders, std::move(node), std::move(version),
+                                         std::move(changed), quotas_of(files));
+  const auto impl = std::make_shared<Impl>(hub, std::move(config), std::move(acceptor),
+                                           std::move(context), files);
   impl->start();
   return std::unique_ptr<Server>(new Server(impl));
 }
@@ -249,7 +261,11 @@ std::vector<ListenerView> Server::listeners() const { return impl_->hub().views(
 
 FleetProgress Server::progress(const FleetOrder& order) const {
   const Hub& hub = impl_->hub();
-  return progress_of(order, hub.views(), steady_clock::now() - hub.started >= kDeadAfter);
+  return hub.progress(order, steady_clock::now() - hub.started >= kDeadAfter);
+}
+
+std::set<std::string> Server::ended(std::set<std::string> ids) const {
+  return impl_->hub().ended(std::move(ids));
 }
 
 Position Server::position() const { return impl_->hub().feed.at(); }

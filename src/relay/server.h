@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,8 @@ class Server {
 
   [[nodiscard]] std::vector<ListenerView> listeners() const;  // sorted by node, address
   [[nodiscard]] FleetProgress progress(const FleetOrder& order) const;
+  // Which of these orders have ended at every listener; none, if one is away.
+  [[nodiscard]] std::set<std::string> ended(std::set<std::string> ids) const;
   [[nodiscard]] Position position() const;
   // One sentence each: plain TCP beyond loopback, for example.
   [[nodiscard]] std::vector<std::string> warnings() const;

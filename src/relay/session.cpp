@@ -1,5 +1,7 @@
 #include "relay/session.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <functional>
@@ -12,7 +14,9 @@
 #include <spdlog/spdlog.h>
 
 #include "base/audit.h"
+#include "base/limits.h"
 #include "base/spawn.h"
+#include "relay/progress.h"
 
 namespace lb::relay {
 namespace {
@@ -26,8 +30,9 @@ constexpr auto kWrite = seconds(12);     // a listener that reads nothing for so
 constexpr auto kParting = seconds(1);    // for the goodbye to be read, before the connection is cut
 // Whoever asks again and again for all of it gets it at this rate.
 constexpr auto kSnapshotAtMost = seconds(1);
-// Before the hello nobody is trusted with more. Room for 4,000 orders.
-constexpr std::size_t kHelloLimit = std::size_t{1} << 20;
+// From the first byte of a line on; the longest takes 70 KB/s.
+constexpr auto kLine = seconds(60);
+constexpr auto kRefusal = seconds(2);  // until a stranger that goes on sending is cut off
 constexpr std::size_t kMaxUnacknowledged = 64;
 
 // Its default address is in no message that listeners send.
@@ -35,23 +40,24 @@ const IpAddress kNoPublish;
 
 }  // namespace
 
-Session::Session(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket,
-                 std::shared_ptr<asio::ssl::context> tls)
+Session::Session(std::shared_ptr<Hub> hub, Hub::Id id, std::string host,
+                 asio::ip::tcp::socket socket, std::shared_ptr<asio::ssl::context> tls)
     : hub_(std::move(hub)),
+      id_(id),
+      host_(std::move(host)),
       socket_(std::move(socket)),
       tls_(std::move(tls)),
       wake_(socket_.get_executor()) {}
 
 asio::awaitable<void> Session::run() {
   const auto self = shared_from_this();
-  boost::system::error_code unknown;
-  const auto peer = socket_.remote_endpoint(unknown);
-  host_ = unknown ? "?" : peer.address().to_string();
   const auto greeted = co_await greet();
+  hub_->unfinished.release(id_);
   if (greeted) {
     spawn(hub_->io, "relay session", [self] { return self->write_all(); });
     co_await read_all();
-  } else if (greeted.error().code != std::errc::no_message_available) {
+  } else if (greeted.error().code != std::errc::no_message_available &&
+             greeted.error().code != std::errc::operation_canceled) {
     hub_->complain(host_, greeted.error().message());
     if (connection_) {
       goodbye_ = greeted.error().message();
@@ -67,35 +73,45 @@ asio::awaitable<void> Session::run() {
 asio::awaitable<void> Session::refuse() {
   const Line line = std::make_shared<const std::string>(encode(Goodbye{*goodbye_}));
   const auto written = co_await connection_->write(line, kParting);
-  const auto deadline = steady_clock::now() + kParting;
-  for (bool more = written.has_value(); more && steady_clock::now() < deadline;) {
-    const auto ignored = co_await connection_->read_line(kHelloLimit, kParting);
-    more = ignored.has_value();
-  }
+  if (written) co_await connection_->discard(kRefusal);
   connection_->close();
 }
 
 asio::awaitable<Result<>> Session::greet() {
+  shaking_ = socket_.native_handle();
   auto accepted = co_await Connection::accept(std::move(socket_), std::move(tls_), kHandshake);
+  shaking_ = -1;
+  if (over_) co_return fail(ECANCELED, "cut off");
   if (!accepted) co_return tl::unexpected(accepted.error());
   connection_ = *std::move(accepted);
-  const auto line = co_await connection_->read_line(kHelloLimit, kHandshake);
+  Reading hello_reading = reading(limits::kHelloLine, kHandshake);
+  hello_reading.until = steady_clock::now() + kHandshake;
+  auto line = co_await connection_->read_line(std::move(hello_reading));
   if (!line) {
     if (line.error().code == std::errc::timed_out)
       co_return fail(ETIMEDOUT, "connected, and said no hello");
     co_return tl::unexpected(line.error());
   }
-  auto hello = understand(*line);
+  std::string text = *std::move(line);
+  auto message = co_await hub_->decoder.decode(std::move(text), kNoPublish, From::Listener);
+  auto hello = understand(std::move(message));
   if (!hello) co_return tl::unexpected(hello.error());
   if (hub_->stopped) co_return fail(ENODATA, "the updater stops");
-  welcome(*std::move(hello));
-  co_return Result<>();
+  if (over_) co_return fail(ECANCELED, "cut off");
+  co_return welcome(*std::move(hello));
 }
 
-Result<ListenerHello> Session::understand(std::string_view line) const {
-  LB_TRY(auto message, decode(line, kNoPublish));
-  auto* hello = message ? std::get_if<ListenerHello>(&*message) : nullptr;
-  if (hello == nullptr && message && std::holds_alternative<UpdaterHello>(*message))
+// Others are read beside this one: what is not whole of all of them together is bounded.
+Reading Session::reading(std::size_t limit, milliseconds silence) {
+  return {.limit = limit, .silence = silence, .whole = kLine, .grows = [this](std::size_t size) {
+            return hub_->hold_unfinished(id_, size);
+          }};
+}
+
+Result<ListenerHello> Session::understand(Result<std::optional<Message>> message) const {
+  if (!message) return tl::unexpected(message.error());
+  auto* hello = *message ? std::get_if<ListenerHello>(&**message) : nullptr;
+  if (hello == nullptr && *message && std::holds_alternative<UpdaterHello>(**message))
     return fail(EPROTO, "this is an updater, too: updaters do not connect to each other");
   if (hello == nullptr) return fail(EPROTO, "the first message is no hello");
   if (hello->protocol < 1)
@@ -105,7 +121,7 @@ Result<ListenerHello> Session::understand(std::string_view line) const {
   return std::move(*hello);
 }
 
-void Session::welcome(ListenerHello hello) {
+Result<> Session::welcome(ListenerHello hello) {
   view_ = {.node = hello.node,
            .address = connection_->peer(),
            .version = hello.version,
@@ -118,44 +134,55 @@ void Session::welcome(ListenerHello hello) {
            .lag = {},
            .counts = {},
            .orders = {}};
+  if (!hub_->join(shared_from_this())) return fail(EUSERS, "there are too many listeners");
   greeted_ = true;
   write_audit({.event = "listener-accepted",
                .who = "node=" + view_.node,
                .from = view_.address,
                .what = hello.observes ? "logger" : "listener",
                .why = view_.tls ? "its certificate" : "plain TCP lets in everybody"});
-  hub_->adopt(hello.orders);
+  hub_->adopt(host_, hello.orders, hello.refused);
   handle(Feed{hello.wants_state, std::move(hello.have)});
   next_ping_ = steady_clock::now();  // it tells of the sources
-  hub_->join(shared_from_this());
+  return {};
 }
 
 asio::awaitable<void> Session::read_all() {
   for (;;) {
     const milliseconds patience = goodbye_ ? milliseconds(kParting) : milliseconds(kDeadAfter);
-    const auto line = co_await connection_->read_line(kLineLimit, patience);
+    Reading next = reading(limits::kListenerLine, patience);
+    auto line = co_await connection_->read_line(std::move(next));
     if (!line) {
       const auto& error = line.error();
       const bool quiet = goodbye_ || hub_->stopped ||
                          error.code == std::errc::no_message_available ||
                          error.code == std::errc::operation_canceled;
       if (!quiet) hub_->complain(host_, fmt::format("{}: {}", view_.node, error.message()));
-      if (error.code == std::errc::message_size) say_goodbye(error.message());
+      if (error.code == std::errc::message_size || error.code == std::errc::no_buffer_space) {
+        say_goodbye(error.message());
+        co_await connection_->discard(kRefusal);  // until that is written
+      }
       break;
     }
-    if (goodbye_) continue;
-    if (const auto taken = take(*line); !taken) {
-      hub_->complain(host_, fmt::format("{}: {}", view_.node, taken.error().message()));
-      say_goodbye(taken.error().message());
+    if (!goodbye_) {
+      std::string text = *std::move(line);
+      auto message = co_await hub_->decoder.decode(std::move(text), kNoPublish, From::Listener);
+      if (!message) {
+        hub_->complain(host_, fmt::format("{}: {}", view_.node, message.error().message()));
+        say_goodbye(message.error().message());
+      } else if (*message && !over_) {
+        std::visit([this](auto& m) { handle(std::move(m)); }, **message);
+      }
     }
+    hub_->unfinished.release(id_);
   }
   spdlog::debug("relay: listener {} ({}) has gone", view_.node, view_.address);
 }
 
 asio::awaitable<void> Session::write_all() {
   const auto self = shared_from_this();
-  UpdaterHello hello{kProtocol, hub_->node, hub_->version, hub_->feed.at(), {}};
-  hello.orders = hub_->all_orders(orders_told_);
+  UpdaterHello hello{kProtocol, hub_->node, hub_->version, hub_->feed.at(), {}, {}};
+  hello.orders = hub_->first_orders(orders_told_);
   Line line = std::make_shared<const std::string>(encode(hello));
   while (!over_) {
     if (line) {
@@ -237,13 +264,29 @@ void Session::close() {
   wake();
 }
 
-Result<> Session::take(std::string_view line) {
-  LB_TRY(const auto message, decode(line, kNoPublish));
-  if (message) std::visit([this](const auto& m) { handle(m); }, *message);
-  return {};
+void Session::cut(const std::string& reason) {
+  hub_->complain(host_, greeted_ ? fmt::format("{}: {}", view_.node, reason) : reason);
+  if (connection_ && !greeted_) connection_->last_words(encode(Goodbye{reason}));
+  // Its owner is the coroutine that waits for the handshake.
+  if (shaking_ >= 0) (void)::shutdown(shaking_, SHUT_RDWR);
+  close();
 }
 
-void Session::handle(const Feed& feed) {
+void Session::forget_counts() {
+  view_.counts = {};
+  hub_->complain(host_, fmt::format("{}: its connections are not shown, as all listeners together "
+                                    "count too many backends",
+                                    view_.node));
+}
+
+void Session::forget_reports() {
+  view_.orders = {};
+  hub_->complain(host_, fmt::format("{}: its drains count as not done, as all listeners together "
+                                    "report too many",
+                                    view_.node));
+}
+
+void Session::handle(Feed feed) {
   wants_state_ = view_.takes_state = feed.wants_state;
   have_.reset();
   if (feed.have && hub_->feed.knows(*feed.have)) have_ = feed.have->sequence;
@@ -264,30 +307,45 @@ void Session::handle(const Resync&) {
   wake();
 }
 
-void Session::handle(const Counts& counts) {
+void Session::handle(Counts counts) {
   const auto before = [](const Counts::Item& a, const Counts::Item& b) {
     return std::tie(a.service, a.backend) < std::tie(b.service, b.backend);
   };
-  std::vector<Counts::Item> next = counts.items;
-  if (!counts.complete)
-    std::set_difference(view_.counts.begin(), view_.counts.end(), counts.items.begin(),
-                        counts.items.end(), std::back_inserter(next), before);
+  std::vector<Counts::Item> next;
+  if (counts.complete)
+    next = std::move(counts.items);
+  else  // of equal ones those of the first range
+    std::set_union(counts.items.begin(), counts.items.end(), view_.counts.begin(),
+                   view_.counts.end(), std::back_inserter(next), before);
   std::erase_if(next, [](const Counts::Item& item) { return item.connections == 0; });
-  std::sort(next.begin(), next.end(), before);
+  if (next.size() > limits::kCounts) next.resize(limits::kCounts);
   next.shrink_to_fit();
   view_.counts = std::move(next);
+  for (const Hub::Id id : hub_->counts.hold(id_, view_.counts.size()))
+    hub_->sessions.at(id)->forget_counts();
 }
 
-void Session::handle(const OrderReport& report) { view_.orders = report.items; }
+void Session::handle(OrderReport report) {
+  view_.orders = merged(std::move(view_.orders), std::move(report));
+  for (const Hub::Id id : hub_->reports.hold(id_, view_.orders.size()))
+    hub_->sessions.at(id)->forget_reports();
+}
 
-void Session::handle(const Orders& orders) { hub_->adopt(orders.orders); }
+void Session::handle(const Orders& orders) { hub_->adopt(host_, orders.orders, orders.refused); }
 
 void Session::handle(const Goodbye& bye) {
   spdlog::info("relay: listener {} ({}) says goodbye: {}", view_.node, view_.address, bye.reason);
+  close();  // or it would say so again and again
 }
 
-ListenerView Session::view() const {
+ListenerView Session::view(std::size_t backends) const {
   ListenerView out = view_;
+  if (out.counts.size() > backends) {
+    out.counts_left_out = out.counts.size() - backends;
+    for (std::size_t i = backends; i < out.counts.size(); ++i)
+      out.connections_left_out += out.counts[i].connections;
+    out.counts.resize(backends);
+  }
   const Position& at = hub_->feed.at();
   if (out.applied && out.applied->epoch == at.epoch && out.applied->sequence < at.sequence)
     out.behind = at.sequence - out.applied->sequence;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -19,7 +20,8 @@ namespace lb::relay {
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket,
+  // `host`: the address of the other side.
+  Session(std::shared_ptr<Hub> hub, Hub::Id id, std::string host, asio::ip::tcp::socket socket,
           std::shared_ptr<asio::ssl::context> tls);
 
   // From the handshake to the end.
@@ -28,9 +30,18 @@ class Session : public std::enable_shared_from_this<Session> {
   // Ends it, with the reason as the last message.
   void say_goodbye(std::string reason);
   void close();
+  // At once, to make room for others. Logs why, and tells it if that can be done without waiting.
+  void cut(const std::string& reason);
+  // Others need the memory.
+  void forget_counts();
+  void forget_reports();
 
+  [[nodiscard]] Hub::Id id() const { return id_; }
   [[nodiscard]] bool greeted() const { return greeted_; }
-  [[nodiscard]] ListenerView view() const;
+  // What it has said; without what follows from our own state.
+  [[nodiscard]] const ListenerView& known() const { return view_; }
+  // With so many backends at most.
+  [[nodiscard]] ListenerView view(std::size_t backends) const;
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -40,8 +51,9 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   asio::awaitable<Result<>> greet();
-  [[nodiscard]] Result<ListenerHello> understand(std::string_view line) const;
-  void welcome(ListenerHello hello);
+  [[nodiscard]] Result<ListenerHello> understand(Result<std::optional<Message>> message) const;
+  [[nodiscard]] Reading reading(std::size_t limit, std::chrono::milliseconds silence);
+  [[nodiscard]] Result<> welcome(ListenerHello hello);
   asio::awaitable<void> read_all();
   asio::awaitable<void> write_all();
   asio::awaitable<void> refuse();
@@ -50,26 +62,27 @@ class Session : public std::enable_shared_from_this<Session> {
   [[nodiscard]] Line next_state();
   void check_expiry();
 
-  [[nodiscard]] Result<> take(std::string_view line);
-  void handle(const Feed& feed);
+  void handle(Feed feed);
   void handle(const Ack& ack);
   void handle(const Resync& resync);
-  void handle(const Counts& counts);
-  void handle(const OrderReport& report);
+  void handle(Counts counts);
+  void handle(OrderReport report);
   void handle(const Orders& orders);
   void handle(const Goodbye& bye);
   void handle(const Ping&) {}
   template <class Other>
-  void handle(const Other&) {  // what only updaters say
+  void handle(const Other&) {  // what only updaters say, and a second hello
     say_goodbye("a listener must not send this kind of message");
   }
 
   std::shared_ptr<Hub> hub_;
+  const Hub::Id id_;
+  const std::string host_;
   asio::ip::tcp::socket socket_;  // until the handshake
+  int shaking_ = -1;              // the socket during the handshake
   std::shared_ptr<asio::ssl::context> tls_;
   std::unique_ptr<Connection> connection_;
   Event wake_;
-  std::string host_;
   bool greeted_ = false;
   bool over_ = false;  // the reader has ended
   std::optional<std::string> goodbye_;

@@ -30,7 +30,7 @@ Result<Deadline> read_deadline(const nlohmann::json& from, std::string_view name
   LB_TRY(const SysTime wall, parse_iso8601(from.at(std::string(name)).get<std::string>()));
   milliseconds left = wall - now.wall;
   if (const auto it = from.find(steady_name(name)); it != from.end()) {
-    LB_TRY(longest, parse_duration(it->at("length").get<std::string>()));
+    LB_TRY(longest, bounded_duration(it->at("length").get<std::string>()));
     // No sane clock is there: bounded, so that junk in the file cannot overflow.
     constexpr std::int64_t kFar = 4'000'000'000'000;
     const auto ms = std::clamp(it->at("ms").get<std::int64_t>(), -kFar, kFar);

@@ -47,7 +47,7 @@ Result<std::pair<Departures::Key, Departure>> departure_from(const json& value,
   value.at("terminated").get_to(out.terminated);
   if (const auto origin = value.find("origin"); origin != value.end()) origin->get_to(out.origin);
   if (const auto own = value.find("timeout"); own != value.end()) {
-    LB_TRY(out.timeout, parse_duration(own->get<std::string>()));
+    LB_TRY(out.timeout, bounded_duration(own->get<std::string>()));
   }
   LB_TRY(out.deadline, read_deadline(value, "deadline", out.timeout.value_or(timeout), now));
   return std::pair{Departures::Key{key, out.backend.address}, std::move(out)};

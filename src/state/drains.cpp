@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <iterator>
 #include <tuple>
 
@@ -9,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "state/json_codec.h"
 #include "state/saved_file.h"
 
@@ -28,50 +31,22 @@ bool in_order(const Drain& a, const Drain& b) { return identity(a) < identity(b)
 
 bool is_own(const Drain& drain) { return drain.fleet.empty(); }
 
-bool names_service(std::string_view wanted, const ServiceKey& key, std::string_view name) {
-  if (wanted == name) return true;
-  if (wanted.find("://") != std::string_view::npos) {
-    const auto parsed = ServiceKey::parse(wanted);
-    return parsed && *parsed == key;
-  }
-  const auto parsed = Address::parse(wanted);
-  return parsed && parsed->ip == key.address && parsed->port == key.port;
+Result<> check_limits(const Drain& drain) {
+  const auto target = to_string(drain.target);
+  if (target.size() > limits::kTarget)
+    return fail(E2BIG, fmt::format("a drain of '{}', which is longer than {} characters",
+                                   printable(target, 40), limits::kTarget));
+  if (drain.service && drain.service->size() > limits::kText)
+    return fail(E2BIG, fmt::format("a drain of {} in a service whose name is longer than {} bytes",
+                                   target, limits::kText));
+  return {};
 }
 
-bool names_host(const std::string& wanted, const Backend& backend) {
-  if (wanted == backend.host) return true;
-  const auto ip = IpAddress::parse(wanted);
-  return ip && *ip == backend.address.ip;
-}
-
-// By the names that it had when the order was given. A source may give none (files), or may not have said
-// it yet (what only the kernel knew at start): then the address is all that there is.
-bool means(const Drain& drain, const Backend& backend) {
-  const auto has = [&](const std::string& id) {
-    return std::binary_search(drain.ids.begin(), drain.ids.end(), id);
-  };
-  if (drain.ids.empty() || has(backend.id)) return true;
-  const std::string unnamed = backend.address.to_string();
-  return backend.id == unnamed || has(unnamed);
-}
-
-bool covers(const Drain& drain, const Backend& backend, const ServiceKey& key,
-            std::string_view name) {
-  if (const auto* address = std::get_if<Address>(&drain.target)) {
-    if (*address != backend.address || !means(drain, backend)) return false;
-  } else if (!names_host(std::get<std::string>(drain.target), backend)) {
-    return false;
-  }
-  return !drain.service || names_service(*drain.service, key, name);
-}
-
-std::vector<std::string> covered_ids(const Drain& drain, const DesiredState& state) {
-  std::vector<std::string> ids;
-  for (const auto& [key, service] : state)
-    for (const DesiredBackend& b : service->backends)
-      if (covers(drain, b.backend, key, service->name)) ids.push_back(b.backend.id);
+// A drain without an id that is too long still holds, one that is left out does not.
+std::vector<std::string> kept_ids(std::vector<std::string> ids) {
+  std::erase_if(ids, [](const std::string& id) { return id.size() > limits::kText; });
   std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  if (ids.size() > limits::kDrainIds) ids.resize(limits::kDrainIds);
   return ids;
 }
 
@@ -89,10 +64,10 @@ Result<Drain> drain_from(const json& value, Moment now) {
   Drain out;
   LB_TRY(out.target, Drain::parse_target(value.at("target").get<std::string>()));
   LB_TRY(out.since, parse_iso8601(value.at("since").get<std::string>()));
-  value.at("ids").get_to(out.ids);
-  std::sort(out.ids.begin(), out.ids.end());
+  out.ids = kept_ids(value.at("ids").get<std::vector<std::string>>());
   out.recovered = value.value("recovered", false);
   if (value.contains("service")) out.service = value.at("service").get<std::string>();
+  LB_CHECK(check_limits(out));
   if (value.contains("terminate_at")) {
     LB_TRY(out.terminate_at, read_deadline(value, "terminate_at", kLongestTermination, now));
   }
@@ -101,35 +76,31 @@ Result<Drain> drain_from(const json& value, Moment now) {
 
 }  // namespace
 
-Result<Drain::Target> Drain::parse_target(std::string_view text) {
-  if (text.empty()) return fail(EINVAL, "a drain needs ADDR:PORT or a host");
-  if (auto address = Address::parse(text)) return Target(*address);
-  if (IpAddress::parse(text)) return Target(std::string(text));
-  if (const auto colon = text.find(':'); colon == std::string_view::npos)
-    return Target(std::string(text));
-  // With a colon it was meant as ADDR:PORT: say what is wrong with it.
-  return fail(EINVAL, Address::parse(text).error().context);
-}
-
-std::string to_string(const Drain::Target& target) {
-  if (const auto* address = std::get_if<Address>(&target)) return address->to_string();
-  return std::get<std::string>(target);
-}
-
 Result<Drains> Drains::open(std::string path, Moment now) {
   Drains out;
   out.path_ = std::move(path);
+  std::size_t dropped = 0;
+  std::string why;  // of the first
   LB_CHECK(load_saved(out.path_, [&](std::string_view text) {
     return decode_json(text, kDrainsVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("drains")) {
-        LB_TRY(Drain drain, drain_from(item, now));
-        out.drains_.push_back(std::move(drain));
+        auto drain = drain_from(item, now);
+        const bool room = out.drains_.size() < limits::kDrains;
+        if (drain && room) {
+          out.drains_.push_back(*std::move(drain));
+        } else if (dropped++ == 0) {
+          why = room ? drain.error().context : fmt::format("at most {} are kept", limits::kDrains);
+        }
       }
       out.loaded_ = true;
       return {};
     });
   }));
   std::sort(out.drains_.begin(), out.drains_.end(), in_order);
+  out.index_ = DrainIndex(out.drains_);
+  if (dropped > 0)
+    out.dropped_ = fmt::format("{}: {} drain{} left out: {}", out.path_, dropped,
+                               dropped == 1 ? " was" : "s were", why);
   return out;
 }
 
@@ -142,6 +113,7 @@ Drains Drains::without(std::string path) {
 
 Result<> Drains::replace(std::vector<Drain> next) {
   drains_ = std::move(next);
+  index_ = DrainIndex(drains_);
   dirty_ = true;
   return {};
 }
@@ -159,9 +131,13 @@ std::function<Result<>()> Drains::unsaved() {
 }
 
 Result<> Drains::add(Drain drain) {
+  LB_CHECK(check_limits(drain));
   std::vector<Drain> next = drains_;
   const auto at = std::lower_bound(next.begin(), next.end(), drain, in_order);
   if (at == next.end() || identity(*at) != identity(drain)) {
+    if (std::count_if(next.begin(), next.end(), is_own) >=
+        static_cast<std::ptrdiff_t>(limits::kDrains))
+      return fail(ENOSPC, fmt::format("there are {} drains already", limits::kDrains));
     next.insert(at, std::move(drain));
   } else {
     if (drain.terminate_at) at->terminate_at = drain.terminate_at;
@@ -191,13 +167,14 @@ void Drains::recover(std::vector<Drain> orders) {
     const auto at = std::lower_bound(next.begin(), next.end(), order, in_order);
     if (at == next.end() || identity(*at) != identity(order)) next.insert(at, std::move(order));
   }
-  if (!replace(next)) drains_ = std::move(next);
+  (void)replace(std::move(next));
 }
 
 void Drains::set_fleet(std::vector<Drain> drains) {
   std::erase_if(drains_, [](const Drain& drain) { return !is_own(drain); });
   std::move(drains.begin(), drains.end(), std::back_inserter(drains_));
   std::sort(drains_.begin(), drains_.end(), in_order);
+  index_ = DrainIndex(drains_);
 }
 
 const Drain* Drains::find(const Backend& backend, const Service& service) const {
@@ -206,9 +183,9 @@ const Drain* Drains::find(const Backend& backend, const Service& service) const 
 
 const Drain* Drains::find(const Backend& backend, const ServiceKey& key,
                           std::string_view service_name) const {
-  for (const Drain& drain : drains_)
-    if (covers(drain, backend, key, service_name)) return &drain;
-  return nullptr;
+  if (index_.empty()) return nullptr;
+  const auto covering = index_.covering(drains_, backend, key, service_name);
+  return covering.empty() ? nullptr : &drains_[covering.front()];
 }
 
 // The fleet's order may be older than what is loaded here: it ends with a backend that was seen.
@@ -218,14 +195,34 @@ bool Drains::may_end(const Drain& drain, bool covers) {
   return seen_.contains(drain.fleet);
 }
 
+// Beside drains_, sorted: those of an address alone.
+std::vector<std::vector<std::string>> Drains::covered_ids(const DesiredState& state) const {
+  std::vector<std::vector<std::string>> out(drains_.size());
+  const bool some = std::any_of(drains_.begin(), drains_.end(), [](const Drain& drain) {
+    return std::holds_alternative<Address>(drain.target);
+  });
+  if (!some) return out;
+  for (const auto& [key, service] : state)
+    for (const DesiredBackend& b : service->backends)
+      for (const std::size_t i : index_.covering(drains_, b.backend, key, service->name))
+        if (out[i].size() < limits::kDrainIds) out[i].push_back(b.backend.id);
+  for (std::vector<std::string>& ids : out) {
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  }
+  return out;
+}
+
 Result<std::vector<Drain>> Drains::settle(const DesiredState& state, bool complete, TimePoint now) {
   std::vector<Drain> next;
   std::vector<Drain> ended;
   std::map<Identity, TimePoint> resting;
-  for (const Drain& drain : drains_) {
+  const auto covered = covered_ids(state);
+  for (std::size_t i = 0; i < drains_.size(); ++i) {
+    const Drain& drain = drains_[i];
     const bool settled =
         std::holds_alternative<std::string>(drain.target) || (!drain.ids.empty() && !complete);
-    std::vector<std::string> ids = settled ? drain.ids : covered_ids(drain, state);
+    std::vector<std::string> ids = settled ? drain.ids : covered[i];
     const bool may = may_end(drain, !ids.empty());
     if (!settled && ids.empty() && complete && may) {
       const auto before = resting_.find(identity(drain));
@@ -237,7 +234,7 @@ Result<std::vector<Drain>> Drains::settle(const DesiredState& state, bool comple
       resting.emplace(identity(drain), since);
     }
     next.push_back(drain);
-    if (drain.ids.empty()) next.back().ids = std::move(ids);
+    if (drain.ids.empty()) next.back().ids = kept_ids(std::move(ids));
   }
   if (next != drains_) LB_CHECK(replace(std::move(next)));
   resting_ = std::move(resting);
@@ -252,7 +249,10 @@ std::optional<Drains::TimePoint> Drains::next_end() const {
 }
 
 bool covers_any(const Drain& drain, const DesiredState& state) {
-  return !covered_ids(drain, state).empty();
+  for (const auto& [key, service] : state)
+    for (const DesiredBackend& b : service->backends)
+      if (covers(drain, b.backend, key, service->name)) return true;
+  return false;
 }
 
 }  // namespace lb

@@ -9,42 +9,15 @@
 #include <string>
 #include <string_view>
 #include <tuple>
-#include <variant>
 #include <vector>
 
 #include "base/result.h"
-#include "base/time.h"
 #include "model/desired.h"
 #include "model/service.h"
-#include "state/deadline.h"
+#include "state/drain.h"
+#include "state/drain_index.h"
 
 namespace lb {
-
-struct Drain {
-  // ADDR:PORT, or a host: what a source calls the machine, or its IP address.
-  using Target = std::variant<Address, std::string>;
-
-  // Whatever is not ADDR:PORT is a host; empty text and a bad port are errors.
-  [[nodiscard]] static Result<Target> parse_target(std::string_view text);
-
-  Target target;
-  // Name or [tcp://|udp://]ADDR:PORT of one service; else all of them.
-  std::optional<std::string> service;
-  SysTime since;
-  std::optional<Deadline> terminate_at;  // then its connections are destroyed
-  // Names of the backends that an ADDR:PORT meant when it was first seen, filled in by settle(): a
-  // new backend that takes over the address is not drained. Empty for hosts. ADDR:PORT is the name of one
-  // that has none: it means whatever is there.
-  std::vector<std::string> ids;
-  std::string fleet{};  // id of the fleet's order; empty: given to this lbd
-  // The file that had it was lost, and the kernel still knew of it: in force until an operator drains or
-  // undrains the target.
-  bool recovered = false;
-
-  bool operator==(const Drain&) const = default;
-};
-
-[[nodiscard]] std::string to_string(const Drain::Target& target);
 
 class Drains {
  public:
@@ -55,14 +28,15 @@ class Drains {
   // In memory only, for tests.
   Drains() = default;
   // A broken file is an error that names it, and is put aside as PATH.broken, if that can
-  // be done.
+  // be done. Drains over the limits (base/limits.h) are left out, see dropped().
   [[nodiscard]] static Result<Drains> open(std::string path, Moment now);
   // None, for a file that cannot be used: it is replaced with the next change.
   [[nodiscard]] static Drains without(std::string path);
 
   // Each change is in force at once: a disk that is full or hangs must not keep a backend in use. Who
   // gives an order waits until it is saved (Saver::save_orders).
-  // Repeating a drain succeeds and keeps `since`; a new terminate_at replaces the old one.
+  // Repeating a drain succeeds and keeps `since`; a new terminate_at replaces the old one. E2BIG: over
+  // the limits. ENOSPC: there are 10,000 of our own.
   [[nodiscard]] Result<> add(Drain drain);
   // ENOENT: there is no such drain of our own.
   [[nodiscard]] Result<> remove(const Drain::Target& target,
@@ -70,6 +44,8 @@ class Drains {
 
   // Orders that the kernel still knows of, of a file that was lost: in force though they cannot be saved.
   void recover(std::vector<Drain> orders);
+  // What open() has left out, one sentence; "": nothing.
+  [[nodiscard]] const std::string& dropped() const { return dropped_; }
   // Whether the file was there, and good.
   [[nodiscard]] bool loaded() const { return loaded_; }
   [[nodiscard]] bool broken() const { return broken_; }  // it was there, and could not be used
@@ -106,14 +82,17 @@ class Drains {
 
  private:
   [[nodiscard]] Result<> replace(std::vector<Drain> next);
+  [[nodiscard]] std::vector<std::vector<std::string>> covered_ids(const DesiredState& state) const;
   [[nodiscard]] bool may_end(const Drain& drain, bool covers);
 
   using Identity = std::tuple<Drain::Target, std::optional<std::string>, std::string>;
 
   std::string path_;
+  std::string dropped_;
   bool loaded_ = false, broken_ = false;
   bool dirty_ = false;
   std::vector<Drain> drains_;
+  DrainIndex index_;                       // of them
   std::set<std::string> seen_;             // orders of the fleet that have covered something
   std::map<Identity, TimePoint> resting_;  // and since when
 };

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/foreign_json.h"
+#include "base/limits.h"
 #include "base/text.h"
 #include "model/check_limits.h"
 
@@ -33,6 +34,11 @@ const std::string& text_of(const json& object, const char* key) {
   return object.at(key).get_ref<const std::string&>();
 }
 
+// Cut: one text that is too long must not cost the rest of the file.
+std::string words_of(const json& object, const char* key) {
+  return clipped(text_of(object, key), limits::kText);
+}
+
 // get<unsigned>() would turn -1 into a large number.
 Result<std::uint32_t> number_from(const json& object, const char* key, std::uint32_t max) {
   const json& value = object.at(key);
@@ -48,7 +54,7 @@ Result<> read_extras(const json& object, Service& out) {
   if (const auto check = object.find("check"); check != object.end())
     if (auto good = check_from_json(*check)) out.check = *std::move(good);
   if (const auto timeout = object.find("drain_timeout"); timeout != object.end()) {
-    LB_TRY(out.drain_timeout, parse_duration(timeout->get_ref<const std::string&>()));
+    LB_TRY(out.drain_timeout, bounded_duration(timeout->get_ref<const std::string&>()));
   }
   out.launder = object.value("launder", true);
   return {};
@@ -144,8 +150,8 @@ Result<HealthCheck> check_from_json(const json& object) {
   out.path = text_of(object, "path");
   LB_TRY(const std::uint32_t port, number_from(object, "port", 65535));
   out.port = static_cast<Port>(port);
-  LB_TRY(out.interval, parse_duration(text_of(object, "interval")));
-  LB_TRY(out.timeout, parse_duration(text_of(object, "timeout")));
+  LB_TRY(out.interval, bounded_duration(text_of(object, "interval")));
+  LB_TRY(out.timeout, bounded_duration(text_of(object, "timeout")));
   LB_TRY(out.rise, number_from(object, "rise", check_limits::kMostInARow));
   LB_TRY(out.fall, number_from(object, "fall", check_limits::kMostInARow));
   LB_CHECK(check_limits::validate(out));
@@ -179,9 +185,9 @@ json to_json(const Service& service) {
 
 Result<Backend> backend_from_json(const json& value) {
   Backend out;
-  out.id = text_of(value, "id");
-  out.host = text_of(value, "host");
-  out.origin = text_of(value, "origin");
+  out.id = words_of(value, "id");
+  out.host = words_of(value, "host");
+  out.origin = words_of(value, "origin");
   LB_TRY(out.address, Address::parse(text_of(value, "address")));
   LB_TRY(out.weight, number_from(value, "weight", kMaxWeight));
   LB_TRY(out.state, parse_backend_state(text_of(value, "state")));
@@ -192,8 +198,8 @@ Result<Backend> backend_from_json(const json& value) {
 Result<Service> service_from_json(const json& value) {
   Service out;
   LB_TRY(out.key, ServiceKey::parse(text_of(value, "key")));
-  out.name = text_of(value, "name");
-  out.origin = text_of(value, "origin");
+  out.name = words_of(value, "name");
+  out.origin = words_of(value, "origin");
   LB_TRY(out.balance, parse_balance(text_of(value, "balance")));
   LB_CHECK(read_extras(value, out));
   for (const json& item : value.at("backends").get_ref<const json::array_t&>()) {

@@ -1,14 +1,18 @@
 // Strangers, the stuck and the silent at a server, and what keeps it from listening.
 #include <sys/resource.h>
-#include <memory>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
+#include <memory>
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include "base/limits.h"
 #include "netns/relay/server_fixture.h"
+#include "support/patience.h"
 
 namespace lb::relay {
 namespace {
@@ -119,6 +123,128 @@ TEST_F(ServerFaults, CutsOffTheStuckAndTheSilentAndServesTheOthers) {
   services.pop_back();
   server_->publish(services, {});
   EXPECT_EQ(hear_a<Delta>(*good).removed.size(), 1u);
+}
+
+// A byte now and then is no hello: the time for one is absolute.
+TEST_F(ServerFaults, CutsOffAHelloThatComesByteByByte) {
+  ASSERT_TRUE(open());
+  tcp::socket slow = stranger("{");
+  slow.non_blocking(true);
+  const auto before = steady_clock::now();
+  bool cut = false;
+  ASSERT_TRUE(until(
+      [&] {
+        boost::system::error_code error;
+        wait(300ms);
+        (void)slow.write_some(asio::buffer(" ", 1), error);
+        std::array<char, 4096> bytes{};
+        while (!error) (void)slow.read_some(asio::buffer(bytes), error);
+        cut = error != asio::error::would_block;
+        return cut;
+      },
+      20s));
+  EXPECT_LT(steady_clock::now() - before, test::patient(12s));
+}
+
+// Ten thousand that say nothing cost neither files nor the place of a listener.
+TEST_F(ServerFaults, KeepsABoundedNumberOfSilentConnections) {
+  ASSERT_TRUE(open());
+  const auto good = listener("n1");
+  std::vector<tcp::socket> silent;
+  for (std::size_t i = 0; i < limits::kStrangersPerAddress + 300; ++i) {
+    silent.push_back(stranger(""));
+    if (i % 100 == 0) wait(1ms);
+  }
+  const auto closed = [&] {
+    return std::count_if(silent.begin(), silent.end(), [](tcp::socket& socket) {
+      std::array<char, 512> bytes{};
+      boost::system::error_code error;
+      socket.non_blocking(true);
+      while (!error) (void)socket.read_some(asio::buffer(bytes), error);
+      return error != asio::error::would_block;
+    });
+  };
+  EXPECT_TRUE(until([&] { return closed() >= 300; }, 4s)) << "before the time for a hello is over";
+  const auto late = listener("n2");
+  (void)hear_a<UpdaterHello>(*late);
+  EXPECT_TRUE(until([&] { return connected() == 2; }));
+  EXPECT_EQ(logged("too many others"), 1);
+}
+
+// One after the other leaves much behind, under a new name each time.
+TEST_F(ServerFaults, ForgetsTheCountsOfThoseThatHaveGone) {
+  ASSERT_TRUE(open());
+  Counts counts{.complete = true, .items = {}};
+  for (unsigned i = 0; i < 20'000; ++i)
+    counts.items.push_back({ServiceKey::parse("127.0.0.1:80").value(),
+                            Address{IpAddress::v4(0x0a000000U + i), 80}, 1});
+  for (int i = 0; i < 3; ++i) {
+    const auto one = listener("n" + std::to_string(i));
+    say(*one, counts);
+    ASSERT_TRUE(until([&] {
+      const auto views = server_->listeners();
+      return std::any_of(views.begin(), views.end(),
+                         [](const auto& view) { return view.counts.size() == 20'000; });
+    }));
+  }
+  ASSERT_TRUE(until([&] { return connected() == 0; }));
+  ASSERT_EQ(server_->listeners().size(), 3U);
+  for (const ListenerView& view : server_->listeners()) EXPECT_TRUE(view.counts.empty());
+}
+
+TEST_F(ServerFaults, AnswersAboutListenersWithABoundedNumberOfBackends) {
+  ASSERT_TRUE(open());
+  Counts counts{.complete = true, .items = {}};
+  for (unsigned i = 0; i < 15'000; ++i)
+    counts.items.push_back({ServiceKey::parse("127.0.0.1:80").value(),
+                            Address{IpAddress::v4(0x0a000000U + i), 80}, 2});
+  std::vector<ConnectionPtr> all;
+  for (int i = 0; i < 3; ++i) {
+    all.push_back(listener("n" + std::to_string(i)));
+    say(*all.back(), counts);
+  }
+  const auto total = [&](auto of) {
+    std::size_t out = 0;
+    for (const ListenerView& view : server_->listeners()) out += of(view);
+    return out;
+  };
+  ASSERT_TRUE(until([&] {
+    return total([](const auto& v) { return v.counts.size() + v.counts_left_out; }) == 45'000;
+  }));
+  EXPECT_EQ(total([](const auto& v) { return v.counts.size(); }), limits::kShownBackends);
+  EXPECT_EQ(total([](const auto& v) { return v.connections_left_out; }),
+            2 * (45'000 - limits::kShownBackends));
+}
+
+// What is not whole is kept of so many bytes for all together; the small ones lose nothing by it.
+TEST_F(ServerFaults, UnfinishedMessagesOfManyAreBoundedTogether) {
+  ASSERT_TRUE(open());
+  const std::string half = R"({"t":"hello","x":")" + std::string(900'000, 'x');
+  std::vector<std::shared_ptr<tcp::socket>> senders;
+  const std::size_t many = 2 * limits::kUnfinished / half.size();
+  for (std::size_t i = 0; i < many; ++i) {
+    senders.push_back(std::make_shared<tcp::socket>(stranger("")));
+    const auto socket = senders.back();
+    const auto text = std::make_shared<const std::string>(half);
+    asio::async_write(*socket, asio::buffer(*text),
+                      [socket, text](const boost::system::error_code&, std::size_t) {});
+    wait(5ms);
+  }
+  EXPECT_TRUE(until([&] { return logged("too many of them") >= 1; }, 4s));
+  const auto good = listener("n1");
+  (void)hear_a<UpdaterHello>(*good);
+  EXPECT_EQ(connected(), 1U);
+}
+
+// A listener whose file is older than the limits still gets in, and the drain that is good is taken.
+TEST_F(ServerFaults, AnOrderOverTheLimitsDoesNotCutItsListenerOff) {
+  ASSERT_TRUE(open());
+  FleetOrder huge{"huge", sys_now(), std::string(500'000, 'x'), "", true, {}};
+  FleetOrder good{"good", sys_now(), "host-7", "", true, {}};
+  const auto one = listener("n1", {}, true, {huge, good});
+  EXPECT_EQ(hear_a<UpdaterHello>(*one).orders, (std::vector{good}));
+  EXPECT_EQ(orders_.all().size(), 1U);
+  EXPECT_EQ(logged("fleet drains are not taken over"), 1);
 }
 
 TEST_F(ServerFaults, WaitsForFilesWhenThereAreNone) {

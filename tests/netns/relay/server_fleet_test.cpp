@@ -1,4 +1,8 @@
 // Drains of the fleet, and what listeners report.
+#include <limits>
+#include <set>
+
+#include "base/limits.h"
 #include "netns/relay/server_fixture.h"
 
 namespace lb::relay {
@@ -39,6 +43,41 @@ TEST_F(ServerFleet, TellsOfOrdersThatWereGivenHere) {
   ASSERT_TRUE(orders_.adopt(order("b", 2)));
   server_->orders_changed();
   EXPECT_EQ(hear_a<Orders>(*one).orders, std::vector{order("b", 2)});
+}
+
+// A listener takes no line without an end, and an old one no longer one than it has a limit for.
+TEST_F(ServerFleet, TellsOfManyOrdersInPieces) {
+  ASSERT_TRUE(open());
+  std::vector<FleetOrder> many;
+  for (int i = 0; i < 2'000; ++i)
+    many.push_back({"id-" + std::to_string(i),
+                    SysTime(std::chrono::seconds(i)),
+                    "host-" + std::to_string(i),
+                    std::string(250, 's'),
+                    true,
+                    {}});
+  ASSERT_TRUE(orders_.hear(many, sys_now()).changed);
+  server_->orders_changed();
+  const auto one = listener("n1", {}, false);
+  std::set<std::string> heard;
+  const auto take = [&](const std::vector<FleetOrder>& orders) {
+    EXPECT_LT(encode(Orders{orders}).size(), 2 * limits::kPiece);
+    for (const FleetOrder& order : orders)
+      EXPECT_TRUE(heard.insert(order.id).second) << order.id << " is told twice";
+  };
+  take(hear_a<UpdaterHello>(*one).orders);
+  while (heard.size() < many.size()) take(hear_a<Orders>(*one).orders);
+  ASSERT_TRUE(orders_.adopt(order("late", 5)));
+  server_->orders_changed();
+  EXPECT_EQ(hear_a<Orders>(*one).orders, std::vector{order("late", 5)});
+}
+
+TEST_F(ServerFleet, ANumberThatNoKernelCountsEndsTheConnection) {
+  ASSERT_TRUE(open());
+  const auto one = listener("n1", {}, false);
+  (void)hear_a<UpdaterHello>(*one);
+  say(*one, OrderReport{{{"a", true, false, std::numeric_limits<std::uint64_t>::max() - 4}}});
+  EXPECT_NE(last_words(*one).find("connections"), std::string::npos);
 }
 
 TEST_F(ServerFleet, KeepsCountsOfListeners) {

@@ -70,7 +70,28 @@ TEST_P(BadDuration, IsRefusedWithAnExample) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, BadDuration,
                          testing::Values("", "60", "s", "-5s", " 5s", "5 s", "1.5s", "5S", "5y",
-                                         "9223372036854775807d", "99999999999999999999s"));
+                                         "-99999999999999999999s", "99999999999999999999"));
+
+// Sums of durations are formed all over the place: none is so long that one overflows.
+TEST(LongDuration, IsRefusedOfAPersonAndCutOfAFile) {
+  EXPECT_EQ(parse_duration("365d").value(), 24h * 365);
+  for (const char* text : {"366d", "8761h", "31536000001ms", "9000000000000000ms",
+                           "9223372036854775807d", "99999999999999999999s"}) {
+    const auto refused = parse_duration(text);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_NE(refused.error().message().find("at most 365d"), std::string::npos);
+    EXPECT_EQ(bounded_duration(text).value(), 24h * 365) << text;
+  }
+  EXPECT_EQ(bounded_duration("90s").value(), 90s);
+  EXPECT_FALSE(bounded_duration("soon"));
+}
+
+// What is dated after an order of the last moment that four digits have is read, too.
+TEST(Time, GoesOnAfterTheYear9999) {
+  const SysTime last = parse_iso8601("9999-12-31T23:59:59.999Z").value();
+  EXPECT_EQ(format_iso8601(last + 1ms), "10000-01-01T00:00:00.000Z");
+  EXPECT_EQ(parse_iso8601(format_iso8601(last + 1ms)).value(), last + 1ms);
+}
 
 TEST(SysNow, IsAfterThisWasWritten) { EXPECT_GT(sys_now(), SysTime(1'795'000'000'000ms)); }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/limits.h"
 #include "engine_fixture.h"
 #include "support/run_awaitable.h"
 
@@ -160,6 +161,55 @@ TEST_F(FleetTest, ServesNothingBeforeEverySourceHasSpoken) {
   deliver({}, 1);
   turn();
   EXPECT_EQ(fleet_->server_position().sequence, 1U);
+}
+
+TEST_F(FleetTest, NamesOrdersOfItsFileThatAreOverTheLimits) {
+  const auto saved = [](const std::string& id, const std::string& target) {
+    return R"({"id":")" + id + R"(","time":"2026-01-01T00:00:00.000Z","target":")" + target +
+           R"(","drain":true})";
+  };
+  folder_.write("fleet.json", R"({"version":1,"orders":[)" + saved("good", "10.0.0.2:9000") + "," +
+                                  saved("huge", std::string(2'000'000, 'x')) + "]}");
+  SavedProblems problems;
+  start();
+  fleet_ = Fleet::open(
+      folder_.path(), "node1", [] {}, problems);
+  turn();
+  EXPECT_EQ(weight("10.0.0.2:9000"), 0U) << "the good one holds";
+  ASSERT_EQ(problems.all().size(), 1U);
+  EXPECT_NE(problems.all()[0].find("1 order of the fleet was left out"), std::string::npos);
+  EXPECT_NE(problems.all()[0].find("huge"), std::string::npos);
+}
+
+// Saved before there was a limit for its time.
+TEST_F(FleetTest, UndrainsWhatIsDatedInTheYear9999) {
+  folder_.write("fleet.json",
+                R"({"version":1,"orders":[{"id":"zz","time":"9999-12-31T23:59:59.999Z",)"
+                R"("target":"10.0.0.2:9000","drain":true}]})");
+  start();
+  fleet_ = Fleet::open(
+      folder_.path(), "node1", [] {}, problems_);
+  serve();
+  turn();
+  EXPECT_EQ(weight("10.0.0.2:9000"), 0U);
+  ASSERT_TRUE(fleet_->undrain(*engine_, {"10.0.0.2:9000", ""}));
+  turn();
+  EXPECT_GT(weight("10.0.0.2:9000"), 0U);
+  ASSERT_TRUE(fleet_->orders().unsaved()());
+  EXPECT_FALSE(FleetOrders::open(folder_.path() + "/fleet.json").value().all().at(0).order.drain);
+}
+
+TEST_F(FleetTest, RefusesAnOrderThatListenersWouldNotTake) {
+  serve();
+  const std::string name(limits::kText + 1, 's');
+  auto service = std::make_shared<Service>(*offered("127.0.0.1:81", {task("10.0.0.3:9000", "t")}));
+  service->name = name;
+  deliver({service});
+  turn();
+  const auto refused = fleet_->drain(*engine_, {"10.0.0.3:9000", name});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, std::errc::argument_list_too_long);
+  EXPECT_TRUE(fleet_->orders().all().empty());
 }
 
 }  // namespace

@@ -340,5 +340,66 @@ TEST(DrainTest, OfABackendWithoutANameMeansItsAddress) {
   EXPECT_FALSE(covers_any(drain, state_of({named("10.0.0.1:80", "task-2", "node1")})));
 }
 
+TEST(Drains, LoadTheGoodOnesOfAFileOverTheLimitsAndNameTheOthers) {
+  const TempFolder folder;
+  const auto drain = [](const std::string& target, const std::string& more) {
+    return R"({"target":")" + target + R"(","since":"2026-01-01T00:00:00.000Z","ids":[)" + more +
+           "]}";
+  };
+  const std::string long_id = '"' + std::string(100'000, 'i') + '"';
+  const std::string path = folder.write(
+      "drains.json", R"({"version":1,"drains":[)" + drain(std::string(2'000'000, 'x'), "") + "," +
+                         drain("10.0.0.1:80", R"("a",)" + long_id) + "]}");
+  const Drains drains = Drains::open(path, moment(0)).value();
+  ASSERT_EQ(drains.all().size(), 1U);
+  EXPECT_THAT(drains.all()[0].ids, ElementsAre("a")) << "the drain holds without it";
+  EXPECT_THAT(drains.dropped(), HasSubstr(path + ": 1 drain was left out"));
+  EXPECT_LT(drains.dropped().size(), 500U);
+  EXPECT_FALSE(folder.has("drains.json.broken"));
+}
+
+TEST(Drains, RefuseWhatCouldNotBeLoadedAgain) {
+  Drains drains;
+  EXPECT_FALSE(Drain::parse_target(std::string(301, 'h')));
+  EXPECT_TRUE(Drain::parse_target(std::string(253, 'h')));
+  EXPECT_EQ(drains.add(order_on("host", std::string(1025, 's'))).error().code,
+            std::errc::argument_list_too_long);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(drains.add(order_on("host" + std::to_string(i))));
+}
+
+// The index finds what a look at each drain finds, in the same order.
+TEST(Drains, FindTheFirstThatCoversWhateverItsForm) {
+  const std::vector<const char*> targets = {"10.0.0.1:80",  "10.0.0.2:80", "10.0.0.1", "node1",
+                                            "[fd00::1]:80", "fd00::1",     "fd00:0::1"};
+  const std::vector<std::optional<std::string>> services = {
+      std::nullopt,         "web",          "127.0.0.1:80", "tcp://127.0.0.1:80",
+      "udp://127.0.0.1:80", "127.0.0.1:81", "other"};
+  const ServiceKey key = ServiceKey::parse("127.0.0.1:80").value();
+  std::size_t found = 0;
+  for (std::size_t mask = 1; mask < 300; ++mask) {
+    Drains drains;
+    std::vector<Drain> fleet;
+    for (std::size_t i = 0; i < 5; ++i) {
+      Drain drain = order_on(targets[(mask * 7 + i * 3) % targets.size()],
+                             services[(mask / 7 + i * 5) % services.size()]);
+      drain.fleet = std::to_string((mask + i) % 3);
+      if ((mask + i) % 4 == 0) drain.ids = {"task-2"};
+      fleet.push_back(std::move(drain));
+    }
+    drains.set_fleet(fleet);
+    for (const char* address : {"10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80", "10.0.0.9:1"}) {
+      const Backend backend = named(address, "task-1", address[1] == '0' ? "node1" : "node2");
+      const auto& all = drains.all();
+      const auto want = std::find_if(all.begin(), all.end(), [&](const Drain& drain) {
+        return covers(drain, backend, key, "web");
+      });
+      const Drain* got = drains.find(backend, key, "web");
+      ASSERT_EQ(got, want == all.end() ? nullptr : &*want) << mask << ' ' << address;
+      found += got != nullptr ? 1 : 0;
+    }
+  }
+  EXPECT_GT(found, 300U);
+}
+
 }  // namespace
 }  // namespace lb
