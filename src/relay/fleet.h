@@ -50,7 +50,7 @@ class FleetOrders {
   struct Heard {
     bool changed = false;
     std::size_t refused = 0;
-    std::string why;  // of the first that was refused
+    std::string why;               // of the first that was refused
     std::vector<FleetOrder> news;  // what is in force now, the first kNews of them
     std::size_t more_news = 0;
   };

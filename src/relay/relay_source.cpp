@@ -189,12 +189,12 @@ void RelaySource::Impl::adopt(std::size_t index, const std::vector<FleetOrder>& 
                   relay::to_string(config_.updaters[index]), printable(why, 300));
   }
   for (const FleetOrder& order : heard.news)
-    write_audit({.event = order.drain ? "fleet-drain" : "fleet-undrain",
-                 .who = "updater=" + relay::to_string(config_.updaters[index]),
-                 .from = "relay",
-                 .what = order.service.empty() ? order.target
-                                               : order.target + " service=" + order.service,
-                 .why = "order " + order.id});
+    write_audit(
+        {.event = order.drain ? "fleet-drain" : "fleet-undrain",
+         .who = "updater=" + relay::to_string(config_.updaters[index]),
+         .from = "relay",
+         .what = order.service.empty() ? order.target : order.target + " service=" + order.service,
+         .why = "order " + order.id});
   if (heard.more_news > 0) {
     spdlog::info("updater={} {} more drains and undrains of the fleet came with these",
                  relay::to_string(config_.updaters[index]), heard.more_news);

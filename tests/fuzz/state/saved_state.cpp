@@ -43,7 +43,8 @@ const std::filesystem::path& folder() {
 
 std::string file_with(std::string_view bytes) {
   const std::string path = folder() / "saved.json";
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   return path;
 }
 
