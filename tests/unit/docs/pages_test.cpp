@@ -2,7 +2,12 @@
 #include "unit/docs/pages.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <regex>
+#include <set>
+#include <string>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -54,6 +59,35 @@ TEST(Pages, LinksLeadToFilesAndHeadings) {
     }
   }
   EXPECT_GT(looked_at, 30);
+}
+
+// "Suite.Name" of every test in the sources.
+std::set<std::string> all_tests() {
+  static const std::regex kTest(R"(TEST(?:_F|_P)?\((\w+),\s*(\w+)\))");
+  std::set<std::string> out;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(repository() / "tests")) {
+    if (entry.path().extension() != ".cpp") continue;
+    std::ifstream in(entry.path());
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    for (std::sregex_iterator it(text.begin(), text.end(), kTest), end; it != end; ++it)
+      out.insert((*it)[1].str() + "." + (*it)[2].str());
+  }
+  return out;
+}
+
+TEST(Pages, SecurityNamesTestsThatAreThere) {
+  static const std::regex kName(R"(`([A-Z]\w+\.\w*)(\*?)`)");
+  const auto tests = all_tests();
+  const std::string page = read_page("SECURITY.md");
+  int seen = 0;
+  for (std::sregex_iterator it(page.begin(), page.end(), kName), end; it != end; ++it, ++seen) {
+    const std::string name = (*it)[1];
+    const auto at = tests.lower_bound(name);
+    const bool there =
+        at != tests.end() && ((*it)[2].length() > 0 ? at->starts_with(name) : *at == name);
+    EXPECT_TRUE(there) << it->str();
+  }
+  EXPECT_GT(seen, 15);
 }
 
 }  // namespace
