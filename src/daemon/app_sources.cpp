@@ -49,6 +49,13 @@ std::vector<std::size_t> left_over(std::size_t before,
   return out;
 }
 
+// What it may claim is judged here, and is no reason to read it afresh.
+bool reads_the_same(SourceConfig before, const SourceConfig& now) {
+  before.ports = now.ports;
+  before.addresses = now.addresses;
+  return before == now;
+}
+
 template <class T>
 bool contains(const std::vector<T>& all, const T& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
@@ -136,7 +143,7 @@ void App::apply_config(Config config) {
   FormerSources former;
   for (std::size_t i = 0; i < config_.sources.size(); ++i) {
     const auto& p = predecessors[i];
-    if (p && *p < old.sources.size() && old.sources[*p] == config_.sources[i]) {
+    if (p && *p < old.sources.size() && reads_the_same(old.sources[*p], config_.sources[i])) {
       slots.push_back(before[*p]);
       if (old.guard != config_.guard) slots.back()->set_guard(config_.guard);
       slots.back()->set_rights(ports_for(config_.sources[i], config_),

@@ -120,11 +120,11 @@ TEST_F(ForeignClaims, AreJudgedAgainWhenTheAddressesOfTheHostComeAndGo) {
 
 TEST_F(ForeignClaims, OfMerlionsPrefixAreTheOperatorsWordUnlessHeBinds) {
   claim("0.0.0.0:5000");
-  ASSERT_TRUE(lbd_->launch(lbd_->preset("merlion", {"--etcd", etcd_->url(), "/conf/web"})));
+  ASSERT_TRUE(lbd_->launch(lbd_->preset("merlion", {"/conf/web", "--etcd", etcd_->url()})));
   EXPECT_TRUE(eventually([] { return ask(kOfHost) == "1"; }));
   EXPECT_EQ(lbd_->stop(), 0);
   ASSERT_TRUE(lbd_->launch(
-      lbd_->preset("merlion", {"--etcd", etcd_->url(), "-b", "127.0.0.1", "/conf/web"})));
+      lbd_->preset("merlion", {"/conf/web", "--etcd", etcd_->url(), "-b", "127.0.0.1"})));
   ASSERT_TRUE(becomes("web", "local-only"));
   EXPECT_NE(ask(kOfHost), "1");
   EXPECT_EQ(ask(kWeb), "1");
@@ -151,7 +151,13 @@ TEST_F(ForeignClaims, OfWhereItConnectsByNameAreWarnedOfAndTakeNoneOfItsConnecti
   // lbd dials anew after each restart of its own.
   lbd_->kill();
   ASSERT_TRUE(lbd_->start());
+<<<<<<< ours
   EXPECT_EQ(json_at(lbd_->json({"sources"}), "/sources/0/state"), "ok") << lbd_->json({"sources"});
+=======
+  EXPECT_TRUE(eventually([&] {
+    return json_at(lbd_->json({"sources"}), "/sources/0/state") == "ok";
+  })) << lbd_->json({"sources"});
+>>>>>>> theirs
 }
 
 using OwnCgroup = DaemonNetns;

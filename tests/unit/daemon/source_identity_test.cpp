@@ -19,7 +19,8 @@ SourceIdentity source(std::string name, std::string type, std::vector<std::strin
           .type = std::move(type),
           .derived = derived,
           .locators = std::move(locators),
-          .ports = "1-65535"};
+          .ports = "1-65535",
+          .addresses = "::1, 127.0.0.0/8"};
 }
 
 TEST(FindPredecessors, ByTheNameFirst) {

@@ -129,6 +129,17 @@ TEST(IpvsEntry, RulesMarkWhatIsPublishedAndLaunderWhatIsLocal) {
   EXPECT_THAT(rules.marks, ElementsAre(testing::Pair(*ServiceKey::parse("10.0.0.1:81"), kMark)));
 }
 
+TEST(IpvsEntry, WhatIsWithheldFromOtherHostsIsMarkedForLocalClientsAlone) {
+  const auto web = service("0.0.0.0:81", {"10.0.0.1", "127.0.0.1"}, {"10.0.0.2:80"});
+  IpvsEntry entry = entry_of(web);
+  entry.withheld = {ip("10.0.0.1")};
+  const auto target = ipvs_target(web, entry, kAll);
+  entry.ids = {target.ids.begin(), target.ids.end()};
+  const auto rules = ipvs_rules({{web.key, entry}}, false, false);
+  EXPECT_THAT(rules.marks, testing::SizeIs(2));
+  EXPECT_THAT(rules.withheld, ElementsAre(*ServiceKey::parse("10.0.0.1:81")));
+}
+
 TEST(IpvsEntry, SchedulersFollowBalance) {
   const auto id = ipvs::ServiceId::of(*ServiceKey::parse("127.0.0.1:80"));
   const auto scheduler = [&](Balance b) { return virtual_service(id, b).scheduler; };

@@ -64,6 +64,14 @@ TEST_F(IpvsJournalTest, WhatAnOperatorDrainsIsNotedAndThatItIsNoted) {
   EXPECT_TRUE(older.drained.empty());
 }
 
+TEST_F(IpvsJournalTest, WhatIsWithheldFromOtherHostsIsNoted) {
+  auto web = entry("0.0.0.0:80");
+  web.withheld = {*IpAddress::parse("10.0.0.1")};
+  web.for_others = false;
+  ASSERT_TRUE(open().put(web));
+  EXPECT_EQ(open().entries().at(web.key), web);
+}
+
 TEST_F(IpvsJournalTest, ALineThatACrashCutOffIsIgnored) {
   ASSERT_TRUE(open().put(entry("127.0.0.1:80")));
   std::string text = folder_.read("ipvs.json");

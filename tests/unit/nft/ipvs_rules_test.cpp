@@ -37,6 +37,24 @@ TEST(IpvsRules, MarksLocalClientsOnlyWhereNobodyElseServesThem) {
   EXPECT_THAT(render("lbd", {.mark_local_clients = false}), Not(HasSubstr("mark_local")));
 }
 
+TEST(IpvsRules, LeavesOthersUnmarkedWhereTheyAreNotServed) {
+  const IpvsRules rules{.marks = {{key("10.0.0.1:81"), 0x5a000002}},
+                        .withheld = {key("10.0.0.1:81")}};
+  const std::string text = render("lbd", rules);
+  const auto outside = text.find("chain mark_outside");
+  const auto spared = text.find("th dport @withheld accept", outside);
+  const auto marked = text.find("th dport map @marks", outside);
+  ASSERT_NE(spared, std::string::npos);
+  EXPECT_LT(spared, marked);
+  EXPECT_EQ(text.find("@withheld", text.find("chain mark_local")),
+            text.find("@withheld", text.find("table ip6")))
+      << "local clients are marked all the same";
+  IpvsRules before = rules;
+  before.withheld.clear();
+  EXPECT_EQ(render_change("lbd", before, rules),
+            "add element ip lbd withheld {\n10.0.0.1 . tcp . 81\n}\n");
+}
+
 TEST(IpvsRules, DropsForwardingOfOthersOnlyWhereItWasOff) {
   EXPECT_THAT(render("lbd", {.guard_forwarding = true}), HasSubstr("hook forward"));
   EXPECT_THAT(render("lbd", {.guard_forwarding = false}), Not(HasSubstr("hook forward")));

@@ -126,7 +126,7 @@ TEST(FrontendsOf, AWildcardAreThoseThatItsSourceMayHave) {
   EXPECT_EQ(of("[::]:80", "::1, 127.0.0.0/8"), (Texts{"::1", "127.0.0.1"}));
   EXPECT_EQ(of("0.0.0.0:80", "127.0.0.1"), (Texts{"::1", "127.0.0.1"})) << "with its alias";
   EXPECT_EQ(of("0.0.0.0:80", "10.0.0.0/8"), (Texts{"10.0.0.1"}));
-  EXPECT_EQ(of("[::]:80", "10.0.0.0/8, 2001:db8::1"), (Texts{"2001:db8::1", "10.0.0.1"}));
+  EXPECT_EQ(of("[::]:80", "10.0.0.0/8, 2001:db8::1"), (Texts{"10.0.0.1", "2001:db8::1"}));
   EXPECT_EQ(of("0.0.0.0:80", "192.0.2.1"), Texts{}) << "which the host has not";
   EXPECT_EQ(of("0.0.0.0:80", "0.0.0.0"), (Texts{"::1", "10.0.0.1", "127.0.0.1"}));
 }
@@ -135,7 +135,7 @@ TEST(FrontendsOf, AnotherWildcardAreWhatANarrowedOneLeaves) {
   const DesiredState desired =
       state({with_reach("0.0.0.0:80", only("::1, 127.0.0.0/8")), service("[::]:80")});
   EXPECT_EQ(texts(frontend_addresses(key("[::]:80"), desired, kLocal)),
-            (Texts{"::1", "2001:db8::1", "10.0.0.1"}));
+            (Texts{"::1", "10.0.0.1", "2001:db8::1"}));
 }
 
 TEST(FrontendsOf, NoServiceAreWhereLbdItselfConnects) {
