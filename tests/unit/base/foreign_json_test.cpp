@@ -62,9 +62,8 @@ TEST(ForeignJson, TakesNoMoreMemoryThanTheLimit) {
   const JsonLimits small{.memory = std::size_t{1} << 20};
   for (const char* junk : {"{},", "[],", "0,", "\"\",", "[", "{\"a\":1},"}) {
     EXPECT_EQ(code_of("[" + repeated(junk, 300'000), small) == 0, false) << junk;
-    EXPECT_EQ(code_of("[" + repeated(junk, std::size_t{64} << 20)) == 0, false) << junk;
   }
-  EXPECT_EQ(code_of("[" + repeated("{},", std::size_t{64} << 20) + "{}]"), EMSGSIZE);
+  EXPECT_EQ(code_of("[" + repeated("{},", std::size_t{4} << 20) + "{}]"), EMSGSIZE);
   EXPECT_EQ(code_of('"' + std::string(2 << 20, 'x') + '"', small), EMSGSIZE);
 }
 
