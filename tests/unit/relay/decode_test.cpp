@@ -128,11 +128,11 @@ TEST(RelayDecode, RefusesWhatWouldTakeTooMuchToBeRead) {
 
 TEST(RelayDecode, RefusesAHealthCheckThatAsksAnotherHost) {
   const auto with = [](const std::string& path, const char* interval) {
-    return refusal(
-        R"({"t":"snapshot","epoch":"e","seq":1,"sources":[],"services":[{"key":"tcp://:80","name":"web",)"
-        R"("balance":"least-conn","backends":[],"check":{"type":"http","path":")" +
-        path + R"(","port":0,"interval":")" + interval +
-        R"(","timeout":"2s","rise":2,"fall":3}}]})");
+    return refusal(snapshot_of(
+        R"({"key":"tcp://:80","name":"web","balance":"least-conn","backends":[],"check":{"type":"http","path":")" +
+            path + R"(","port":0,"interval":")" + interval +
+            R"(","timeout":"2s","rise":2,"fall":3}})",
+        1));
   };
   EXPECT_EQ(with("/health", "2s"), "(taken)");
   EXPECT_NE(with("@127.0.0.1:2379/v2/keys/secret", "2s").find("must start with /"),
