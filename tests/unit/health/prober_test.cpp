@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <boost/asio/ip/tcp.hpp>
@@ -106,9 +107,9 @@ TEST_F(ProberTest, AsksNoOtherHostWhateverThePathIs) {
             "http://10.0.0.1:80/@127.0.0.1:2379/v2/keys");
   server_.emplace(io_, [](const test::FakeRequest&) { return test::answer(200, ""); });
   const std::string there = server_->url().substr(7);
-  for (const std::string path :
-       {"@" + there + "/v2/keys/secret", ":80@" + there, "." + there, std::string(),
-        "/ HTTP/1.1\r\nX: y", "?@" + there + "/", "#@" + there}) {
+  for (const std::string& path : std::vector<std::string>{
+           "@" + there + "/v2/keys/secret", ":80@" + there, "." + there, std::string(),
+           "/ HTTP/1.1\r\nX: y", "?@" + there + "/", "#@" + there}) {
     HealthCheck check;
     check.type = HealthCheck::Type::Http;
     check.path = path;
