@@ -72,7 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_snapshot(text);
   (void)decode_nft_state(std::string(text), "here");
   (void)Drains::open(file_with(text), now);
-  (void)relay::FleetOrders::open(file_with(text));
+  (void)FleetOrders::open(file_with(text));
   (void)SavedVerdicts::open(file_with(text));
   (void)IpvsJournal::exists(file_with(text));
   (void)Sysctls::open(file_with(text), "/proc/sys");
