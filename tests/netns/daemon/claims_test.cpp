@@ -151,13 +151,9 @@ TEST_F(ForeignClaims, OfWhereItConnectsByNameAreWarnedOfAndTakeNoneOfItsConnecti
   // lbd dials anew after each restart of its own.
   lbd_->kill();
   ASSERT_TRUE(lbd_->start());
-<<<<<<< ours
-  EXPECT_EQ(json_at(lbd_->json({"sources"}), "/sources/0/state"), "ok") << lbd_->json({"sources"});
-=======
   EXPECT_TRUE(eventually([&] {
     return json_at(lbd_->json({"sources"}), "/sources/0/state") == "ok";
   })) << lbd_->json({"sources"});
->>>>>>> theirs
 }
 
 using OwnCgroup = DaemonNetns;
