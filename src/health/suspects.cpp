@@ -70,22 +70,22 @@ class SuspectProber::Impl : public std::enable_shared_from_this<Impl> {
       ++looks_;
       HealthCheck check;
       check.timeout = kTimeout;
+      // Who fails from now on is told of after the rest: what was met until then says nothing of it.
+      std::set<ServiceKey> services = std::exchange(suspects_.at(address), {});
       asio::co_spawn(io_, probe_(address, check),
-                     [self = shared_from_this(), address](const std::exception_ptr& error,
-                                                          const Result<>& found) {
+                     [self = shared_from_this(), address, services = std::move(services)](
+                         const std::exception_ptr& error, const Result<>& found) {
                        if (error)
                          root_ended(self->io_, "look at a suspect", error);
                        else
-                         self->end(address, found);
+                         self->end(address, services, found);
                      });
     }
   }
 
-  void end(const Address& address, const Result<>& found) {
+  void end(const Address& address, const std::set<ServiceKey>& services, const Result<>& found) {
     --looks_;
     if (stopped_) return;
-    // Who fails from now on is told of after the rest.
-    const std::set<ServiceKey> services = std::exchange(suspects_.at(address), {});
     rest(address);
     begin_some();
     if (found || !tells_of_backend(found.error())) return;

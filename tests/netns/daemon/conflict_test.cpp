@@ -3,6 +3,7 @@
 #include <sys/fsuid.h>
 
 #include <chrono>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -169,14 +170,27 @@ TEST_F(Conflict, YieldToEverybodyLeavesThePortToWhoIsThere) {
   EXPECT_EQ(ask(kWeb), "there");
 }
 
+// Users 0 to 999 of the process's user namespace are 100000 to 100999 here.
+bool map_users(pid_t pid) {
+  for (const char* kind : {"uid", "gid"}) {
+    std::ofstream map(fmt::format("/proc/{}/{}_map", pid, kind));
+    if (!(map << "0 100000 1000\n" << std::flush)) return false;
+  }
+  return true;
+}
+
 // As HAProxy's image does: uid 99 in a user namespace of its own, the network is the host's.
 TEST_F(Conflict, ListenerOfAContainerIsKnownByItsUserOnTheHost) {
   const Process haproxy(
-      {"unshare", "--user", "--mount", "--map-users=0,100000,1000", "--map-groups=0,100000,1000",
-       "--setuid", "99", "--setgid", "99", "python3", "-c",
-       "import socket, time\ns = socket.socket()\ns.bind(('127.0.0.1', 5000))\ns.listen()\n"
+      {"python3", "-c",
+       "import ctypes, os, socket, time\n"
+       "assert ctypes.CDLL(None).unshare(0x10000000 | 0x20000) == 0\n"  // user, mount
+       "while not open('/proc/self/gid_map').read(): time.sleep(0.05)\n"
+       "os.setgroups([])\nos.setresgid(99, 99, 99)\nos.setresuid(99, 99, 99)\n"
+       "s = socket.socket()\ns.bind(('127.0.0.1', 5000))\ns.listen()\n"
        "while True:\n  c, _ = s.accept()\n  c.sendall(b'haproxy')\n  c.close()\n"},
       file("haproxy.log"));
+  ASSERT_TRUE(eventually([&] { return map_users(haproxy.pid()); }));
   ASSERT_TRUE(eventually([] { return ask(kWeb) == "haproxy"; }, std::chrono::seconds(20)))
       << haproxy.log();
   start_with_web("[dataplane]\nyield_to = [\"99\"]\n");

@@ -125,7 +125,7 @@ class LocalServer {
       "--regid",
       "54321",
       "--clear-groups",
-      "python3",
+      "/usr/bin/python3",
       "-c",
       "import socket\ns = socket.socket()\ns.setsockopt(socket.SOL_SOCKET, "
       "socket.SO_REUSEADDR, 1)\ns.bind(('127.0.0.1', 15432))\ns.listen()\n"

@@ -317,7 +317,7 @@ TEST_F(MerlionViewTest, OneFailedConnectDoesNotTakeTheLastUsableBackendOut) {
   ConnectFailure own = refused_at("10.0.0.2:1");
   own.confirmed = true;
   EXPECT_FALSE(view_.connect_failed(own, now_));
-  EXPECT_EQ(seen()[1], "b 10.0.0.2:1 exited/connect-failed");
+  EXPECT_EQ(seen()[1], "b 10.0.0.2:1 exited/unreachable") << "the last resort, with the first";
 }
 
 }  // namespace
