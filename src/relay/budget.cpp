@@ -14,9 +14,9 @@ std::vector<Budget::Id> Budget::hold(Id holder, std::size_t size) {
   parts_.emplace(holder, size);
   total_ += size;
   while (total_ > most_) {
-    const auto largest = std::max_element(
-        parts_.begin(), parts_.end(),
-        [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto largest =
+        std::max_element(parts_.begin(), parts_.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
     out.push_back(largest->first);
     total_ -= largest->second;
     parts_.erase(largest);

@@ -42,9 +42,10 @@ std::vector<OrderReport::Item> merged(std::vector<OrderReport::Item> before, Ord
   if (report.complete)
     out = std::move(report.items);
   else  // of equal ones those of the first range
-    std::set_union(report.items.begin(), report.items.end(), before.begin(), before.end(),
-                   std::back_inserter(out),
-                   [](const OrderReport::Item& a, const OrderReport::Item& b) { return a.id < b.id; });
+    std::set_union(
+        report.items.begin(), report.items.end(), before.begin(), before.end(),
+        std::back_inserter(out),
+        [](const OrderReport::Item& a, const OrderReport::Item& b) { return a.id < b.id; });
   if (out.size() > limits::kOrders) out.resize(limits::kOrders);
   out.shrink_to_fit();
   return out;

@@ -17,7 +17,8 @@ ListenerView gone(std::string node, std::size_t reports = 0) {
   ListenerView out;
   out.node = std::move(node);
   out.counts.resize(1000);
-  for (std::size_t i = 0; i < reports; ++i) out.orders.push_back({fmt::format("{:06}", i), true, false, 1});
+  for (std::size_t i = 0; i < reports; ++i)
+    out.orders.push_back({fmt::format("{:06}", i), true, false, 1});
   out.orders.push_back({"z", true, true, 0});
   return out;
 }

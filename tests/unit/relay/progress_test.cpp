@@ -28,16 +28,16 @@ ListenerView listener(std::string node, std::vector<OrderReport::Item> orders) {
 // The sum of these two is 0.
 TEST(FleetProgress, IsDoneWhenEachHasReportedNoneAndNotWhenASumIsZero) {
   const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
-  const auto lies = progress_of(drain("a"),
-                                {listener("n1", {{"a", true, false, most - 4}}),
-                                 listener("n2", {{"a", true, false, 5}})},
-                                true);
+  const auto lies = progress_of(
+      drain("a"),
+      {listener("n1", {{"a", true, false, most - 4}}), listener("n2", {{"a", true, false, 5}})},
+      true);
   EXPECT_FALSE(lies.drained);
-  EXPECT_TRUE(progress_of(drain("a"),
-                          {listener("n1", {{"a", true, false, 0}}),
-                           listener("n2", {{"a", true, true, 0}})},
-                          true)
-                  .drained);
+  EXPECT_TRUE(
+      progress_of(drain("a"),
+                  {listener("n1", {{"a", true, false, 0}}), listener("n2", {{"a", true, true, 0}})},
+                  true)
+          .drained);
 }
 
 TEST(FleetProgress, IsNotDoneWhereNothingWasReported) {
@@ -45,7 +45,8 @@ TEST(FleetProgress, IsNotDoneWhereNothingWasReported) {
   EXPECT_TRUE(progress_of(drain("a"), {one}, true).drained);
   EXPECT_FALSE(progress_of(drain("a"), {one}, false).drained);
   EXPECT_FALSE(progress_of(drain("a"), {one, listener("n2", {})}, true).drained);
-  EXPECT_FALSE(progress_of(drain("a"), {one, listener("n2", {{"b", true, true, 0}})}, true).drained);
+  EXPECT_FALSE(
+      progress_of(drain("a"), {one, listener("n2", {{"b", true, true, 0}})}, true).drained);
   auto away = listener("n3", {{"a", true, true, 0}});
   away.connected = false;
   EXPECT_FALSE(progress_of(drain("a"), {one, away}, true).drained);

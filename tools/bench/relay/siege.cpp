@@ -115,8 +115,12 @@ std::string long_counts() {
 std::string many_orders(std::size_t number) {
   Orders out;
   for (unsigned i = 0; i < 2'000; ++i)
-    out.orders.push_back({fmt::format("id-{}-{}", number, i), sys_now(),
-                          fmt::format("junk-host-{}-{}", number, i), "", true, {}});
+    out.orders.push_back({fmt::format("id-{}-{}", number, i),
+                          sys_now(),
+                          fmt::format("junk-host-{}-{}", number, i),
+                          "",
+                          true,
+                          {}});
   return encode(out);
 }
 
@@ -173,8 +177,8 @@ asio::awaitable<void> listen(asio::io_context& io, HostPort to, std::chrono::sec
     auto dialled = co_await Connection::dial(io, to, {}, 30s);
     bool has = false;
     if (dialled) {
-      const auto hello = std::make_shared<const std::string>(
-          encode(ListenerHello{1, "real", "1", {}, true, {}}));
+      const auto hello =
+          std::make_shared<const std::string>(encode(ListenerHello{1, "real", "1", {}, true, {}}));
       (void)co_await (*dialled)->write(hello, 30s);
       for (bool more = true; more && !has;) {
         const auto line = co_await (*dialled)->read_line(kLineLimit, 30s);
@@ -259,9 +263,10 @@ int run(const Options& options) {
     const Stall stall(io);
     io.run_for(options.time + 2s);
     const double most = memory("VmHWM:");
-    fmt::print("the updater's memory was {:.0f} MiB at most (bar: {:.0f}), its longest stall {} ms "
-               "(bar: {})\n",
-               most, kMemoryBar, stall.longest().count(), kStallBar.count());
+    fmt::print(
+        "the updater's memory was {:.0f} MiB at most (bar: {:.0f}), its longest stall {} ms "
+        "(bar: {})\n",
+        most, kMemoryBar, stall.longest().count(), kStallBar.count());
     std::fflush(stdout);
     ::_exit(most <= kMemoryBar && stall.longest() <= kStallBar ? 0 : 1);
   }
