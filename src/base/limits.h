@@ -19,7 +19,6 @@ constexpr std::chrono::seconds kOrderStep{1};
 
 // --- numbers
 constexpr std::uint64_t kConnections = 1'000'000'000;  // of one backend or order at one host
-constexpr std::uint64_t kSequence = std::uint64_t{1} << 62;
 
 // --- texts
 constexpr std::size_t kName = 253;     // of a node, a source, a version; what is shown to people

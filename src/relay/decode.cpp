@@ -105,7 +105,7 @@ class Reader {
 
 Result<Position> position_from(const json& value) {
   Position out{name_of(value, "epoch"), 0};
-  LB_TRY(out.sequence, number_from(value.at("seq"), "seq", limits::kSequence));
+  LB_TRY(out.sequence, number_from(value.at("seq"), "seq"));
   return out;
 }
 
@@ -333,7 +333,7 @@ Result<Message> Reader::snapshot(const json& root) const {
 Result<Message> Reader::delta(const json& root) const {
   Delta out;
   LB_TRY(out.at, position_from(root));
-  LB_TRY(out.base, number_from(root.at("base"), "base", limits::kSequence));
+  LB_TRY(out.base, number_from(root.at("base"), "base"));
   LB_TRY(out.sources, marks_from(root));
   LB_TRY(out.changed, services(root, "changed"));
   LB_TRY(out.patched, list_from<BackendPatch>(root, "patched", limits::kServices,

@@ -32,7 +32,7 @@ constexpr auto kParting = seconds(1);    // for the goodbye to be read, before t
 constexpr auto kSnapshotAtMost = seconds(1);
 // From the first byte of a line on; the longest takes 70 KB/s.
 constexpr auto kLine = seconds(60);
-constexpr auto kRefusal = seconds(2);  // until a stranger that goes on sending is cut off
+constexpr auto kRefusal = milliseconds(500);  // until a stranger that goes on sending is cut off
 constexpr std::size_t kMaxUnacknowledged = 64;
 
 // Its default address is in no message that listeners send.

@@ -49,7 +49,7 @@ TEST_F(ServerFleet, TellsOfOrdersThatWereGivenHere) {
 TEST_F(ServerFleet, TellsOfManyOrdersInPieces) {
   ASSERT_TRUE(open());
   std::vector<FleetOrder> many;
-  for (int i = 0; i < 2'000; ++i)
+  for (int i = 0; i < 300; ++i)
     many.push_back({"id-" + std::to_string(i),
                     SysTime(std::chrono::seconds(i)),
                     "host-" + std::to_string(i),
@@ -66,7 +66,7 @@ TEST_F(ServerFleet, TellsOfManyOrdersInPieces) {
       EXPECT_TRUE(heard.insert(order.id).second) << order.id << " is told twice";
   };
   take(hear_a<UpdaterHello>(*one).orders);
-  while (heard.size() < many.size()) take(hear_a<Orders>(*one).orders);
+  while (heard.size() < many.size() && !HasFailure()) take(hear_a<Orders>(*one).orders);
   ASSERT_TRUE(orders_.adopt(order("late", 5)));
   server_->orders_changed();
   EXPECT_EQ(hear_a<Orders>(*one).orders, std::vector{order("late", 5)});
