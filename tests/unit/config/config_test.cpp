@@ -111,7 +111,7 @@ password_file = "/p"
   etcd.access.tls.key = "/key";
   etcd.access.username = "u";
   etcd.access.password_file = "/p";
-  expected.sources = {{"merlion", PortRanges::parse("80,8000-9000").value(), etcd,
+  expected.sources = {{"merlion", PortRanges::parse("80,8000-9000").value(), etcd, std::nullopt,
                        AddressRanges::parse_list("0.0.0.0, 10.20.30.40").value()}};
   EXPECT_EQ(config, expected);
 }
