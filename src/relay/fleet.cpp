@@ -113,7 +113,7 @@ std::size_t size_of(const FleetOrder& order) {
   return out;
 }
 
-Result<> check_limits(const FleetOrder& order) {
+Result<> order_within_limits(const FleetOrder& order) {
   const auto too_long = [](const char* what, std::size_t size, std::size_t most) -> Result<> {
     return fail(E2BIG, fmt::format("an order with {} of {}, of which at most {} are taken", what,
                                    size, most));
@@ -171,7 +171,7 @@ std::function<Result<>()> FleetOrders::unsaved() {
 }
 
 Result<bool> FleetOrders::adopt(const FleetOrder& order) {
-  LB_CHECK(check_limits(order));
+  LB_CHECK(order_within_limits(order));
   const Heard heard = merge({order});
   if (heard.refused > 0) return fail(ENOSPC, heard.why);
   return heard.changed;
@@ -184,7 +184,7 @@ FleetOrders::Heard FleetOrders::hear(const std::vector<FleetOrder>& orders, SysT
   };
   std::vector<FleetOrder> good;
   for (const FleetOrder& order : orders) {
-    const auto checked = check_limits(order);
+    const auto checked = order_within_limits(order);
     SysTime most = now + limits::kOrderAhead;
     if (const Known* known = find(order.target, order.service))
       most = std::max(most, known->order.time + limits::kOrderStep);

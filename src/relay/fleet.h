@@ -30,7 +30,7 @@ struct FleetOrder {
 };
 
 // E2BIG, with a sentence: a text or list of it is over the limits (base/limits.h).
-[[nodiscard]] Result<> check_limits(const FleetOrder& order);
+[[nodiscard]] Result<> order_within_limits(const FleetOrder& order);
 [[nodiscard]] std::size_t size_of(const FleetOrder& order);  // bytes of its texts
 
 // What one lbd knows of the fleet's drains, saved.

@@ -47,7 +47,7 @@ Result<FleetOrder> order_from_json(const json& value) {
   }
   std::sort(out.ids.begin(), out.ids.end());
   out.ids.erase(std::unique(out.ids.begin(), out.ids.end()), out.ids.end());
-  LB_CHECK(check_limits(out));
+  LB_CHECK(order_within_limits(out));
   return out;
 }
 

@@ -31,7 +31,7 @@ bool in_order(const Drain& a, const Drain& b) { return identity(a) < identity(b)
 
 bool is_own(const Drain& drain) { return drain.fleet.empty(); }
 
-Result<> check_limits(const Drain& drain) {
+Result<> within_limits(const Drain& drain) {
   const auto target = to_string(drain.target);
   if (target.size() > limits::kTarget)
     return fail(E2BIG, fmt::format("a drain of '{}', which is longer than {} characters",
@@ -67,7 +67,7 @@ Result<Drain> drain_from(const json& value, Moment now) {
   out.ids = kept_ids(value.at("ids").get<std::vector<std::string>>());
   out.recovered = value.value("recovered", false);
   if (value.contains("service")) out.service = value.at("service").get<std::string>();
-  LB_CHECK(check_limits(out));
+  LB_CHECK(within_limits(out));
   if (value.contains("terminate_at")) {
     LB_TRY(out.terminate_at, read_deadline(value, "terminate_at", kLongestTermination, now));
   }
@@ -131,7 +131,7 @@ std::function<Result<>()> Drains::unsaved() {
 }
 
 Result<> Drains::add(Drain drain) {
-  LB_CHECK(check_limits(drain));
+  LB_CHECK(within_limits(drain));
   std::vector<Drain> next = drains_;
   const auto at = std::lower_bound(next.begin(), next.end(), drain, in_order);
   if (at == next.end() || identity(*at) != identity(drain)) {

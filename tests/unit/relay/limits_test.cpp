@@ -96,7 +96,7 @@ TEST(RelayLimits, AnOrderOverTheLimitsCostsItselfAlone) {
   FleetOrder service = order(4, 10);
   service.service = std::string(limits::kText + 1, 's');
   for (const FleetOrder& bad : {huge, many, wide, service}) {
-    EXPECT_FALSE(check_limits(bad));
+    EXPECT_FALSE(order_within_limits(bad));
     const auto out = decode(encode(Orders{{order(7, 10), bad, order(9, 10)}}), kHost);
     ASSERT_TRUE(out && *out) << bad.id;
     const auto& orders = std::get<Orders>(**out);
