@@ -131,7 +131,7 @@ TEST_F(Rights, AReasonIsTaken) {
   EXPECT_EQ(
       as(Right::Drain, "POST", "/v1/drains", R"({"target":"node2","reason":"kernel"})").status,
       200);
-  EXPECT_EQ(as(Right::Drain, "DELETE", "/v1/drains?target=node2&reason=done").status, 200);
+  EXPECT_EQ(as(Right::Drain, "DELETE", "/v1/drains?target=10.0.0.2:9001&reason=done").status, 200);
   EXPECT_EQ(as(Right::Drain, "POST", "/v1/drains", R"({"target":"node2","reason":7})").status, 400);
 }
 

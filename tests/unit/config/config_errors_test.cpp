@@ -32,8 +32,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "lbd.toml:1:2: demon: unknown section: did you mean daemon?"},
         Mistake{"unlike_any_section", "[tls]\n",
                 "lbd.toml:1:2: tls: unknown section: use daemon, dataplane, publish, drain, guard, "
-                "relay "
-                "or source"},
+                "relay, api or source"},
         Mistake{
             "api_group", "[api]\ngroup = \"a b\"\n",
             "lbd.toml:2:9: api.group: 'a b' is no group: write a group's name, or a number such "
@@ -45,7 +44,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"unknown_key", "[daemon]\nstatedir = \"/x\"\n",
                 "lbd.toml:2:1: daemon.statedir: unknown key: did you mean state_dir?"},
         Mistake{"unlike_any_key", "[publish]\ninterface = \"eth0\"\n",
-                "lbd.toml:2:1: publish.interface: unknown key: use address"},
+                "lbd.toml:2:1: publish.interface: unknown key: use address or addresses"},
         Mistake{"syntax", "[daemon\n",
                 "lbd.toml:1:8: Error while parsing table header: expected ']', saw '\\n'"},
         Mistake{"all_at_once",
@@ -116,7 +115,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"timeout_without_unit", "[drain]\ntimeout = 60\n",
                 "lbd.toml:2:11: drain.timeout: must be text in quotes"},
         Mistake{"timeout_too_long", "[drain]\ntimeout = \"366d\"\n",
-                "lbd.toml:2:11: drain.timeout: '366d' is too long: write at most \"365d\""},
+                "lbd.toml:2:11: drain.timeout: '366d' is too long: at most 365d is meant by any "
+                "duration"},
         Mistake{"max_loss", "[guard]\nmax_loss = \"0.5\"\n",
                 "lbd.toml:2:12: guard.max_loss: '0.5' is no percentage: write for example \"50%\""},
         Mistake{"max_loss_above_all", "[guard]\nmax_loss = \"101%\"\n",

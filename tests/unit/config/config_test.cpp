@@ -26,6 +26,7 @@ TEST(Config, HasTheDefaultsOfTheDesign) {
                         1048576,
                         OnLocalListener::Refuse,
                         false,
+                        {"system.slice/lbd-updater.service"},
                         {"haproxy", "nginx", "merlion", "envoy"}};
   expected.publish.address = IpAddress::parse("127.0.0.1").value();
   expected.drain = {60s, OnTimeout::Keep};

@@ -112,8 +112,8 @@ TEST_F(Lbctl, WhatIsNotAllowedIsExit5AndSaysWhatIsMissing) {
 TEST_F(Lbctl, AReasonGoesWithWhatChangesSomething) {
   EXPECT_EQ(run_lbctl({"drain", "node2", "--reason", "new kernel"}), kExitOk) << err();
   EXPECT_EQ(bodies.back(), R"({"target":"node2","reason":"new kernel"})");
-  EXPECT_EQ(run_lbctl({"undrain", "node2", "--reason", "new kernel"}), kExitOk) << err();
-  EXPECT_EQ(calls.back(), "DELETE /v1/drains?target=node2&reason=new%20kernel");
+  EXPECT_EQ(run_lbctl({"undrain", "10.0.0.2:9001", "--reason", "new kernel"}), kExitOk) << err();
+  EXPECT_EQ(calls.back(), "DELETE /v1/drains?target=10.0.0.2%3A9001&reason=new%20kernel");
 }
 
 TEST_F(Lbctl, AnAnswerOfAnotherProgramIsExit1) {

@@ -46,7 +46,7 @@ TEST_F(Lbctl, ASourceCannotSteerTheTerminal) {
   evil->name = "web\x1b]0;owned\x07\nx";
   control.services[0].service = evil;
   EXPECT_EQ(run_lbctl({"list"}), kExitOk);
-  EXPECT_HAS(out(), "web?]0;owned??x");
+  EXPECT_HAS(out(), R"(web\x1b]0;owned\x07\x0ax)");
 }
 
 TEST_F(Lbctl, EmptyListsSayWhereToLook) {

@@ -119,11 +119,11 @@ TEST(RelayDecode, SortsServicesAndBackendsAndRefusesDoubles) {
 
 TEST(RelayDecode, RefusesWhatWouldTakeTooMuchToBeRead) {
   const std::string nested = std::string(100'000, '[') + std::string(100'000, ']');
-  EXPECT_NE(refusal(R"({"t":"ping","x":)" + nested + "}").find("brackets within brackets"),
+  EXPECT_NE(refusal(R"({"t":"ping","x":)" + nested + "}").find("too many brackets"),
             std::string::npos);
   std::string junk = R"({"t":"counts","x":[)";
   while (junk.size() < std::size_t{8} << 20) junk += "{},";
-  EXPECT_NE(refusal(junk + "{}]}").find("memory"), std::string::npos);
+  EXPECT_NE(refusal(junk + "{}]}").find("too many values"), std::string::npos);
 }
 
 TEST(RelayDecode, RefusesAHealthCheckThatAsksAnotherHost) {
