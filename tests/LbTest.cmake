@@ -98,7 +98,7 @@ endfunction()
 
 function(lb_tier_properties tier out)
   if(tier STREQUAL "unit")
-    set(properties LABELS unit TIMEOUT 60 PROCESSORS ${LB_TEST_SLOTS})
+    set(properties LABELS unit TIMEOUT 180 PROCESSORS ${LB_TEST_SLOTS})
   elseif(tier STREQUAL "bpf")
     set(properties LABELS bpf TIMEOUT 60 PROCESSORS ${LB_TEST_SLOTS})
   elseif(tier STREQUAL "netns")

@@ -136,7 +136,7 @@ TEST_F(Conflict, UnprivilegedUserAtTheStartDoesNotGetAServiceOfFiles) {
 
 TEST_F(Conflict, UnprivilegedUserDoesNotGetAServiceThatIsAwayForAMoment) {
   serve_web({kOne});
-  write_services("");
+  write_services("# none for a moment\n");
   ASSERT_TRUE(becomes("web", "(none)"));
   const auto squatter = server_of(kAlice, kWeb, "squatter");
   write_services(service_toml("web", kWeb, {kOne}));

@@ -150,12 +150,15 @@ TEST_F(EtcdServices, JunkAndHugeValuesDisturbNobody) {
   put(key("d", "listen-address"), std::string(1 << 20, 'x'));
   put(key("e", "listen-address"), "127.0.0.1:99999");
   put(std::string("/svc/web/\xfe\xff/listen-address"), kOne);
-  EXPECT_TRUE(eventually([&] {
-    const std::string warnings = source("warnings");
-    return warnings.find(key("a", "listen-address")) != std::string::npos &&
-           warnings.find(key("d", "listen-address")) != std::string::npos &&
-           warnings.find(key("e", "listen-address")) != std::string::npos;
-  })) << source("warnings");
+  EXPECT_TRUE(eventually(
+      [&] {
+        const std::string warnings = source("warnings");
+        return warnings.find(key("a", "listen-address")) != std::string::npos &&
+               warnings.find(key("d", "listen-address")) != std::string::npos &&
+               warnings.find(key("e", "listen-address")) != std::string::npos;
+      },
+      30s))
+      << source("warnings");
   EXPECT_LT(source("warnings").size(), 4000U) << "the value itself is not repeated";
   EXPECT_THAT(ask_often(kWeb, 30), UnorderedElementsAre(Key("1"), Key("2"), Key("3")));
   put(key("c", "listen-address"), kTwo);

@@ -273,8 +273,8 @@ TEST_F(Refusal, OfAnOrdinarySocketIsPlain) {
   EXPECT_TRUE(plain_refusal(AF_INET, [](const UniqueFd&) {}));
   EXPECT_TRUE(plain_refusal(AF_INET6, [](const UniqueFd&) {}));
   EXPECT_TRUE(plain_refusal(AF_INET, [](const UniqueFd& fd) {
-    const auto any = to_name(address("0.0.0.0:0"));
-    EXPECT_EQ(::bind(fd.get(), any.get(), any.length), 0);
+    const sockaddr_in any{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {}, .sin_zero = {}};
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any), 0);
   })) << "bound to no address";
 }
 
@@ -301,12 +301,13 @@ INSTANTIATE_TEST_SUITE_P(
                        EXPECT_EQ(::setsockopt(fd.get(), IPPROTO_IP, IP_OPTIONS, nops, sizeof nops),
                                  0);
                      }}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& each) { return std::string(each.param.name); });
 
 TEST_F(Refusal, OfASocketBoundToAnAddressIsNotPlain) {
   EXPECT_FALSE(plain_refusal(AF_INET, [](const UniqueFd& fd) {
-    const auto name = to_name(address("127.0.0.1:0"));
-    EXPECT_EQ(::bind(fd.get(), name.get(), name.length), 0);
+    const sockaddr_in name{
+        .sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
   }));
 }
 
@@ -319,7 +320,9 @@ TEST_F(Refusal, OfASocketWithAHopLimitIsNotPlain) {
 
 TEST_F(Refusal, UnderEveryScopeIsNotPlain) {
   dataplane_.reset();
-  open({.host_scope = false});
+  EbpfOptions every;
+  every.host_scope = false;
+  open(every);
   publish(kService, {{"10.99.99.1:7001"}});
   run_or_throw({"ip", "address", "add", "10.99.99.1/32", "dev", "lo"});
   const UniqueFd client = open_socket(AF_INET, SOCK_STREAM);
