@@ -103,11 +103,13 @@ TEST_F(LoopTest, AFifoAmongTheServicesFilesIsNotWaitedFor) {
   EXPECT_THAT(json_at(lbd_->json({"sources"}), "/sources/0/warnings/0"), HasSubstr("pipe.toml"));
 }
 
-// open() of it waits until this is gone, as for a server of files that does not answer.
+// open() of it, or of a file in it, waits until this is gone, as for a server of files that does not answer.
 UniqueFd hang(const std::string& path) {
   UniqueFd fd(::fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY));
   EXPECT_TRUE(fd) << std::strerror(errno);
-  EXPECT_EQ(::fanotify_mark(fd.get(), FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD, path.c_str()), 0)
+  EXPECT_EQ(::fanotify_mark(fd.get(), FAN_MARK_ADD, FAN_OPEN_PERM | FAN_EVENT_ON_CHILD, AT_FDCWD,
+                            path.c_str()),
+            0)
       << std::strerror(errno);
   return fd;
 }
@@ -155,13 +157,10 @@ TEST_F(LoopTest, IdleConnectionsGiveWay) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, 15s) << "less than an idle connection's time";
 }
 
-// A disk that hangs, for the drains: the file that is written before it is renamed is a pipe without a reader.
 TEST_F(LoopTest, ADiskThatHangsDelaysNeitherAnswersNorTheEnd) {
   ASSERT_TRUE(start());
   ASSERT_TRUE(eventually([&] { return lbd_->service("web").name == "web"; }));
-  ASSERT_EQ(
-      ::mkfifo((lbd_->state_dir + "/drains.json.new." + std::to_string(lbd_->pid())).c_str(), 0600),
-      0);
+  const UniqueFd hung = hang(lbd_->state_dir);
   const Finished drained = lbd_->ctl({"drain", "127.0.0.1:7001"});
   EXPECT_NE(drained.code, 0);
   EXPECT_THAT(drained.all(), HasSubstr("is in force, but not saved: the disk does not answer"));
