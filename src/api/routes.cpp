@@ -12,6 +12,7 @@
 #include "api/json.h"
 #include "api/render.h"
 #include "base/audit.h"
+#include "base/foreign_json.h"
 
 namespace lb {
 namespace {
@@ -65,9 +66,9 @@ ApiReply not_allowed(const Caller& caller, Right missing) {
 }
 
 std::string error_of(const ApiReply& reply) {
-  const Json json = Json::parse(reply.body, nullptr, false);
-  return json.is_object() && json.contains("error") && json["error"].is_string()
-             ? json["error"].get<std::string>()
+  const auto json = parse_json<Json>(reply.body);
+  return json && json->is_object() && json->contains("error") && (*json)["error"].is_string()
+             ? (*json)["error"].get<std::string>()
              : std::string();
 }
 
