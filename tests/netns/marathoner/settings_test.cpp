@@ -140,7 +140,8 @@ TEST_F(Settings, OfAnAppDoNotTakeThePortOfARunningServer) {
   ASSERT_TRUE(all_have("other", 1));
   Host& host = *listeners_[0];
   const auto answer = [&] {
-    return run(host.wrap({"curl", "-s", "--http0.9", "http://127.0.0.1:15432"})).out;
+    return run(host.wrap({"bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/15432; timeout 2 cat <&3"}))
+        .out;
   };
   std::optional<LocalServer> server(std::in_place, host);
   ASSERT_TRUE(eventually([&] { return answer() == "postgres"; }, 20s));
@@ -153,7 +154,7 @@ TEST_F(Settings, OfAnAppDoNotTakeThePortOfARunningServer) {
   // Given up, the port is lbd's: who comes now, comes later.
   server.reset();
   ASSERT_TRUE(eventually([&] { return listener(0).service("tenant").condition == "ok"; }, 20s));
-  marathon().call("remove_app /tenant");
+  marathon().remove_app("/tenant");
   ASSERT_TRUE(eventually([&] { return listener(0).service("tenant").condition == "(none)"; }, 20s));
   server.emplace(host);
   ASSERT_TRUE(eventually([&] { return answer() == "postgres"; }, 20s));
