@@ -1,5 +1,5 @@
 // Connections of lbd's own that must reach the very address they name, also where that address is a
-// service: a health probe asks one backend, not whoever is chosen, and whoever may claim a service must not become lbd's etcd.
+// service: a health probe asks one backend, not the one that is chosen, and who may claim a service must not become lbd's etcd.
 #pragma once
 
 namespace lb {

@@ -1,4 +1,4 @@
-// Whether what is in a folder can be believed: nobody but root and the user that lbd runs as may put something there, or put another
+// Whether what is in a folder can be believed: only root and the user that lbd runs as may put something there, or put another
 // folder in its place.
 #pragma once
 

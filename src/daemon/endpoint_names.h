@@ -1,5 +1,5 @@
 // Where the names are that lbd connects to: a service at the same address is worth a warning. It is no reason to take the service
-// away, since whoever answers for a name could then take away what runs.
+// away, since the DNS server of a name could then take away what runs.
 #pragma once
 
 #include <map>

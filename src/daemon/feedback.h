@@ -9,7 +9,7 @@ namespace lb {
 
 namespace asio = boost::asio;
 
-// To the source that owns the service. True: a connect of lbd's own shall decide.
+// To the source that owns the service. True: a connect of lbd's own decides.
 [[nodiscard]] bool tell_failure(const Engine& engine, const ConnectFailure& failure);
 // To every source that wants to know.
 [[nodiscard]] bool wants_reports(const SourceSlots& slots);

@@ -1,4 +1,4 @@
-// What lbd gives up for good when it starts, whoever started it: what is not in the unit's
+// What lbd gives up for good at each start: what is not in the unit's
 // CapabilityBoundingSet, new privileges, core files, and system calls that it never makes. SECURITY.md
 // says what each capability that stays is for.
 #pragma once

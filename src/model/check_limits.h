@@ -26,7 +26,7 @@ constexpr std::size_t kLongestPath = 1024;
                      [](char c) { return c > ' ' && c < 0x7f && c != '#'; });
 }
 
-// The last word on each check, whoever wrote it. The error is a sentence.
+// The last word on each check of every origin. The error is a sentence.
 [[nodiscard]] Result<> validate(const HealthCheck& check);
 
 }  // namespace lb::check_limits

@@ -24,7 +24,7 @@ struct Listener {
   IpAddress address;    // 0.0.0.0 and :: are different: the latter takes IPv4 too unless v6only
   bool v6only = false;  // false for IPv4 sockets
   std::uint64_t inode = 0;
-  Uid uid = 0;  // of whoever made the socket, as lbd's user namespace knows him
+  Uid uid = 0;  // of the process that made the socket, as lbd's user namespace knows him
 
   auto operator<=>(const Listener&) const = default;
 };

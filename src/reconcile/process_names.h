@@ -34,7 +34,7 @@ class ProcessNames {
 
   // What is known now: "another process of uid 33" until take_wanted() has had it, and the walk has found it.
   [[nodiscard]] std::string of(const Listener& listener);
-  // What a walk shall look for now, inode and user; empty: nothing, or it is too early.
+  // What a walk looks for now, inode and user; empty: nothing, or it is too early.
   [[nodiscard]] std::map<std::uint64_t, Uid> take_wanted(Time now);
   // What the walk that began at `began` has found.
   void found(SocketNames names, Time began, Time now);

@@ -225,7 +225,7 @@ std::set<IpAddress> Reconciler::blocked_addresses(const DesiredService& service,
     for (const Listener* listener : find_conflicts(service, address, listeners_, host_.addresses)) {
       const bool blocks =
           !held && !options_.shadow && keeps_its_port(*listener, service, addresses);
-      // The first address that is left to somebody explains most; a mere warning gives way to it.
+      // The first address that is left to a listener explains most; a mere warning gives way to it.
       if (note.text.empty() || (blocks && !note.waits)) {
         note.text = listener_text(*listener, service, address, blocks);
         note.listener = *listener;

@@ -65,7 +65,7 @@ class FleetOrders {
 
   // Each change is in force at once, and saved soon after, however many orders it is of.
   // An order that was made here. true: something changed; false: known, or older than what is known of
-  // the same target and service. Whoever makes an order gives it a time after that of the one that
+  // the same target and service. Who makes an order gives it a time after that of the one that
   // find() knows, also when its clock is behind. E2BIG: over the limits. ENOSPC: there are 10,000
   // orders already, or 16 MiB of them.
   [[nodiscard]] Result<bool> adopt(const FleetOrder& order);

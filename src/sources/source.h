@@ -44,7 +44,7 @@ class Source {
   [[nodiscard]] virtual SourceStatus status() const = 0;
 
   // What became of its services. Most sources do not care. True: the failure may be the client's own doing, or would take too much
-  // out, so a connect of lbd's own shall decide; called again with that one, if it fails.
+  // out, so a connect of lbd's own decides; called again with that one, if it fails.
   [[nodiscard]] virtual bool connect_failed(const ConnectFailure& failure) {
     (void)failure;
     return false;

@@ -131,7 +131,7 @@ TEST_F(ForeignClaims, OfMerlionsPrefixAreTheOperatorsWordUnlessHeBinds) {
   EXPECT_EQ(ask(kWeb), "1");
 }
 
-// Row 3: whoever claims the address of lbd's etcd becomes it.
+// Who claims the address of lbd's etcd would become it.
 TEST_F(ForeignClaims, OfWhereLbdItselfConnectsAreRefused) {
   claim("127.0.0.1" + port());
   configure("", "[dataplane]\non_local_listener = \"shadow\"\n");
@@ -149,7 +149,7 @@ TEST_F(ForeignClaims, OfWhereItConnectsByNameAreWarnedOfAndTakeNoneOfItsConnecti
   EXPECT_TRUE(eventually([&] {
     return lbd_->json({"status"}).find("where lbd itself connects as to") != std::string::npos;
   }));
-  // lbd dials anew after each restart of its own.
+  // lbd dials again after each restart of its own.
   lbd_->kill();
   ASSERT_TRUE(lbd_->start());
   EXPECT_TRUE(eventually([&] {

@@ -158,7 +158,7 @@ TEST_F(Assembler, HoldsFragmentsOfEachWatchApart) {
   EXPECT_EQ(keys_of(watch_.next().value()), "/b/1@5 /a/1@5 /a/2@5");
 }
 
-// Once a stack overflow, at each start again: whoever has etcd's port while it is down can send this.
+// Once a stack overflow, at each start again: who has etcd's port while it is down can send this.
 TEST(EtcdCodec, RefusesBracketsWithinBracketsWhereverTheyAre) {
   const std::string nested = std::string(100'000, '[') + std::string(100'000, ']');
   WatchAssembler watch(kCluster, {{"/a/", 4}}, std::size_t{64} << 20);
