@@ -17,6 +17,8 @@ using namespace std::chrono_literals;
 constexpr milliseconds kClockSkew = 60s;
 // A backend comes and goes by several writes; half of one is worth a warning only when it stays so.
 constexpr auto kHalfWritten = 2s;
+// A written time may be centuries ahead, which the clock of looks cannot hold.
+constexpr milliseconds kFurthestLook = 24h;
 // While etcd is away nobody can tell that a backend is back, and all of them may be restarted in turn.
 constexpr auto kBlindRetry = 30s;
 
@@ -156,7 +158,9 @@ void MerlionBackend::judge_values(Moment now, Judgement& out) {
                 now.steady >= incomplete_since_ + kHalfWritten;
   if (!address_) out.look_at(incomplete_since_ + kHalfWritten, now);
   ahead_ = last_seen_ && *last_seen_ - now.wall > kClockSkew;
-  if (ahead_) out.look_at(now.steady + (*last_seen_ - now.wall - kClockSkew), now);
+  if (ahead_)
+    out.look_at(now.steady + std::min<milliseconds>(*last_seen_ - now.wall - kClockSkew, kFurthestLook),
+                now);
 }
 
 void MerlionBackend::judge_times(const Rules& rules, Moment now, Judgement& out) {

@@ -207,6 +207,17 @@ TEST_F(LiveMerlionBackend, IsFreshAndWarnedAboutWhenItsClockIsAhead) {
   EXPECT_FALSE(backend_.is_ahead());
 }
 
+// Nanoseconds on a steady clock end after 292 years, a written time in the year 9999.
+TEST_F(LiveMerlionBackend, IsLookedAtAgainHoweverFarAheadItsClockIs) {
+  for (const auto* written : {"2723-11-14T22:13:20Z", "9999-12-31T23:59:59Z"}) {
+    (void)backend_.set("last-seen-at", written, now_);
+    EXPECT_EQ(judge(), BackendState::Active);
+    EXPECT_TRUE(backend_.is_ahead());
+    EXPECT_GT(judged_.next_look, now_.steady);
+    EXPECT_LE(judged_.next_look, now_.steady + 24h);
+  }
+}
+
 TEST_F(MerlionBackendTest, IsIncompleteOnlyAfterAMoment) {
   seen();
   (void)judge();

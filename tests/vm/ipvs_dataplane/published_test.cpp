@@ -10,7 +10,7 @@ using testing::HasSubstr;
 
 constexpr auto kForwarding = "net/ipv4/conf/eth0/forwarding";
 constexpr auto kForwarding6 = "net/ipv6/conf/all/forwarding";
-constexpr Asking kNoAnswer{.bind_to = {}, .limit = kBrief};
+const Asking kNoAnswer{.bind_to = {}, .limit = kBrief};
 
 using IpvsPublished = IpvsVm;
 
