@@ -10,6 +10,8 @@
 #include <cstring>
 #include <memory>
 
+#include "base/netlink_errno.h"
+
 namespace lb {
 namespace {
 
@@ -45,7 +47,7 @@ Result<int> destroy_one(nl_sock* nl, inet_diag_req_v2 request) {
   nl_cb_err(
       callbacks.get(), NL_CB_CUSTOM,
       [](sockaddr_nl*, nlmsgerr* answer, void* out) -> int {
-        *static_cast<int*>(out) = -answer->error;
+        *static_cast<int*>(out) = netlink_errno(answer->error);
         return NL_STOP;
       },
       &kernel_error);

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/netlink_errno.h"
 #include "base/unique_fd.h"
 
 namespace lb::bpf {
@@ -55,7 +56,7 @@ int exchange(int fd, const DestroyRequest& request) {
   if (static_cast<std::size_t>(n) < NLMSG_LENGTH(sizeof(nlmsgerr)) ||
       header->nlmsg_type != NLMSG_ERROR)
     return EBADMSG;
-  return -reinterpret_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
+  return netlink_errno(reinterpret_cast<const nlmsgerr*>(NLMSG_DATA(header))->error);
 }
 
 // include/net/tcp_states.h, one bit each.

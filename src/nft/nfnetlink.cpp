@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "base/netlink_errno.h"
+
 namespace lb::nft {
 namespace {
 
@@ -33,7 +35,7 @@ int take_end(nl_msg*, void* out) {
 }
 
 int take_error(sockaddr_nl*, nlmsgerr* error, void* out) {
-  static_cast<Answer*>(out)->error = -error->error;
+  static_cast<Answer*>(out)->error = netlink_errno(error->error);
   static_cast<Answer*>(out)->done = true;
   return NL_STOP;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/netlink_errno.h"
 #include "base/unique_fd.h"
 
 namespace lb {
@@ -65,7 +66,7 @@ Result<> dump_once(int protocol, std::uint16_t type, std::span<const std::byte> 
 int error_of(std::span<const std::byte> payload) {
   int error = 0;  // nlmsgerr and the payload of NLMSG_DONE both begin with it
   if (payload.size() >= sizeof error) std::memcpy(&error, payload.data(), sizeof error);
-  return -error;
+  return netlink_errno(error);
 }
 
 }  // namespace

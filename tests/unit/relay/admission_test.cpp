@@ -42,7 +42,9 @@ TEST(Admission, ForgetsWhatHasGone) {
   Admission admission({.strangers = 2, .strangers_per_address = 2, .listeners = 2});
   for (Admission::Id id = 1; id <= 50; ++id) {
     EXPECT_FALSE(admission.arrive(id, "a"));
-    if (id % 2 == 0) EXPECT_FALSE(admission.greet(id));
+    if (id % 2 == 0) {
+      EXPECT_FALSE(admission.greet(id));
+    }
     admission.leave(id);
     admission.leave(id);
   }

@@ -70,7 +70,7 @@ TEST_F(CatchUp, WhatIsOutForAKnownReasonIsAsSaved) {
   programmed("10.0.0.2:80", 0);        // down by a check
   programmed("10.0.0.3:80", 0, true);  // its drain was ended, and that is on disk
   programmed("10.0.0.4:80", 0);        // drained
-  down_[{kernel_.services.front().key, Address::parse("10.0.0.2:80").value()}] = {.up = false};
+  down_[{kernel_.services.front().key, Address::parse("10.0.0.2:80").value()}] = {false, {}, {}};
   ASSERT_TRUE(drains_.add({.target = Address::parse("10.0.0.4:80").value(),
                            .service = std::nullopt,
                            .since = SysTime{},
