@@ -159,8 +159,9 @@ void MerlionBackend::judge_values(Moment now, Judgement& out) {
   if (!address_) out.look_at(incomplete_since_ + kHalfWritten, now);
   ahead_ = last_seen_ && *last_seen_ - now.wall > kClockSkew;
   if (ahead_)
-    out.look_at(now.steady + std::min<milliseconds>(*last_seen_ - now.wall - kClockSkew, kFurthestLook),
-                now);
+    out.look_at(
+        now.steady + std::min<milliseconds>(*last_seen_ - now.wall - kClockSkew, kFurthestLook),
+        now);
 }
 
 void MerlionBackend::judge_times(const Rules& rules, Moment now, Judgement& out) {
