@@ -48,7 +48,8 @@ Result<Peer> peer_of(int socket) {
 }
 
 Right right_of(const Peer& peer, const ApiAccess& access, Uid own) {
-  if (peer.uid == 0 || peer.uid == own || is_member(peer, access.group)) return Right::Drain;
+  if (peer.uid == 0 || peer.uid == own) return Right::All;
+  if (is_member(peer, access.group)) return Right::Drain;
   return is_member(peer, access.read_group) ? Right::Read : Right::None;
 }
 

@@ -13,7 +13,7 @@
 
 namespace lb {
 
-enum class Right : std::uint8_t { None, Read, Drain };  // each has those before it
+enum class Right : std::uint8_t { None, Read, Drain, All };  // each has those before it
 
 // [api]: members of these groups, beside root and lbd's own user, who may do everything. Without `group` the socket's own group is meant.
 struct ApiAccess {
@@ -28,7 +28,7 @@ struct Peer {
 };
 
 struct Caller {
-  Right right = Right::Drain;
+  Right right = Right::All;
   std::string who = "lbd";  // for the audit: "uid=1000 name=alice pid=77"
 };
 

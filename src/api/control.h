@@ -19,6 +19,7 @@
 #include "base/time.h"
 #include "model/desired.h"
 #include "relay/listener_view.h"
+#include "relay/order_keys.h"
 
 namespace lb {
 
@@ -251,6 +252,12 @@ class Control {
   virtual asio::awaitable<Result<relay::FleetProgress>> drain_fleet(DrainTarget what) = 0;
   virtual asio::awaitable<Result<relay::FleetProgress>> undrain_fleet(DrainTarget what) = 0;
   [[nodiscard]] virtual Result<relay::FleetProgress> fleet_progress(DrainTarget what) = 0;
+
+  // Whose orders for the fleet are taken here.
+  [[nodiscard]] virtual std::vector<OrderKeys::View> order_keys() = 0;
+  // An updater whose key is taken for the one that it had before, or a key; or one that is trusted no more.
+  // The key that it is about. EEXIST: the configuration names them. ENOENT: there is no such one.
+  [[nodiscard]] virtual Result<std::string> trust(const std::string& what, bool forget) = 0;
 
   // Believes the absences that the wipe guard holds for this source. ENOENT: no such source.
   virtual asio::awaitable<Result<Accepted>> accept(std::string source) = 0;

@@ -267,6 +267,16 @@ Json listeners_json(std::span<const relay::ListenerView> listeners) {
   return {{"listeners", std::move(list)}};
 }
 
+Json order_keys_json(std::span<const OrderKeys::View> keys) {
+  Json list = Json::array();
+  for (const OrderKeys::View& view : keys)
+    list.push_back({{"key", view.key},
+                    {"updater", view.updater},
+                    {"trust", to_string(view.kind)},
+                    {"since", view.since ? Json(format_iso8601(*view.since)) : Json()}});
+  return {{"keys", std::move(list)}};
+}
+
 Json fleet_json(const relay::FleetProgress& progress) {
   Json list = Json::array();
   for (const relay::FleetProgress::Listener& l : progress.listeners)
@@ -274,7 +284,8 @@ Json fleet_json(const relay::FleetProgress& progress) {
                     {"connected", l.connected},
                     {"programmed", l.programmed},
                     {"ended", l.ended},
-                    {"connections", l.connections}});
+                    {"connections", l.connections},
+                    {"why", l.why}});
   return {{"id", progress.order.id},
           {"time", format_iso8601(progress.order.time)},
           {"target", progress.order.target},

@@ -22,6 +22,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json explanation_json(const Explanation& explanation);
 [[nodiscard]] Json drained_json(std::span<const DrainedBackend> backends);
 [[nodiscard]] Json listeners_json(std::span<const relay::ListenerView> listeners);
+[[nodiscard]] Json order_keys_json(std::span<const OrderKeys::View> keys);
 [[nodiscard]] Json fleet_json(const relay::FleetProgress& progress);
 [[nodiscard]] Json accepted_json(const Accepted& accepted);
 // `near` is left out when empty: names that the caller may have meant.

@@ -201,12 +201,33 @@ Parsed accept_call(std::string_view query, const std::string& body) {
   return AcceptCall{std::move(source), std::move(reason)};
 }
 
+Parsed keys_call(std::string_view query, const std::string&) {
+  LB_CHECK(parse_query(query, {}));
+  return KeysCall{};
+}
+
+Parsed trust_call(std::string_view query, const std::string& body) {
+  LB_CHECK(parse_query(query, {}));
+  LB_TRY(Json json, parse_object(body, {"trust", "forget", "reason"}));
+  TrustCall call;
+  LB_TRY(call.what, text_field(json, "trust"));
+  LB_TRY(call.reason, text_field(json, "reason"));
+  if (call.what.empty()) {
+    call.forget = true;
+    LB_TRY(call.what, text_field(json, "forget"));
+  } else if (json.contains("forget")) {
+    return fail("fields 'trust' and 'forget' cannot be there both");
+  }
+  if (call.what.empty()) return fail("field 'trust' must name an updater or a key");
+  return call;
+}
+
 struct Route {
   std::string_view path;
   std::string_view method;
   Parsed (*parse)(std::string_view query, const std::string& body);
 };
-constexpr std::array<Route, 12> kRoutes{{
+constexpr std::array<Route, 14> kRoutes{{
     {"/v1/services", "GET", list_call},
     {"/v1/status", "GET", status_call},
     {"/v1/sources", "GET", sources_call},
@@ -219,6 +240,8 @@ constexpr std::array<Route, 12> kRoutes{{
     {"/v1/fleet/drains", "GET", fleet_progress_call},
     {"/v1/fleet/drains", "POST", fleet_drain_call},
     {"/v1/fleet/drains", "DELETE", fleet_undrain_call},
+    {"/v1/trust", "GET", keys_call},
+    {"/v1/trust", "POST", trust_call},
 }};
 
 }  // namespace
@@ -228,6 +251,7 @@ ApiReply error_reply(int status, std::string_view message) {
 }
 
 Right right_for(const ApiCall& call) {
+  if (std::holds_alternative<TrustCall>(call)) return Right::All;
   const bool writes =
       std::holds_alternative<DrainCall>(call) || std::holds_alternative<UndrainCall>(call) ||
       std::holds_alternative<AcceptCall>(call) || std::holds_alternative<FleetDrainCall>(call) ||

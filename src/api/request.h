@@ -59,9 +59,15 @@ struct FleetUndrainCall {
 struct FleetProgressCall {
   DrainTarget what;
 };
+struct KeysCall {};
+struct TrustCall {
+  std::string what;
+  bool forget = false;
+  std::string reason{};
+};
 using ApiCall = std::variant<ListCall, StatusCall, SourcesCall, ExplainCall, DrainCall, UndrainCall,
                              ProgressCall, AcceptCall, ListenersCall, FleetDrainCall,
-                             FleetUndrainCall, FleetProgressCall>;
+                             FleetUndrainCall, FleetProgressCall, KeysCall, TrustCall>;
 
 // What the call takes: those that only look may be made by who may read.
 [[nodiscard]] Right right_for(const ApiCall& call);

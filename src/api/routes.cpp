@@ -55,6 +55,10 @@ asio::awaitable<ApiReply> unknown_target(Error error, DrainTarget what, Control&
 }
 
 ApiReply not_allowed(const Caller& caller, Right missing) {
+  if (missing == Right::All)
+    return error_reply(403, fmt::format("{} may not say who is trusted: that is for root and lbd's "
+                                        "user",
+                                        caller.who));
   return error_reply(
       403, missing == Right::Drain
                ? fmt::format("{} may only read: who is to drain must be root, lbd's user, or a "
@@ -100,6 +104,11 @@ std::optional<Audit> act_of(const FleetDrainCall& call) {
 }
 std::optional<Audit> act_of(const FleetUndrainCall& call) {
   return make_act("fleet-undrain", text_of(call.what), call.reason);
+}
+
+std::optional<Audit> act_of(const TrustCall& call) {
+  return make_act(call.forget ? "order-key-forgotten" : "order-key-trusted", call.what,
+                  call.reason);
 }
 
 // What each call does. Overloads of one name, so that std::visit finds the call that was forgotten.
@@ -177,6 +186,16 @@ class Handler {
     co_return reply;
   }
 
+  asio::awaitable<ApiReply> operator()(KeysCall) const {
+    co_return ok(order_keys_json(control_.order_keys()));
+  }
+
+  asio::awaitable<ApiReply> operator()(TrustCall call) const {
+    co_return reply_of(control_.trust(call.what, call.forget), [](const std::string& key) {
+      return Json{{"key", key}};
+    });
+  }
+
  private:
   [[nodiscard]] asio::awaitable<ApiReply> fleet(const Result<relay::FleetProgress>& result,
                                                 const DrainTarget& what) const {
@@ -213,7 +232,7 @@ asio::awaitable<ApiReply> handle(ApiRequest request, Control& control, Caller ca
   if (act) act->who = caller.who;
   ApiReply reply;
   if (caller.right < right_for(*call)) {
-    reply = not_allowed(caller, Right::Drain);
+    reply = not_allowed(caller, right_for(*call));
   } else {
     const Handler handler(control);
     // Named: the awaitable must live until it has been awaited.

@@ -53,11 +53,11 @@ Result<std::string> read_regular(const std::string& path, std::size_t limit, int
 }
 
 // What stands there already is half a file of an lbd that had our pid, or was put there by another hand: neither is written to.
-UniqueFd create_fresh(const std::string& path) {
+UniqueFd create_fresh(const std::string& path, unsigned mode) {
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  UniqueFd fd(::open(path.c_str(), kFlags, 0640));
+  UniqueFd fd(::open(path.c_str(), kFlags, mode));
   if (fd || errno != EEXIST || ::unlink(path.c_str()) != 0) return fd;
-  return UniqueFd(::open(path.c_str(), kFlags, 0640));
+  return UniqueFd(::open(path.c_str(), kFlags, mode));
 }
 
 }  // namespace
@@ -70,9 +70,9 @@ Result<std::string> read_own_file(const std::string& path, std::size_t limit) {
   return read_regular(path, limit, O_NOFOLLOW);
 }
 
-Result<> write_file_atomically(const std::string& path, std::string_view content) {
+Result<> write_file_atomically(const std::string& path, std::string_view content, unsigned mode) {
   const std::string temporary = fmt::format("{}.new.{}", path, ::getpid());
-  UniqueFd fd = create_fresh(temporary);
+  UniqueFd fd = create_fresh(temporary, mode);
   if (!fd) return fail(errno, fmt::format("create {}", temporary));
   auto written = write_all(fd.get(), content, temporary);
   if (written && ::fsync(fd.get()) != 0) written = fail(errno, fmt::format("sync {}", temporary));

@@ -21,8 +21,9 @@ namespace lb {
                                                 std::size_t limit = std::size_t{64} << 20);
 
 // Writes beside the target, syncs, renames: a reader sees the old content or the new one, also
-// after a power cut. The file gets mode 0640.
-[[nodiscard]] Result<> write_file_atomically(const std::string& path, std::string_view content);
+// after a power cut. `mode`: of the file.
+[[nodiscard]] Result<> write_file_atomically(const std::string& path, std::string_view content,
+                                             unsigned mode = 0640);
 
 // mkdir -p with the given mode for what is created.
 [[nodiscard]] Result<> make_folder(const std::string& path, unsigned mode = 0750);

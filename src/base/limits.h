@@ -17,6 +17,10 @@ constexpr std::chrono::hours kOrderAhead{24};
 // Beyond that, how much newer an order may be than the one that it replaces.
 constexpr std::chrono::seconds kOrderStep{1};
 
+// Who does not know an order takes it for so long after it was signed. Longer than that, undrains and
+// orders that have ended are remembered, so that none comes back.
+constexpr std::chrono::hours kOrderLife{7 * 24};
+
 // --- numbers
 constexpr std::uint64_t kConnections = 1'000'000'000;  // of one backend or order at one host
 
@@ -24,6 +28,7 @@ constexpr std::uint64_t kConnections = 1'000'000'000;  // of one backend or orde
 constexpr std::size_t kName = 253;     // of a node, a source, a version; what is shown to people
 constexpr std::size_t kText = 1024;    // a name, id, host or origin of a service or a backend
 constexpr std::size_t kOrderId = 100;  // of a fleet order
+constexpr std::size_t kWhy = 200;      // why a listener does not take an order
 constexpr std::size_t kTarget = 300;   // of a drain: a host name, or an address with its port
 // One order as text. Its ids are those of the tasks at one address, mostly one.
 constexpr std::size_t kOrder = 16 * 1024;
@@ -31,7 +36,8 @@ constexpr std::size_t kOrder = 16 * 1024;
 // --- lists
 constexpr std::size_t kOrders = 10'000;                     // fleet orders, in force or over
 constexpr std::size_t kOrdersSize = std::size_t{16} << 20;  // of all of them
-constexpr std::size_t kOrdersAhead = 100;   // dated too late, kept to be looked at again
+constexpr std::size_t kOrdersRefused = 100;                 // not taken, kept to be looked at again
+constexpr std::size_t kOrderKeys = 1'000;   // of updaters, learnt or trusted by hand
 constexpr std::size_t kOrderIds = 64;       // of one order
 constexpr std::size_t kDrainIds = 1'000;    // of one drain of this host
 constexpr std::size_t kDrains = 10'000;     // drains of this host

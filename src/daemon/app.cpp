@@ -153,6 +153,7 @@ Result<> App::open_fleet() {
         look_.notify();
       },
       problems_);
+  fleet_->set_order_keys(config_);
   fleet_->set_applies(fleet_applies());
   if (config_.relay.listen.empty()) return {};
   return fleet_->serve(io_, config_.relay, LB_VERSION);
@@ -350,6 +351,7 @@ std::vector<OwnProblem> App::problems() const {
                        "drain {0}{1}` confirms it",
                        to_string(drain.target),
                        drain.service ? " --service " + *drain.service : "")});
+  for (std::string& problem : fleet_->problems()) out.push_back({"fleet", std::move(problem)});
   for (const std::string& name : unknown_users_)
     out.push_back({"lbd", fmt::format("dataplane.yield_to: this host has no user {}: his listeners "
                                       "keep no port",

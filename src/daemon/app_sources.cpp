@@ -131,6 +131,7 @@ void App::keep_what_cannot_change(Config& config) const {
 void App::apply_config(Config config) {
   keep_what_cannot_change(config);
   const Config old = std::exchange(config_, std::move(config));
+  fleet_->set_order_keys(config_);
   SourceSlots before = engine_->slots();
   const FormerSources& formerly = engine_->former();
   before.insert(before.end(), formerly.slots.begin(), formerly.slots.end());

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <map>
 
+#include <fmt/format.h>
+
 #include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "daemon/config_reader.h"
 #include "daemon/config_sources.h"
 #include "daemon/yield_users.h"
+#include "relay/order_signature.h"
 
 namespace lb {
 namespace {
@@ -94,7 +99,16 @@ void read_guard(Section section, GuardOptions& out) {
   section.close();
 }
 
-void read_relay(Section section, relay::ServerConfig& out) {
+void read_relay(Section section, relay::ServerConfig& out, std::vector<std::string>& order_keys) {
+  section.texts("order_keys", order_keys);
+  for (const std::string& key : order_keys)
+    if (!is_order_key(key))
+      section.complain("order_keys",
+                       fmt::format("'{}' is no public key of an updater: 'lbctl trust' shows it "
+                                   "there, 44 characters",
+                                   printable(key, 60)));
+  if (order_keys.size() > limits::kOrderKeys)
+    section.complain("order_keys", fmt::format("has more than {} keys", limits::kOrderKeys));
   section.optional_text("listen", out.listen);
   if (auto address = Address::parse(out.listen); !out.listen.empty() && !address)
     section.complain("listen", address.error().message() + ": write for example \"0.0.0.0:7676\"");
@@ -122,7 +136,7 @@ class Reader {
     table("publish", [&](Section s) { read_publish(s, config_.publish); });
     table("drain", [&](Section s) { read_drain(s, config_.drain); });
     table("guard", [&](Section s) { read_guard(s, config_.guard); });
-    table("relay", [&](Section s) { read_relay(s, config_.relay); });
+    table("relay", [&](Section s) { read_relay(s, config_.relay, config_.order_keys); });
     table("api", [&](Section s) { read_api(s, config_.api); });
     sources();
     unknown_sections();

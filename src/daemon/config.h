@@ -100,6 +100,7 @@ struct Config {
   DrainConfig drain;
   GuardOptions guard;
   relay::ServerConfig relay;
+  std::vector<std::string> order_keys;  // [relay] order_keys: public keys of updaters, base64
   ApiConfig api{};
   std::vector<SourceConfig> sources;  // in the order of the file, which decides who wins a key
 

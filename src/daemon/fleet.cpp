@@ -13,7 +13,10 @@
 #include <boost/uuid/uuid_io.hpp>
 
 #include "base/limits.h"
+#include "base/text.h"
 #include "daemon/slices.h"
+#include "relay/complaint.h"
+#include "relay/order_audit.h"
 #include "state/drain_index.h"
 
 namespace lb {
@@ -94,12 +97,42 @@ std::unique_ptr<Fleet> Fleet::open(const std::string& state_dir, std::string nod
   FleetOrders orders =
       problems.loaded_or(path, FleetOrders::open(path), FleetOrders::without(path));
   if (!orders.dropped().empty()) problems.set(path + " limits", orders.dropped());
-  return std::unique_ptr<Fleet>(new Fleet(std::move(orders), std::move(node), std::move(changed)));
+  return std::unique_ptr<Fleet>(
+      new Fleet(std::move(orders), state_dir, std::move(node), std::move(changed)));
+}
+
+void Fleet::set_order_keys(const Config& config) {
+  std::set<std::string> updaters;
+  for (const SourceConfig& source : config.sources)
+    if (const auto* relay = std::get_if<RelaySourceConfig>(&source.settings))
+      for (const HostPort& updater : relay->updaters) updaters.insert(relay::to_string(updater));
+  orders_.change_keys([&](OrderKeys& keys) { return keys.configure(config.order_keys, updaters); });
+}
+
+void Fleet::set_applies(bool applies) {
+  applies_ = applies;
+  orders_.change_keys([applies](OrderKeys& keys) {
+    keys.set_follows(applies);
+    return false;
+  });
+}
+
+void Fleet::open_signer() {
+  auto signer = OrderSigner::open(state_dir_ + "/order.key");
+  if (!signer) spdlog::error("fleet: {}", signer.error().message());
+  orders_.change_keys([&](OrderKeys& keys) {
+    if (signer)
+      keys.set_own(*std::move(signer));
+    else
+      keys.set_unsigned(signer.error().message());
+    return false;
+  });
 }
 
 Result<> Fleet::serve(asio::io_context& io, relay::ServerConfig config, std::string version) {
   LB_TRY(server_, relay::Server::open(io, std::move(config), orders_, node_, std::move(version),
                                       [this] { orders_changed(); }));
+  open_signer();
   served_since_ = std::chrono::steady_clock::now();
   spdlog::info("listeners are served at {}", server_->address());
   for (const std::string& warning : server_->warnings()) spdlog::warn("{}", warning);
@@ -210,6 +243,9 @@ std::vector<relay::OrderReport::Item> Fleet::report(Engine& engine) const {
                                .programmed = known.ended || programmed_.contains(known.order.id),
                                .ended = known.ended,
                                .connections = 0};
+  for (const FleetOrders::Refused& refused : orders_.refused())
+    if (refused.order.drain)
+      by_id[refused.order.id] = {.id = refused.order.id, .why = clipped(refused.why, limits::kWhy)};
   const DrainIndex index(in_force_);
   if (!index.empty())
     for (const auto& [key, service] : engine.reconciler().desired())
@@ -255,9 +291,14 @@ asio::awaitable<void> Fleet::look(Engine& engine) {
   tell_reports(engine);
   if (has_published_) server_->mark(marks_of(engine));
   if (server_) end_where_all_have_ended();
-  if (auto pruned = orders_.prune(engine.clocks().wall()); !pruned)
-    spdlog::error("cannot save the fleet's drains: {}", pruned.error().message());
+  keep_orders(engine.clocks().wall());
   if (orders_.version() != seen_version_) changed_();
+}
+
+void Fleet::keep_orders(SysTime now) {
+  audit_news(orders_.prune(now), "later");
+  if (auto renewed = orders_.renew(now); !renewed)
+    spdlog::error("the fleet's drains are not signed again: {}", renewed.error().message());
 }
 
 // An updater without connections of its own learns from its listeners that an order is done.
@@ -293,11 +334,15 @@ Result<> Fleet::give(FleetOrder order) {
   // Clocks of updaters differ: a later order is newer whatever they say.
   if (const auto* known = orders_.find(order.target, order.service))
     order.time = std::max(order.time, known->order.time + milliseconds(1));
+  LB_CHECK(orders_.keys().sign(order, order.time));
   LB_TRY(const bool news, orders_.adopt(order));
   if (!news) return fail("the order is older than what is known");
   changed_();
   return {};
 }
+
+// Else it may be that no listener has it: what an operator says here is then given in any case.
+bool Fleet::vouched_for(const FleetOrder& order) const { return !orders_.keys().is_unknown(order); }
 
 Result<relay::FleetProgress> Fleet::drain(Engine& engine, const DrainTarget& what) {
   LB_CHECK(check_serves());
@@ -319,7 +364,8 @@ Result<relay::FleetProgress> Fleet::drain(Engine& engine, const DrainTarget& wha
   std::sort(order.ids.begin(), order.ids.end());
   order.ids.erase(std::unique(order.ids.begin(), order.ids.end()), order.ids.end());
   const auto* before = orders_.find(what.target, what.service);
-  if (!before || !is_in_force(*before) || before->order.ids != order.ids) {
+  if (!before || !is_in_force(*before) || before->order.ids != order.ids ||
+      !vouched_for(before->order)) {
     LB_CHECK(give(std::move(order)));
     spdlog::info("fleet drain target={} service={}", what.target, what.service);
     before_turn(engine);
@@ -330,7 +376,7 @@ Result<relay::FleetProgress> Fleet::drain(Engine& engine, const DrainTarget& wha
 Result<relay::FleetProgress> Fleet::undrain(Engine& engine, const DrainTarget& what) {
   LB_CHECK(check_serves());
   const auto* before = orders_.find(what.target, what.service);
-  if (!before || !is_in_force(*before))
+  if (!before || (!is_in_force(*before) && vouched_for(before->order)))
     return fail(ENOENT, fmt::format("the fleet does not drain {}{}", what.target,
                                     what.service.empty() ? "" : " in service " + what.service));
   const relay::FleetProgress progress = progress_of(engine, before->order);
@@ -365,6 +411,28 @@ relay::FleetProgress Fleet::progress_of(Engine& engine, const FleetOrder& order)
   }
   // Those that were connected before a restart are not back yet.
   if (std::chrono::steady_clock::now() - served_since_ < relay::kDeadAfter) out.drained = false;
+  return out;
+}
+
+Result<std::string> Fleet::trust(const std::string& what, bool forget) {
+  Result<std::string> done = what;
+  orders_.change_keys([&](OrderKeys& keys) {
+    done = forget ? keys.forget(what) : keys.trust(what, sys_now());
+    return done.has_value();
+  });
+  // What was refused is heard again.
+  changed_();
+  return done;
+}
+
+std::vector<std::string> Fleet::problems() const {
+  std::vector<std::string> out = orders_.keys().problems();
+  if (const auto& refused = orders_.refused(); !refused.empty())
+    out.push_back(fmt::format(
+        "{} of the fleet {} not taken; the order of {} {}",
+        refused.size() == 1 ? "a drain or undrain"
+                            : fmt::format("{} drains and undrains", refused.size()),
+        refused.size() == 1 ? "is" : "are", refused.front().order.target, refused.front().why));
   return out;
 }
 

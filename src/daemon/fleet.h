@@ -14,6 +14,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include "api/control.h"
+#include "daemon/config.h"
 #include "daemon/engine.h"
 #include "daemon/saved_problems.h"
 #include "relay/fleet.h"
@@ -30,12 +31,15 @@ class Fleet {
                                                    std::function<void()> changed,
                                                    SavedProblems& problems);
 
-  // Becomes an updater. Errors name the address or the file.
+  // Whose orders are taken, as the configuration says it; again after a reload.
+  void set_order_keys(const Config& config);
+  // Becomes an updater. Errors name the address or the file. Without a key to sign with it serves all the
+  // same, and says so in problems().
   [[nodiscard]] Result<> serve(asio::io_context& io, relay::ServerConfig config,
                                std::string version);
   void stop();
   // Whether orders hold for this lbd's own connections: an updater alone has none.
-  void set_applies(bool applies) { applies_ = applies; }
+  void set_applies(bool applies);
 
   // Before a turn of the engine: what has to be drained. After it: what has come of that, and the
   // state for the listeners.
@@ -57,18 +61,29 @@ class Fleet {
   [[nodiscard]] Result<relay::FleetProgress> undrain(Engine& engine, const DrainTarget& what);
   [[nodiscard]] Result<relay::FleetProgress> progress(Engine& engine,
                                                       const DrainTarget& what) const;
+  [[nodiscard]] std::vector<OrderKeys::View> order_keys() const { return orders_.keys().all(); }
+  // What OrderKeys has of the same name. The key that it is about.
+  [[nodiscard]] Result<std::string> trust(const std::string& what, bool forget);
   [[nodiscard]] std::vector<std::string> warnings() const;
+  // What keeps the fleet's drains from being given or taken here.
+  [[nodiscard]] std::vector<std::string> problems() const;
   // What listeners are given now; sequence 0: nothing yet.
   [[nodiscard]] relay::Position server_position() const {
     return server_ ? server_->position() : relay::Position{};
   }
 
  private:
-  Fleet(FleetOrders orders, std::string node, std::function<void()> changed)
-      : orders_(std::move(orders)), node_(std::move(node)), changed_(std::move(changed)) {}
+  Fleet(FleetOrders orders, std::string state_dir, std::string node, std::function<void()> changed)
+      : orders_(std::move(orders)),
+        state_dir_(std::move(state_dir)),
+        node_(std::move(node)),
+        changed_(std::move(changed)) {}
 
   [[nodiscard]] Result<> check_serves() const;
   [[nodiscard]] Result<> give(FleetOrder order);
+  [[nodiscard]] bool vouched_for(const FleetOrder& order) const;
+  void open_signer();
+  void keep_orders(SysTime now);
   [[nodiscard]] relay::FleetProgress progress_of(Engine& engine, const FleetOrder& order) const;
   [[nodiscard]] std::vector<Drain> drains() const;
   [[nodiscard]] std::vector<relay::OrderReport::Item> report(Engine& engine) const;
@@ -82,7 +97,7 @@ class Fleet {
   void end_where_all_have_ended();
 
   FleetOrders orders_;
-  std::string node_;
+  std::string state_dir_, node_;
   std::function<void()> changed_;
   bool applies_ = true;
   std::unique_ptr<relay::Server> server_;

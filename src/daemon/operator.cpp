@@ -331,6 +331,12 @@ Result<std::vector<DrainedBackend>> Operator::covered_by(const Drain& order) {
 
 Result<std::vector<relay::ListenerView>> Operator::listeners() { return fleet_.listeners(); }
 
+std::vector<OrderKeys::View> Operator::order_keys() { return fleet_.order_keys(); }
+
+Result<std::string> Operator::trust(const std::string& what, bool forget) {
+  return fleet_.trust(what, forget);
+}
+
 asio::awaitable<Result<relay::FleetProgress>> Operator::drain_fleet(DrainTarget what) {
   auto progress = fleet_.drain(engine_, what);
   if (!progress) co_return progress;

@@ -46,6 +46,8 @@ class Operator final : public Control {
   asio::awaitable<Result<relay::FleetProgress>> drain_fleet(DrainTarget what) override;
   asio::awaitable<Result<relay::FleetProgress>> undrain_fleet(DrainTarget what) override;
   [[nodiscard]] Result<relay::FleetProgress> fleet_progress(DrainTarget what) override;
+  [[nodiscard]] std::vector<OrderKeys::View> order_keys() override;
+  [[nodiscard]] Result<std::string> trust(const std::string& what, bool forget) override;
   asio::awaitable<Result<Accepted>> accept(std::string source) override;
 
  private:

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "relay/message.h"
 #include "relay/order_json.h"
+#include "relay/order_signature.h"
 #include "relay/replica.h"
 #include "state/json_codec.h"
 
@@ -116,7 +117,8 @@ Result<std::optional<Position>> have_from(const json& root) {
   return have;
 }
 
-// One over the limits costs itself alone, and not the connection: an old lbd would come back with it.
+// One over the limits or with a wrong signature costs itself alone, and not the connection: an old lbd would
+// come back with it.
 Result<Orders> orders_from(const json& root) {
   Orders out;
   const auto found = root.find("orders");
@@ -125,6 +127,8 @@ Result<Orders> orders_from(const json& root) {
   for (const json& item : items) {
     auto order = order_from_json(item);
     const bool room = out.orders.size() < limits::kOrders;
+    if (order && room && order->is_signed())
+      if (auto good = check_signature(*order); !good) order = fail(E2BIG, good.error().context);
     if (!order && order.error().code != std::errc::argument_list_too_long)
       return tl::unexpected(order.error());
     if (order && room)
@@ -241,7 +245,7 @@ Result<Message> Reader::hello(const json& root) const {
   const bool listener = root.contains("wants_state");
   if (!known) {
     if (listener) return ListenerHello{0, {}, {}, {}, false, {}, false, {}};
-    return UpdaterHello{0, {}, {}, {}, {}, {}};
+    return UpdaterHello{0, {}, {}, {}, {}, {}, {}};
   }
   LB_TRY(auto orders, orders_from(root));
   const std::string node = name_of(root, "node");
@@ -249,8 +253,14 @@ Result<Message> Reader::hello(const json& root) const {
   const int number = static_cast<int>(protocol);
   if (!listener) {
     LB_TRY(Position at, position_from(root));
-    return UpdaterHello{
-        number, node, version, std::move(at), std::move(orders.orders), std::move(orders.refused)};
+    const auto key = root.find("order_key");
+    return UpdaterHello{number,
+                        node,
+                        version,
+                        std::move(at),
+                        std::move(orders.orders),
+                        key == root.end() ? std::string() : name_of(root, "order_key"),
+                        std::move(orders.refused)};
   }
   LB_TRY(auto have, have_from(root));
   const bool wants = root.at("wants_state").get<bool>();
@@ -297,6 +307,7 @@ Result<Message> Reader::report(const json& root) const {
                item.ended = value.at("ended").get<bool>();
                LB_TRY(item.connections,
                       number_from(value.at("connections"), "connections", limits::kConnections));
+               if (value.contains("why")) item.why = printable(text_of(value, "why"), limits::kWhy);
                return item;
              }));
   out.complete = flag_or(root, "complete", true);

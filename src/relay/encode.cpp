@@ -178,6 +178,7 @@ std::string text_of(const OrderReport& report) {
     out.flag("programmed", item.programmed);
     out.flag("ended", item.ended);
     out.field("connections", item.connections);
+    if (!item.why.empty()) out.field("why", item.why);
     out.add("}}");
   });
   return std::move(out).take();
@@ -189,6 +190,7 @@ std::string text_of(const UpdaterHello& hello) {
   out.field("node", hello.node);
   out.field("version", hello.version);
   put(out, hello.at);
+  if (!hello.order_key.empty()) out.field("order_key", hello.order_key);
   put(out, hello.orders);
   return std::move(out).take();
 }

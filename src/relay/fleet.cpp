@@ -26,7 +26,9 @@ using Known = FleetOrders::Known;
 
 constexpr int kVersion = 1;
 // A listener or an updater that was away for longer may bring an old drain back.
-constexpr std::chrono::hours kRemembered{7 * 24};
+constexpr std::chrono::hours kRemembered = limits::kOrderLife;
+// Signed in one go; each takes a tenth of a millisecond.
+constexpr std::size_t kSignedAtOnce = 50;
 
 auto subject(const FleetOrder& order) { return std::tie(order.target, order.service); }
 
@@ -35,6 +37,11 @@ bool by_subject(const Known& a, const Known& b) { return subject(a.order) < subj
 // Every lbd must decide alike, whatever the order in which it hears of two.
 bool newer(const FleetOrder& a, const FleetOrder& b) {
   return std::tie(a.time, a.id) > std::tie(b.time, b.id);
+}
+
+// The same order, vouched for longer.
+bool renews(const FleetOrder& a, const FleetOrder& known) {
+  return a.is_signed() && a.expires > known.expires && says_the_same(a, known);
 }
 
 bool before(const FleetOrder& a, const FleetOrder& b) { return subject(a) < subject(b); }
@@ -107,50 +114,27 @@ Result<> check_subjects(const std::vector<Known>& sorted) {
 
 }  // namespace
 
-std::size_t size_of(const FleetOrder& order) {
-  std::size_t out = order.id.size() + order.target.size() + order.service.size();
-  for (const std::string& id : order.ids) out += id.size();
-  return out;
-}
-
-Result<> order_within_limits(const FleetOrder& order) {
-  const auto too_long = [](const char* what, std::size_t size, std::size_t most) -> Result<> {
-    return fail(E2BIG, fmt::format("an order with {} of {}, of which at most {} are taken", what,
-                                   size, most));
-  };
-  if (order.id.size() > limits::kOrderId)
-    return too_long("an id of bytes", order.id.size(), limits::kOrderId);
-  if (order.target.size() > limits::kTarget)
-    return too_long("a target of bytes", order.target.size(), limits::kTarget);
-  if (order.service.size() > limits::kText)
-    return too_long("a service of bytes", order.service.size(), limits::kText);
-  if (order.ids.size() > limits::kOrderIds)
-    return too_long("backends", order.ids.size(), limits::kOrderIds);
-  if (size_of(order) > limits::kOrder)
-    return too_long("a size in bytes", size_of(order), limits::kOrder);
-  return {};
-}
-
 Result<FleetOrders> FleetOrders::open(std::string path) {
-  FleetOrders out;
+  FleetOrders out = without(path);
   Loaded loaded;
   LB_CHECK(load_saved(path, [&](std::string_view text) {
     return decode_json(text, kVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("orders").get_ref<const json::array_t&>()) loaded.take(item);
       out.known_ = loaded.take_all();
       std::sort(out.known_.begin(), out.known_.end(), by_subject);
+      if (const auto keys = root.find("keys"); keys != root.end()) out.keys_.restore(*keys);
       return check_subjects(out.known_);
     });
   }));
   out.size_ = loaded.size();
   out.dropped_ = loaded.dropped(path);
-  out.path_ = std::move(path);
   return out;
 }
 
 FleetOrders FleetOrders::without(std::string path) {
   FleetOrders out;
   out.path_ = std::move(path);
+  out.keys_ = OrderKeys::judging();
   return out;
 }
 
@@ -162,11 +146,12 @@ void FleetOrders::changed() {
 std::function<Result<>()> FleetOrders::unsaved() {
   if (!has_unsaved()) return {};
   dirty_ = false;
-  return [path = path_, orders = known_] {
+  return [path = path_, orders = known_, keys = keys_.saved()] {
     json list = json::array();
     for (const Known& known : orders) list.push_back(to_json(known));
-    return write_file_atomically(path,
-                                 encode_json({{"version", kVersion}, {"orders", std::move(list)}}));
+    json root{{"version", kVersion}, {"orders", std::move(list)}};
+    if (!keys.is_null()) root["keys"] = keys;
+    return write_file_atomically(path, encode_json(root));
   };
 }
 
@@ -177,34 +162,62 @@ Result<bool> FleetOrders::adopt(const FleetOrder& order) {
   return heard.changed;
 }
 
+// "": it is good.
+std::string FleetOrders::why_refused(const FleetOrder& order, const Known* known,
+                                     SysTime now) const {
+  if (auto why = keys_.why_not(order, now); !why.empty()) return why;
+  const bool crowded = 2 * known_.size() >= limits::kOrders || 2 * size_ >= limits::kOrdersSize;
+  if (known == nullptr && crowded && keys_.is_unknown(order))
+    return "is signed with an unknown key, and there are many orders already";
+  SysTime most = now + limits::kOrderAhead;
+  if (known != nullptr) most = std::max(most, known->order.time + limits::kOrderStep);
+  if (order.time <= most) return {};
+  return fmt::format("is dated {}, more than a day ahead: whose clock is wrong?",
+                     format_iso8601(order.time));
+}
+
 FleetOrders::Heard FleetOrders::hear(const std::vector<FleetOrder>& orders, SysTime now) {
   Heard out;
-  const auto refuse = [&out](std::string why) {
+  const auto count = [&out](std::string why) {
     if (out.refused++ == 0) out.why = std::move(why);
   };
   std::vector<FleetOrder> good;
   for (const FleetOrder& order : orders) {
-    const auto checked = order_within_limits(order);
-    SysTime most = now + limits::kOrderAhead;
-    if (const Known* known = find(order.target, order.service))
-      most = std::max(most, known->order.time + limits::kOrderStep);
-    if (!checked) {
-      refuse(checked.error().context);
-    } else if (order.time > most) {
-      refuse(fmt::format("order {} of {} is dated {}, more than a day ahead: whose clock is wrong?",
-                         order.id, order.target, format_iso8601(order.time)));
-      if (ahead_.size() < limits::kOrdersAhead) ahead_.push_back(order);
-    } else {
-      good.push_back(order);
+    if (const auto checked = order_within_limits(order); !checked) {
+      count(checked.error().context);
+      continue;
     }
+    // What says nothing new is refused to nobody: an old lbd tells the orders of others without their
+    // signatures.
+    const Known* known = find(order.target, order.service);
+    if (known != nullptr && !newer(order, known->order) && !renews(order, known->order)) continue;
+    std::string why = why_refused(order, known, now);
+    if (why.empty()) {
+      good.push_back(order);
+      continue;
+    }
+    count(fmt::format("order {} of {} {}", order.id, order.target, why));
+    refuse(order, std::move(why));
   }
   Heard merged = merge(std::move(good));
-  if (merged.refused > 0) refuse(std::move(merged.why));
+  if (merged.refused > 0) count(std::move(merged.why));
   out.refused += merged.refused > 0 ? merged.refused - 1 : 0;
   out.changed = merged.changed;
   out.news = std::move(merged.news);
   out.more_news = merged.more_news;
   return out;
+}
+
+// Of one target and service the newest.
+void FleetOrders::refuse(const FleetOrder& order, std::string why) {
+  const auto at = std::lower_bound(
+      refused_.begin(), refused_.end(), order,
+      [](const Refused& refused, const FleetOrder& o) { return before(refused.order, o); });
+  if (at != refused_.end() && subject(at->order) == subject(order)) {
+    if (!newer(at->order, order)) *at = {order, std::move(why)};
+  } else if (refused_.size() < limits::kOrdersRefused) {
+    refused_.insert(at, {order, std::move(why)});
+  }
 }
 
 // In one pass over both, as there may be 10,000 of each.
@@ -220,7 +233,8 @@ FleetOrders::Heard FleetOrders::merge(std::vector<FleetOrder> orders) {
       return before(known.order, o);
     });
     const bool same = at != known_.end() && subject(at->order) == subject(order);
-    if (same && !newer(order, at->order)) continue;
+    const bool renewed = same && renews(order, at->order);
+    if (same && !newer(order, at->order) && !renewed) continue;
     const std::size_t after = size + size_of(order) - (same ? size_of(at->order) : 0);
     if ((!same && count >= limits::kOrders) || (after > size && after > limits::kOrdersSize)) {
       if (out.refused++ == 0)
@@ -231,6 +245,10 @@ FleetOrders::Heard FleetOrders::merge(std::vector<FleetOrder> orders) {
     out.changed = true;
     size = after;
     count += same ? 0 : 1;
+    if (renewed) {
+      at->order = std::move(order);
+      continue;
+    }
     if (out.news.size() < kNews)
       out.news.push_back(order);
     else
@@ -262,7 +280,7 @@ Result<> FleetOrders::end(const std::set<std::string>& ids, SysTime now) {
   return {};
 }
 
-Result<> FleetOrders::prune(SysTime now) {
+FleetOrders::Heard FleetOrders::prune(SysTime now) {
   const auto gone = std::erase_if(known_, [&](const Known& known) {
     const bool over = known.ended || !known.order.drain;
     if (!over || (known.ended ? known.ended_at : known.order.time) >= now - kRemembered)
@@ -271,8 +289,25 @@ Result<> FleetOrders::prune(SysTime now) {
     return true;
   });
   if (gone > 0) changed();
-  if (!ahead_.empty()) (void)hear(std::exchange(ahead_, {}), now);
+  std::vector<FleetOrder> again;
+  for (Refused& refused : std::exchange(refused_, {})) again.push_back(std::move(refused.order));
+  return again.empty() ? Heard{} : hear(again, now);
+}
+
+Result<> FleetOrders::renew(SysTime now) {
+  std::vector<FleetOrder> fresh;
+  for (const Known& known : known_) {
+    if (!known.order.drain || known.ended || !keys_.wants_signing(known.order, now)) continue;
+    fresh.push_back(known.order);
+    LB_CHECK(keys_.sign(fresh.back(), now));
+    if (fresh.size() == kSignedAtOnce) break;
+  }
+  (void)merge(std::move(fresh));
   return {};
+}
+
+void FleetOrders::change_keys(const std::function<bool(OrderKeys&)>& change) {
+  if (change(keys_)) changed();
 }
 
 const FleetOrders::Known* FleetOrders::find(const std::string& target,

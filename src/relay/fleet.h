@@ -1,6 +1,6 @@
 // Drains of the whole fleet: orders that an operator gives at one updater, and that every listener
-// keeps. Listeners report them in their hello, every updater adopts them, and only a newer order
-// for the same target replaces one: no failover and no restart undrains.
+// keeps. Listeners carry them in their hello, every updater that trusts who signed them adopts them, and
+// only a newer order for the same target replaces one: no failover and no restart undrains.
 #pragma once
 
 #include <cstddef>
@@ -12,26 +12,10 @@
 
 #include "base/result.h"
 #include "base/time.h"
-#include "model/service.h"
+#include "relay/fleet_order.h"
+#include "relay/order_keys.h"
 
 namespace lb {
-
-struct FleetOrder {
-  std::string id;       // made by the updater that was asked; unique
-  SysTime time;         // of the order; the newer one of two wins, of equal ones the larger id
-  std::string target;   // ADDR:PORT or a host, as Drain::parse_target() takes it
-  std::string service;  // name or [tcp://|udp://]ADDR:PORT; empty: every service
-  bool drain = true;    // false: undrain
-  // Ids of the backends that an ADDR:PORT meant when the order was given: a new task on the same
-  // address is not drained. Empty for hosts.
-  std::vector<std::string> ids;
-
-  bool operator==(const FleetOrder&) const = default;
-};
-
-// E2BIG, with a sentence: a text or list of it is over the limits (base/limits.h).
-[[nodiscard]] Result<> order_within_limits(const FleetOrder& order);
-[[nodiscard]] std::size_t size_of(const FleetOrder& order);  // bytes of its texts
 
 // What one lbd knows of the fleet's drains, saved.
 class FleetOrders {
@@ -47,6 +31,12 @@ class FleetOrders {
   // What came of orders that another lbd has told of.
   static constexpr std::size_t kNews = 64;
 
+  // What was told and is not taken, for now.
+  struct Refused {
+    FleetOrder order;
+    std::string why;  // "is signed with a key ..."
+  };
+
   struct Heard {
     bool changed = false;
     std::size_t refused = 0;
@@ -55,10 +45,10 @@ class FleetOrders {
     std::size_t more_news = 0;
   };
 
-  // In memory only, for tests.
+  // In memory only, and whoever signed them: for who passes orders on, and for tests.
   FleetOrders() = default;
   // A broken file is an error that names it, and is put aside as PATH.broken, if that can
-  // be done. Orders over the limits are left out, see dropped().
+  // be done. Orders over the limits are left out, see dropped(). What is saved is in force, signed or not.
   [[nodiscard]] static Result<FleetOrders> open(std::string path);
   // None, for a file that cannot be used.
   [[nodiscard]] static FleetOrders without(std::string path);
@@ -69,20 +59,28 @@ class FleetOrders {
   // find() knows, also when its clock is behind. E2BIG: over the limits. ENOSPC: there are 10,000
   // orders already, or 16 MiB of them.
   [[nodiscard]] Result<bool> adopt(const FleetOrder& order);
-  // Orders that another lbd has told of: the good ones are adopted. Refused are those over the limits,
-  // those for which there is no room, and those that are dated more than a day after `now`, unless they
-  // follow an order that is so as well: then it must be possible to end that one.
+  // Orders that another lbd has told of, their signatures checked by decode(): the good ones are adopted.
+  // Refused are those over the limits, those that keys() says no to, those for which there is no room, and
+  // those that are dated more than a day after `now`, unless they follow an order that is so as well: then
+  // it must be possible to end that one. A known order with a later signature is no news.
   [[nodiscard]] Heard hear(const std::vector<FleetOrder>& orders, SysTime now);
   [[nodiscard]] Result<> end(const std::string& id, SysTime now) {
     return end(std::set<std::string>{id}, now);
   }
   [[nodiscard]] Result<> end(const std::set<std::string>& ids, SysTime now);
-  // Forgets undrains and ended drains of more than a week ago. Hears again what was dated too far ahead,
-  // some of it at least: it may have been our clock that was wrong.
-  [[nodiscard]] Result<> prune(SysTime now);
+  // Forgets undrains and ended drains of more than a week ago. Hears again what was refused, some of it at
+  // least: its key may be trusted now, and it may have been our clock that was wrong.
+  [[nodiscard]] Heard prune(SysTime now);
+  // Signs again, some at a time, what is in force and would soon be taken by no new listener.
+  [[nodiscard]] Result<> renew(SysTime now);
 
   [[nodiscard]] const std::vector<Known>& all() const { return known_; }  // by target, service
   [[nodiscard]] const Known* find(const std::string& target, const std::string& service) const;
+  // By target, service; the first limits::kOrdersRefused.
+  [[nodiscard]] const std::vector<Refused>& refused() const { return refused_; }
+  [[nodiscard]] const OrderKeys& keys() const { return keys_; }
+  // To be called with what changes them; true: others are trusted, or no more.
+  void change_keys(const std::function<bool(OrderKeys&)>& change);
   // What open() has left out, one sentence; "": nothing.
   [[nodiscard]] const std::string& dropped() const { return dropped_; }
   // As Drains::unsaved().
@@ -95,13 +93,17 @@ class FleetOrders {
  private:
   void changed();
   [[nodiscard]] Heard merge(std::vector<FleetOrder> orders);
+  [[nodiscard]] std::string why_refused(const FleetOrder& order, const Known* known,
+                                        SysTime now) const;
+  void refuse(const FleetOrder& order, std::string why);
 
   std::string path_;
   std::string dropped_;
   bool dirty_ = false;
   std::vector<Known> known_;
-  std::vector<FleetOrder> ahead_;  // refused for their time
-  std::size_t size_ = 0;           // bytes of their texts
+  std::vector<Refused> refused_;
+  OrderKeys keys_;
+  std::size_t size_ = 0;  // bytes of their texts
   std::uint64_t version_ = 0;
 };
 

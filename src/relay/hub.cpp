@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "base/text.h"
+#include "relay/order_audit.h"
 #include "relay/order_json.h"
 #include "relay/progress.h"
 #include "relay/session.h"
@@ -59,6 +60,7 @@ void Hub::adopt(const std::string& host, const std::vector<FleetOrder>& adopted,
   const FleetOrders::Heard heard = orders_.hear(adopted, sys_now());
   if (heard.refused > 0)
     complain(host, fmt::format("fleet drains are not taken over: {}", heard.why));
+  audit_news(heard, "listener=" + host);
   if (!heard.changed) return;
   orders_changed();
   if (changed_) changed_();

@@ -42,6 +42,7 @@ class Hub {
   void orders_changed();
   // The next piece of what is new since `serial`, which becomes that of the piece. Null when there is none.
   [[nodiscard]] Line orders_after(std::uint64_t& serial);
+  [[nodiscard]] std::string order_key() const { return orders_.keys().own(); }
   // The first piece, for a hello.
   [[nodiscard]] std::vector<FleetOrder> first_orders(std::uint64_t& serial) const;
   [[nodiscard]] Line ping();  // encoded once per change

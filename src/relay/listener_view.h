@@ -42,6 +42,7 @@ struct FleetProgress {
     bool programmed = false;
     bool ended = false;
     std::uint64_t connections = 0;  // the last known
+    std::string why{};              // it does not take the order: its own words
   };
   std::vector<Listener> listeners;  // sorted by node; without those that only observe
   std::uint64_t connections = 0;    // the sum

@@ -83,6 +83,7 @@ struct OrderReport {
     bool programmed = false;  // no new connection goes there
     bool ended = false;
     std::uint64_t connections = 0;  // of the backends that it covers
+    std::string why{};              // it is not taken, and so not programmed: why, for people
     bool operator==(const Item&) const = default;
   };
   std::vector<Item> items;
@@ -96,6 +97,7 @@ struct UpdaterHello {
   std::string version;
   Position at;
   std::vector<FleetOrder> orders;  // as those of a listener
+  std::string order_key{};         // by which it signs orders; empty: lbd 0.1
   std::string refused{};
 };
 struct SnapshotMessage {
@@ -153,7 +155,7 @@ using Message = std::variant<ListenerHello, Feed, Ack, Resync, Counts, OrderRepo
 // for the address of services that have none of their own. The error (EBADMSG) quotes what is wrong,
 // printably. A hello of an impossible protocol number has protocol 0 and nothing else; names and
 // reasons of others come out printable and short, texts of services cut to limits::kText. Orders over
-// the limits are left out. What is of a kind that `from` does not send, or too long for its kind, is
+// the limits, and those with a signature that is not their key's, are left out. What is of a kind that `from` does not send, or too long for its kind, is
 // refused before it is parsed.
 [[nodiscard]] Result<std::optional<Message>> decode(std::string_view line, const IpAddress& publish,
                                                     From from = From::Anyone);

@@ -22,6 +22,11 @@ json to_json(const FleetOrder& order) {
            {"drain", order.drain}};
   if (!order.service.empty()) out["service"] = order.service;
   if (!order.ids.empty()) out["ids"] = order.ids;
+  if (order.is_signed()) {
+    out["key"] = order.key;
+    out["expires"] = format_iso8601(order.expires);
+    out["signature"] = order.signature;
+  }
   return out;
 }
 
@@ -44,6 +49,11 @@ Result<FleetOrder> order_from_json(const json& value) {
     if (ids->size() > limits::kOrderIds)
       return fail(E2BIG, fmt::format("order {} names {} backends", out.id, ids->size()));
     ids->get_to(out.ids);
+  }
+  if (const auto key = value.find("key"); key != value.end()) {
+    out.key = key->get_ref<const std::string&>();
+    out.signature = value.at("signature").get_ref<const std::string&>();
+    LB_TRY(out.expires, parse_iso8601(value.at("expires").get_ref<const std::string&>()));
   }
   std::sort(out.ids.begin(), out.ids.end());
   out.ids.erase(std::unique(out.ids.begin(), out.ids.end()), out.ids.end());

@@ -14,6 +14,8 @@ constexpr std::size_t kItems = limits::kPiece / 100;
 // What an updater can make us remember of its orders. What it tells beyond that it is told again.
 constexpr std::size_t kKnownAtMost = 2 * limits::kOrders;
 
+auto age_of(const FleetOrder& order) { return std::tuple(order.time, order.id, order.expires); }
+
 }  // namespace
 
 std::vector<FleetOrder> first_piece(const std::vector<FleetOrders::Known>& orders) {
@@ -65,7 +67,7 @@ void Outbox::knows(const FleetOrder& order) {
   const Target target{order.target, order.service};
   if (known_.size() >= kKnownAtMost && !known_.contains(target)) return;
   Age& age = known_[target];
-  age = std::max(age, Age{order.time, order.id});
+  age = std::max(age, age_of(order));
 }
 
 void Outbox::feed(Feed feed) {
@@ -84,7 +86,7 @@ std::vector<FleetOrder> Outbox::untold(const std::vector<FleetOrders::Known>& or
   std::size_t size = 0;
   for (const auto& [order, ended, ended_at] : orders) {
     const auto known = known_.find({order.target, order.service});
-    if (known != known_.end() && known->second >= Age{order.time, order.id}) continue;
+    if (known != known_.end() && known->second >= age_of(order)) continue;
     size += text_size(order);
     if (size > limits::kPiece && !out.empty()) {
       orders_changed_ = true;  // the others are for the next piece

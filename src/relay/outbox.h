@@ -47,8 +47,8 @@ class Outbox {
   [[nodiscard]] std::optional<Message> next(const std::vector<FleetOrders::Known>& orders);
 
  private:
-  using Target = std::pair<std::string, std::string>;  // target, service
-  using Age = std::pair<SysTime, std::string>;         // the larger one is in force
+  using Target = std::pair<std::string, std::string>;     // target, service
+  using Age = std::tuple<SysTime, std::string, SysTime>;  // the larger one is in force, or renewed
 
   void knows(const FleetOrder& order);
   [[nodiscard]] std::vector<FleetOrder> untold(const std::vector<FleetOrders::Known>& orders);

@@ -23,6 +23,7 @@ void add_progress(const ListenerView& view, FleetProgress& out) {
     listener.programmed = item->programmed;
     listener.ended = item->ended;
     listener.connections = item->connections;
+    listener.why = item->why;
   }
   out.connections += listener.connections;  // of each at most limits::kConnections
   out.drained =

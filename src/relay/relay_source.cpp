@@ -16,6 +16,7 @@
 #include "relay/delivery.h"
 #include "relay/intake.h"
 #include "relay/link.h"
+#include "relay/order_audit.h"
 #include "relay/received.h"
 
 namespace lb {
@@ -57,6 +58,7 @@ class RelaySource::Impl : public std::enable_shared_from_this<RelaySource::Impl>
   relay::ListenerHello hello() const;
   void link_up(std::size_t index, const relay::UpdaterHello& hello);
   void link_down(std::size_t index);
+  void meet(std::size_t index, const std::string& order_key);
   Result<> take(std::size_t index, relay::Message message);
   void adopt(std::size_t index, const std::vector<FleetOrder>& orders, const std::string& refused);
 
@@ -155,8 +157,23 @@ relay::ListenerHello RelaySource::Impl::hello() const {
 
 void RelaySource::Impl::link_up(std::size_t index, const relay::UpdaterHello& hello) {
   intake_.up(index, hello.at, clocks_.steady());
+  meet(index, hello.order_key);
   adopt(index, hello.orders, hello.refused);
   turn();
+}
+
+// This lbd has dialled it, as the configuration says: what listeners carry teaches no key.
+void RelaySource::Impl::meet(std::size_t index, const std::string& order_key) {
+  const std::string updater = relay::to_string(config_.updaters[index]);
+  orders_->change_keys([&](OrderKeys& keys) {
+    if (!keys.met(updater, order_key, clocks_.wall())) return false;
+    write_audit({.event = "order-key-learnt",
+                 .who = "updater=" + updater,
+                 .from = "relay",
+                 .what = "key=" + order_key,
+                 .why = "the first that it has shown"});
+    return true;
+  });
 }
 
 void RelaySource::Impl::link_down(std::size_t index) {
@@ -188,17 +205,7 @@ void RelaySource::Impl::adopt(std::size_t index, const std::vector<FleetOrder>& 
     spdlog::error("updater={} a drain of the fleet is not kept: {}",
                   relay::to_string(config_.updaters[index]), printable(why, 300));
   }
-  for (const FleetOrder& order : heard.news)
-    write_audit(
-        {.event = order.drain ? "fleet-drain" : "fleet-undrain",
-         .who = "updater=" + relay::to_string(config_.updaters[index]),
-         .from = "relay",
-         .what = order.service.empty() ? order.target : order.target + " service=" + order.service,
-         .why = "order " + order.id});
-  if (heard.more_news > 0) {
-    spdlog::info("updater={} {} more drains and undrains of the fleet came with these",
-                 relay::to_string(config_.updaters[index]), heard.more_news);
-  }
+  audit_news(heard, "updater=" + relay::to_string(config_.updaters[index]));
   if (!heard.changed) return;
   tell_orders();
   if (on_orders_) on_orders_();

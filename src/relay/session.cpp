@@ -181,7 +181,8 @@ asio::awaitable<void> Session::read_all() {
 
 asio::awaitable<void> Session::write_all() {
   const auto self = shared_from_this();
-  UpdaterHello hello{kProtocol, hub_->node, hub_->version, hub_->feed.at(), {}, {}};
+  UpdaterHello hello{kProtocol,         hub_->node, hub_->version, hub_->feed.at(), {},
+                     hub_->order_key(), {}};
   hello.orders = hub_->first_orders(orders_told_);
   Line line = std::make_shared<const std::string>(encode(hello));
   while (!over_) {

@@ -63,6 +63,8 @@ inline DrainedBackend drained_backend(std::uint64_t connections) {
           .connections = connections};
 }
 
+inline const std::string kOrderKey = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=";
+
 class FakeControl : public Control {
  public:
   FakeControl() {
@@ -158,6 +160,12 @@ class FakeControl : public Control {
     if (fleet.size() > 1) fleet.pop_front();
     return fleet.front();
   }
+  std::vector<OrderKeys::View> order_keys() override { return keys; }
+  Result<std::string> trust(const std::string& what, bool forget) override {
+    trusted.push_back((forget ? "forget " : "trust ") + what);
+    if (what != "updater-1:7676") return fail(ENOENT, "'" + what + "' is no updater");
+    return kOrderKey;
+  }
   asio::awaitable<Result<Accepted>> accept(std::string source) override {
     if (source != "etcd") co_return fail(ENOENT, "no source is named " + source);
     co_return Accepted{source, 7};
@@ -172,6 +180,8 @@ class FakeControl : public Control {
   std::vector<DrainTarget> undrains;
   std::vector<relay::ListenerView> listener_list;
   std::vector<DrainTarget> fleet_drains;
+  std::vector<OrderKeys::View> keys;
+  std::vector<std::string> trusted;        // "trust WHAT", "forget WHAT"
   std::deque<relay::FleetProgress> fleet;  // answers of fleet_progress(), call by call
   std::deque<std::uint64_t> left;          // connections of the drained backend, call by call
 };

@@ -39,6 +39,7 @@ std::string body(const Options& options) {
 std::string state_of(const Json& listener) {
   if (!flag(listener, "connected")) return "away";
   if (flag(listener, "ended")) return "ended";
+  if (!listener.value("why", std::string()).empty()) return "refuses";
   return flag(listener, "programmed") ? "draining" : "waiting";
 }
 
@@ -70,6 +71,8 @@ std::string words(const Json& json) {
                   plural(all.size(), "listener"));
   if (const auto waiting = count_of(all, "waiting"))
     out += fmt::format("; {} not programmed yet ({})", waiting, names(all, "waiting"));
+  if (const auto refuses = count_of(all, "refuses"))
+    out += fmt::format("; {} not taken ({})", refuses, names(all, "refuses"));
   if (const auto away = count_of(all, "away"))
     out += fmt::format("; {} away ({}): what they have is not known", away, names(all, "away"));
   return out;
@@ -84,6 +87,10 @@ void print_fleet(Env& env, const Options& options, const Json& json) {
   for (const Json& l : json.at("listeners"))
     table.add({l.at("node"), state_of(l), fmt::format("{}", number(l, "connections"))});
   table.print(env.out, use_colour(env));
+  for (const Json& l : json.at("listeners"))
+    if (state_of(l) == "refuses")
+      env.err << fmt::format("{}: the order {}\n", printable(l.at("node").get<std::string>()),
+                             printable(l.at("why").get<std::string>()));
 }
 
 class FleetProgress {
@@ -124,7 +131,7 @@ class FleetProgress {
   [[nodiscard]] bool done(const Json& json) const {
     if (options_.wait) return flag(json, "drained");
     const Json& all = json.at("listeners");
-    return count_of(all, "waiting") == 0;
+    return count_of(all, "waiting") + count_of(all, "refuses") == 0;
   }
 
   int finish(int code) {

@@ -165,6 +165,15 @@ class Parser {
     CLI::App* resync = command("resync", "believe that the backends missing from a source are gone",
                                "resync --accept etcd");
     add_reason(resync);
+    CLI::App* trust =
+        command("trust", "whose drains of the fleet are taken; with a name: take them",
+                "trust updater-1:7676");
+    add_reason(trust);
+    trust
+        ->add_option("who", options_.subject,
+                     "an updater that shows another key than before, or a key")
+        ->type_name("UPDATER|KEY");
+    trust->add_flag("--forget", options_.forget, "trust it no more");
     resync->add_option("--accept", options_.subject, "the source, as 'lbctl sources' names it")
         ->type_name("SOURCE")
         ->required();
@@ -198,6 +207,8 @@ class Parser {
     if (options_.command == "register") {
       LB_TRY(options_.registration, register_.check(command_, host_name()));
     }
+    if (options_.forget && options_.subject.empty())
+      return fail("--forget needs the UPDATER or KEY that is not to be trusted any more");
     if (options_.command == "explain") LB_CHECK(ServiceKey::parse(options_.subject));
     return {};
   }

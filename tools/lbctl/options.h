@@ -15,12 +15,13 @@ struct Options {
   std::string socket;
   bool json = false;
   std::string command;  // "list", ...
-  std::string subject;  // FILTER, ADDR:PORT, TARGET or SOURCE
+  std::string subject;  // FILTER, ADDR:PORT, TARGET, SOURCE, UPDATER or KEY
   std::string service;
   std::string reason;  // of what changes something, for lbd's audit
   bool wait = false;
   bool terminate = false;
-  bool fleet = false;  // at an updater: on all listeners
+  bool fleet = false;   // at an updater: on all listeners
+  bool forget = false;  // trust: no more
   std::optional<std::chrono::milliseconds> timeout;
   RegisterOptions registration;  // of "register"
 };

@@ -6,6 +6,7 @@
 #include "tools/lbctl/fleet.h"
 #include "tools/lbctl/register.h"
 #include "tools/lbctl/show.h"
+#include "tools/lbctl/trust.h"
 
 namespace lb::lbctl {
 namespace {
@@ -43,6 +44,7 @@ int dispatch(Env& env, const Options& options) {
   if (options.command == "undrain")
     return options.fleet ? undrain_fleet(env, options) : undrain(env, options);
   if (options.command == "resync") return resync(env, options);
+  if (options.command == "trust") return trust(env, options);
   if (options.command == "register")
     return register_backend(env, options.registration, options.json);
   if (options.command == "doctor") return doctor(env, options);

@@ -17,8 +17,8 @@ Peer alice(std::vector<Gid> groups) {
 }
 
 TEST(RightOf, RootAndLbdsUserMayDoEverything) {
-  EXPECT_EQ(right_of({.uid = 0, .pid = 1, .groups = {}}, {}, kLbd), Right::Drain);
-  EXPECT_EQ(right_of({.uid = kLbd, .pid = 1, .groups = {}}, {}, kLbd), Right::Drain);
+  EXPECT_EQ(right_of({.uid = 0, .pid = 1, .groups = {}}, {}, kLbd), Right::All);
+  EXPECT_EQ(right_of({.uid = kLbd, .pid = 1, .groups = {}}, {}, kLbd), Right::All);
 }
 
 TEST(RightOf, OthersHaveThatOfTheirGroups) {

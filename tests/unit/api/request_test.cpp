@@ -54,7 +54,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"drain_deadline_alone", "POST", "/v1/drains",
                 R"({"target":"x","terminate_after":"5s"})", 400, "needs \\\"terminate\\\""},
         Refused{"undrain_without_target", "DELETE", "/v1/drains", "", 400, "parameter 'target'"},
-        Refused{"resync_nothing", "POST", "/v1/resync", "{}", 400, "field 'accept'"}),
+        Refused{"resync_nothing", "POST", "/v1/resync", "{}", 400, "field 'accept'"},
+        Refused{"trust_nothing", "POST", "/v1/trust", "{}", 400, "field 'trust'"},
+        Refused{"trust_both", "POST", "/v1/trust", R"({"trust":"a","forget":"b"})", 400,
+                "cannot be there both"}),
     [](const auto& test) { return test.param.name; });
 
 template <class Call>
@@ -92,6 +95,15 @@ TEST(Request, AskedForProgress) {
 }
 TEST(Request, AcceptsAbsences) {
   EXPECT_EQ(parsed<AcceptCall>("POST", "/v1/resync", R"({"accept":"etcd"})").source, "etcd");
+}
+TEST(Request, TrustsAndForgets) {
+  const auto trust = parsed<TrustCall>("POST", "/v1/trust", R"({"trust":"u:1","reason":"new"})");
+  EXPECT_EQ(trust.what, "u:1");
+  EXPECT_FALSE(trust.forget);
+  EXPECT_EQ(trust.reason, "new");
+  const auto forget = parsed<TrustCall>("POST", "/v1/trust", R"({"forget":"u:1"})");
+  EXPECT_EQ(forget.what, "u:1");
+  EXPECT_TRUE(forget.forget);
 }
 
 }  // namespace

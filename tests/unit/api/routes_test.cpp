@@ -122,6 +122,23 @@ TEST_F(Rights, WhoMayReadMayNotDrain) {
   EXPECT_TRUE(control.drains.empty());
 }
 
+TEST_F(Rights, WhoMayDrainDoesNotSayWhoIsTrusted) {
+  control.keys = {{.key = test::kOrderKey,
+                   .updater = "updater-1:7676",
+                   .kind = OrderKeys::View::Kind::Offered,
+                   .since = std::nullopt}};
+  const std::string body = R"({"trust":"updater-1:7676"})";
+  const ApiReply refused = as(Right::Drain, "POST", "/v1/trust", body);
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_NE(refused.body.find("may not say who is trusted"), std::string::npos) << refused.body;
+  EXPECT_TRUE(control.trusted.empty());
+  EXPECT_NE(as(Right::Read, "GET", "/v1/trust").body.find("\"trust\":\"not trusted\""),
+            std::string::npos);
+  EXPECT_EQ(as(Right::All, "POST", "/v1/trust", body).status, 200);
+  EXPECT_EQ(as(Right::All, "POST", "/v1/trust", R"({"forget":"x"})").status, 404);
+  EXPECT_EQ(control.trusted, (std::vector<std::string>{"trust updater-1:7676", "forget x"}));
+}
+
 TEST_F(Rights, StrangerHearsNothing) {
   EXPECT_EQ(as(Right::None, "GET", "/v1/services").status, 403);
   EXPECT_EQ(as(Right::None, "GET", "/nowhere").status, 403);

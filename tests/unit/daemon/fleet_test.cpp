@@ -1,6 +1,8 @@
 // The fleet's drains at one lbd: what is applied, told and ended.
 #include "daemon/fleet.h"
 
+#include <filesystem>
+
 #include <gtest/gtest.h>
 
 #include "base/limits.h"
@@ -74,6 +76,59 @@ TEST_F(FleetTest, KeepsItsOrdersOverARestart) {
       folder_.path(), "node1", [] {}, problems_);
   turn();
   EXPECT_EQ(weight("10.0.0.2:9000"), 0U);
+}
+
+TEST_F(FleetTest, ReportsWhatItDoesNotTakeAndWhy) {
+  FleetOrder foreign = order();
+  ASSERT_TRUE(OrderSigner::open(folder_.file("foreign.key"))
+                  .value()
+                  .sign(foreign, wall_ + limits::kOrderLife));
+  EXPECT_EQ(fleet_->orders().hear({foreign}, wall_).refused, 1U);
+  turn();
+  EXPECT_GT(weight("10.0.0.2:9000"), 0U);
+  ASSERT_EQ(fleet_->problems().size(), 1U);
+  EXPECT_NE(fleet_->problems()[0].find("the order of 10.0.0.2:9000 is signed with the key"),
+            std::string::npos)
+      << fleet_->problems()[0];
+  ASSERT_TRUE(fleet_->trust(foreign.key, false));
+  test::run_awaitable(fleet_->look(*engine_));
+  turn();
+  EXPECT_EQ(weight("10.0.0.2:9000"), 0U) << "heard again";
+  EXPECT_TRUE(fleet_->problems().empty());
+  ASSERT_TRUE(fleet_->trust(foreign.key, true));
+  turn();
+  EXPECT_EQ(weight("10.0.0.2:9000"), 0U) << "what was taken stays";
+}
+
+TEST_F(FleetTest, WithoutItsKeyAnUpdaterGivesNoOrderAndSaysSo) {
+  std::filesystem::create_directory(folder_.file("order.key"));  // in the way
+  serve();
+  const auto given = fleet_->drain(*engine_, {"10.0.0.2:9000", ""});
+  ASSERT_FALSE(given);
+  EXPECT_NE(given.error().message().find("order.key"), std::string::npos)
+      << given.error().message();
+  ASSERT_EQ(fleet_->problems().size(), 1U);
+  EXPECT_NE(fleet_->problems()[0].find("no drain of the fleet can be given here"),
+            std::string::npos);
+}
+
+// What another updater is said to have ordered is no reason to give nothing.
+TEST_F(FleetTest, GivesAnOrderOfItsOwnWhereItKnowsOneOfAnUnknownKeyOnly) {
+  fleet_->set_applies(false);
+  serve();
+  const OrderSigner other = OrderSigner::open(folder_.file("other.key")).value();
+  FleetOrder foreign = order();
+  ASSERT_TRUE(other.sign(foreign, wall_ + limits::kOrderLife));
+  ASSERT_TRUE(fleet_->orders().hear({foreign}, wall_).changed);
+  ASSERT_TRUE(fleet_->drain(*engine_, {"10.0.0.2:9000", ""}));
+  const FleetOrder& own = fleet_->orders().all().at(0).order;
+  EXPECT_EQ(own.key, fleet_->orders().keys().own());
+  EXPECT_TRUE(check_signature(own));
+  FleetOrder undrain = order(false, 1);
+  ASSERT_TRUE(other.sign(undrain, wall_ + limits::kOrderLife));
+  ASSERT_TRUE(fleet_->orders().hear({undrain}, wall_).changed);
+  EXPECT_TRUE(fleet_->undrain(*engine_, {"10.0.0.2:9000", ""})) << "it may be a forged one";
+  EXPECT_EQ(fleet_->orders().all().at(0).order.key, fleet_->orders().keys().own());
 }
 
 TEST_F(FleetTest, AnUpdaterAloneAppliesNothing) {
