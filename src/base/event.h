@@ -15,7 +15,8 @@ namespace lb {
 namespace asio = boost::asio;
 
 // Auto-reset: a notify() before the wait is not lost, several before one wait count once. The waiter
-// is resumed from the loop, never inside notify(). One waiter at a time.
+// is resumed from the loop, never inside notify(), and never without a turn of the others: a coroutine that
+// notifies itself does not hold the loop. One waiter at a time.
 class Event {
  public:
   explicit Event(asio::any_io_executor executor)
@@ -30,8 +31,8 @@ class Event {
 
   asio::awaitable<Woken> wait(std::chrono::steady_clock::time_point deadline =
                                   std::chrono::steady_clock::time_point::max()) {
-    while (!set_) {
-      timer_.expires_at(deadline);
+    for (;;) {
+      timer_.expires_at(set_ ? std::chrono::steady_clock::time_point::min() : deadline);
       const auto [ec] = co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
       if (set_) break;
       if (!ec) co_return Woken::Deadline;

@@ -86,9 +86,8 @@ bool OrderKeys::trusts(const std::string& key) const {
   if (key.empty()) return false;
   if (own_ && own_->public_key() == key) return true;
   if (!configured_.empty()) return configured_.contains(key);
-  return by_hand_.contains(key) || std::any_of(learnt_.begin(), learnt_.end(), [&](const auto& l) {
-           return l.second.key == key;
-         });
+  return by_hand_.contains(key) || std::any_of(learnt_.begin(), learnt_.end(),
+                                               [&](const auto& l) { return l.second.key == key; });
 }
 
 std::string OrderKeys::why_not(const FleetOrder& order, SysTime now) const {
@@ -97,17 +96,19 @@ std::string OrderKeys::why_not(const FleetOrder& order, SysTime now) const {
     return "is signed by no updater: the one that made it runs lbd 0.1, upgrade it first";
   if (!trusts(order.key)) {
     if (follows_ || !configured_.empty())
-      return fmt::format("is signed with the key {}, which is not trusted here: 'lbctl trust' shows "
-                         "what is",
-                         printable(order.key, 50));
+      return fmt::format(
+          "is signed with the key {}, which is not trusted here: 'lbctl trust' shows "
+          "what is",
+          printable(order.key, 50));
     if (order.time > now + kUnknownAhead)
       return fmt::format("is dated {}, and its key is unknown here: whose clock is wrong?",
                          format_iso8601(order.time));
   }
   if (order.expires <= now)
-    return fmt::format("was to be taken until {}: it is an old one that has come back, or a clock "
-                       "is wrong",
-                       format_iso8601(order.expires));
+    return fmt::format(
+        "was to be taken until {}: it is an old one that has come back, or a clock "
+        "is wrong",
+        format_iso8601(order.expires));
   if (order.expires > now + limits::kOrderLife + limits::kOrderAhead)
     return fmt::format("is signed until {}, which is too far ahead: whose clock is wrong?",
                        format_iso8601(order.expires));
@@ -117,7 +118,8 @@ std::string OrderKeys::why_not(const FleetOrder& order, SysTime now) const {
 Result<> OrderKeys::sign(FleetOrder& order, SysTime now) const {
   if (own_) return own_->sign(order, now + limits::kOrderLife);
   if (!judges_) return {};
-  return fail(ENOKEY, no_signer_.empty() ? "this lbd serves no listeners and has no key" : no_signer_);
+  return fail(ENOKEY,
+              no_signer_.empty() ? "this lbd serves no listeners and has no key" : no_signer_);
 }
 
 bool OrderKeys::wants_signing(const FleetOrder& order, SysTime now) const {
@@ -144,15 +146,15 @@ std::vector<OrderKeys::View> OrderKeys::all() const {
 std::vector<std::string> OrderKeys::problems() const {
   std::vector<std::string> out;
   if (!judges_) return out;
-  if (!no_signer_.empty())
-    out.push_back("no drain of the fleet can be given here: " + no_signer_);
+  if (!no_signer_.empty()) out.push_back("no drain of the fleet can be given here: " + no_signer_);
   for (const auto& [updater, key] : shown_) {
     const auto learnt = learnt_.find(updater);
     if (key.empty()) {
       if (learnt != learnt_.end() || !configured_.empty())
-        out.push_back(fmt::format("updater {} signs no orders: its lbd is older than this one, and "
-                                  "its new drains of the fleet are not taken",
-                                  updater));
+        out.push_back(
+            fmt::format("updater {} signs no orders: its lbd is older than this one, and "
+                        "its new drains of the fleet are not taken",
+                        updater));
     } else if (!trusts(key)) {
       out.push_back(
           configured_.empty()

@@ -78,9 +78,10 @@ Result<Key> read_key(const std::string& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return fail(errno, path);
   if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-    return fail(EACCES, fmt::format("{} is not for its owner alone: chmod 600, and make another key "
-                                    "if it may have been read",
-                                    path));
+    return fail(EACCES,
+                fmt::format("{} is not for its owner alone: chmod 600, and make another key "
+                            "if it may have been read",
+                            path));
   LB_TRY(std::string pem, read_own_file(path, kLargestFile));
   const std::unique_ptr<BIO, decltype(&BIO_free)> bio(
       BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), &BIO_free);
@@ -97,8 +98,8 @@ Result<Key> make_key(const std::string& path) {
   const Key key = owned(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
   const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new(BIO_s_mem()), &BIO_free);
   char* pem = nullptr;
-  if (!key || PEM_write_bio_PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                       nullptr) != 1)
+  if (!key ||
+      PEM_write_bio_PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
     return fail(EIO, "OpenSSL makes no Ed25519 key");
   const long size = BIO_get_mem_data(bio.get(), &pem);
   LB_CHECK(write_file_atomically(path, {pem, static_cast<std::size_t>(size)}, kOwnersOnly));
@@ -186,8 +187,8 @@ Result<> check_signature(const FleetOrder& order) {
   const std::string text = signed_text(order);
   const Digest digest = digest_of(text, raw_signature);
   if (seen_before().has(digest)) return {};
-  const Key key = owned(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_of(raw_key),
-                                                    raw_key.size()));
+  const Key key = owned(
+      EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_of(raw_key), raw_key.size()));
   const Context context(EVP_MD_CTX_new());
   const bool good =
       key && EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&

@@ -2,8 +2,12 @@
 #include "netns/marathoner/fixture.h"
 
 #include <filesystem>
+#include <fstream>
 
 #include <fmt/format.h>
+
+#include "relay/message.h"
+#include "relay/order_signature.h"
 
 namespace lb::test {
 namespace {
@@ -28,6 +32,12 @@ class FleetDrain : public MarathonerNetns {
         20s));
   }
 
+  // As listeners know it.
+  [[nodiscard]] std::string address_of(std::size_t i) const {
+    std::string all = updater_addresses();
+    for (; i > 0; --i) all.erase(0, all.find(',') + 1);
+    return all.substr(0, all.find(','));
+  }
   [[nodiscard]] int connected_to(std::size_t i) {
     const std::string json = updater(i).json({"listeners"});
     int connected = 0;
@@ -126,6 +136,78 @@ TEST_F(FleetDrain, SurvivesTheDeathOfUpdatersAndListeners) {
   EXPECT_TRUE(last == 0 || drain.running()) << read_text(log);
   held[11].reset();
   EXPECT_EQ(drain.wait(60s).value_or(-1), 0) << read_text(log);
+}
+
+// Who reaches the port of an updater carries what he likes: unsigned, or signed by a key of his own.
+TEST_F(FleetDrain, OrderThatNoUpdaterHasSignedDrainsNothing) {
+  start(2);
+  const std::string target = tasks_[0]->address;
+  const OrderSigner own = OrderSigner::open(sandbox_->folder() + "/tenant.key").value();
+  relay::ListenerHello hello;
+  hello.node = "tenant";
+  hello.version = "0.1.0";
+  for (const bool with_key : {false, true}) {
+    FleetOrder order{.id = with_key ? "own-key" : "no-key",
+                     .time = sys_now(),
+                     .target = target,
+                     .service = "",
+                     .drain = true,
+                     .ids = {}};
+    if (with_key) {
+      ASSERT_TRUE(own.sign(order, sys_now() + std::chrono::hours(1)));
+    }
+    hello.orders = {order};
+    const std::string said = sandbox_->folder() + "/said";
+    std::ofstream(said) << relay::encode(hello);
+    const std::string where = address_of(0);
+    const auto told = run(listeners_[0]->wrap(
+        {"python3", "-c",
+         fmt::format(
+             "import socket;s=socket.create_connection(('{}',7676));s.sendall(open('{}','rb')"
+             ".read());print(s.recv(4096));import time;time.sleep(2)",
+             where.substr(0, where.find(':')), said)}));
+    ASSERT_EQ(told.code, 0) << told.err;
+    EXPECT_TRUE(eventually(
+        [&] {
+          return updater(0).log().find("fleet drains are not taken over") != std::string::npos;
+        },
+        with_key ? 0s : 5s));
+    for (const auto& host : listeners_)
+      EXPECT_EQ(host->lbd().backend("web", target).state, "active");
+  }
+  // Nothing of it is in the way of who may.
+  ASSERT_EQ(updater(0).ctl({"drain", "--fleet", target}).code, 0);
+  EXPECT_TRUE(drains_everywhere(target));
+}
+
+TEST_F(FleetDrain, UpdaterThatWasInstalledAgainIsTakenWhenAnOperatorSaysSo) {
+  start(2);
+  const std::string target = tasks_[0]->address;
+  ASSERT_EQ(updater(1).ctl({"drain", "--fleet", target}).code, 0);
+  updater(0).kill();
+  std::filesystem::remove_all(updater(0).state_dir);  // with its key
+  ASSERT_TRUE(start_updater(0));
+  ASSERT_TRUE(eventually([&] { return connected_to(0) == 2; }, 20s));
+  EXPECT_TRUE(drains_everywhere(target));
+  // It has heard of the drain, and its word against it is not taken.
+  ASSERT_TRUE(eventually([&] { return sum(0, target) >= 0; }, 20s));
+  ASSERT_EQ(updater(0).ctl({"undrain", "--fleet", target}).code, 0);
+  const auto status = [&](std::size_t i) { return listener(i).ctl({"status"}).out; };
+  EXPECT_TRUE(eventually(
+      [&] { return status(1).find("lbctl trust " + address_of(0)) != std::string::npos; }, 10s))
+      << status(1);
+  EXPECT_TRUE(drains_everywhere(target));
+  const auto drain = updater(0).ctl({"drain", "--fleet", target});
+  EXPECT_EQ(drain.code, 4) << drain.err;
+  EXPECT_NE(drain.out.find("refuses"), std::string::npos) << drain.out;
+  ASSERT_EQ(updater(0).ctl({"undrain", "--fleet", target}).code, 0);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto trust = listener(i).ctl({"trust", address_of(0), "--reason", "installed again"});
+    EXPECT_EQ(trust.code, 0) << trust.err;
+  }
+  EXPECT_TRUE(all_have("web", 2)) << "the undrain is heard again: " << listener(0).ctl({"list"}).out
+                                  << status(0) << listener(0).ctl({"trust"}).out;
+  EXPECT_EQ(status(0).find("lbctl trust"), std::string::npos) << status(0);
 }
 
 TEST_F(FleetDrain, SaysWhatIsWrong) {

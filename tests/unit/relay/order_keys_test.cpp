@@ -132,7 +132,8 @@ TEST_F(OrderSignature, ThatIsWrongCostsItsOrderAlone) {
   ASSERT_EQ(orders.orders.size(), 2U);
   EXPECT_EQ(orders.orders[0], told.orders[0]) << "key, expires and signature have come through";
   EXPECT_FALSE(orders.orders[1].is_signed());
-  EXPECT_THAT(orders.refused, HasSubstr("order forged of 10.0.0.9:80 is not what its key has signed"));
+  EXPECT_THAT(orders.refused,
+              HasSubstr("order forged of 10.0.0.9:80 is not what its key has signed"));
 }
 
 TEST_F(OrderKeysTest, FirstKeyOfADialledUpdaterIsLearntAndAnotherOneIsAProblem) {
@@ -148,8 +149,7 @@ TEST_F(OrderKeysTest, FirstKeyOfADialledUpdaterIsLearntAndAnotherOneIsAProblem) 
   EXPECT_FALSE(heard.changed);
   EXPECT_THAT(heard.why, HasSubstr("which is not trusted here"));
   EXPECT_TRUE(orders.all().at(0).order.drain) << "what was taken stays in force";
-  EXPECT_THAT(orders.keys().problems(),
-              ElementsAre(HasSubstr("lbctl trust " + kUpdater)));
+  EXPECT_THAT(orders.keys().problems(), ElementsAre(HasSubstr("lbctl trust " + kUpdater)));
   ASSERT_EQ(orders.refused().size(), 1U);
   ASSERT_EQ(trust(orders, kUpdater).value(), after.public_key());
   EXPECT_THAT(orders.keys().problems(), IsEmpty());

@@ -61,7 +61,7 @@ TEST_F(IpvsScale, ThousandsOfServicesArriveAndARestartWritesNothing) {
   ASSERT_TRUE(lbd_->start());
   ASSERT_TRUE(eventually(
       [&] { return lbd_->log().rfind("snapshot") > lbd_->log().rfind("ready") && all_there(); },
-      60s));
+      150s));
   std::cout << fmt::format("started again: {:.1f} s\n", since(again));
   EXPECT_EQ(status("/dataplane/writes"), "0");
 }
