@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "dataplane/ipvs_parts.h"
 #include "dataplane/launder_addresses.h"
@@ -42,6 +43,8 @@ Result<> IpvsDataplane::start() {
   LB_CHECK(keep_sentinel());
   LB_CHECK(look_for_foreign());
   LB_CHECK(tables_.adopt(rules(), journal_.tables()));
+  // Else the tables have been there, and with them connection tracking.
+  if (tables_.writes() > 0) note_early(early_.look());
   looked_ = Clock::now();
   const auto& entries = journal_.entries();
   const bool left = std::any_of(entries.begin(), entries.end(), [&](const auto& entry) {
@@ -50,6 +53,17 @@ Result<> IpvsDataplane::start() {
   constexpr auto kLeftoversStay = std::chrono::minutes(1);
   if (left) drop_leftovers_ = looked_ + kLeftoversStay;
   return {};
+}
+
+// An error here keeps no client from being served.
+void IpvsDataplane::note_early(const Result<>& done) {
+  if (done) return;
+  std::string note =
+      fmt::format("idle connections to backends that began before lbd may be reset: {}",
+                  done.error().message());
+  if (std::find(notes_.begin(), notes_.end(), note) != notes_.end()) return;
+  spdlog::warn("dataplane=ipvs {}", note);
+  notes_.push_back(std::move(note));
 }
 
 // Masquerading needs conntrack for IPVS's connections. It changes how everybody's services behave, so
@@ -225,6 +239,7 @@ Result<> IpvsDataplane::upsert(const ProgrammedService& service) {
   const auto need = forwarding_;
   note_forwarding(plan.entry, listed.backends);
   if (changed || forwarding_ != need) LB_CHECK(apply_rules());
+  note_early(early_.make_known({listed.backends.begin(), listed.backends.end()}));
   LB_TRY(const auto failures, mirror_.program(target, service.balance));
   listed.refused = std::move(target.refused);
   listed_[service.key] = std::move(listed);

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "dataplane/early_connections.h"
 #include "dataplane/forwarding.h"
 #include "dataplane/host_addresses.h"
 #include "dataplane/ipvs_dataplane.h"
@@ -85,6 +86,7 @@ class IpvsDataplane final : public Dataplane {
   Result<IpvsEntry> entry_for(const ProgrammedService& service, IpvsTarget& target) const;
   Result<Plan> plan_for(const ProgrammedService& service);
   Result<> look_for_foreign();
+  void note_early(const Result<>& done);
   Result<bool> note_entry(const IpvsEntry& entry);
   Result<> apply_rules();
   Result<> give_up_foreign(const ServiceKey& key, const std::set<ipvs::ServiceId>& foreign);
@@ -106,6 +108,7 @@ class IpvsDataplane final : public Dataplane {
   Sysctls sysctls_;
   IpvsMirror mirror_;
   IpvsTables tables_;
+  EarlyConnections early_;
   HostAddresses host_;
   IpvsScope scope_;
   std::map<ServiceKey, Listed> listed_;

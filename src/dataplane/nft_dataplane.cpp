@@ -9,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/upkeep.h"
+#include "dataplane/early_connections.h"
 #include "dataplane/forwarding.h"
 #include "dataplane/host_addresses.h"
 #include "dataplane/nft_flow_counts.h"
@@ -55,6 +56,7 @@ class NftDataplane final : public Dataplane {
     return need_ != ForwardingNeed{} && forwarding_was_off(sysctls_);
   }
   void note_need(const ProgrammedService& service);
+  void make_early_known(std::span<const ProgrammedService> changed);
   void note_left(const ProgrammedService& before, const ProgrammedService* after);
   void note_fresh(const ProgrammedService& service);
   void note_all_fresh();
@@ -67,6 +69,7 @@ class NftDataplane final : public Dataplane {
   NftRuleset ruleset_;
   NftFlowCounts flows_;
   Sysctls sysctls_;
+  EarlyConnections early_;
   HostAddresses host_;
   ForwardingNeed need_;  // only grows: forwarding stays on until lbd is detached
   // UDP backends that have left a service (as it was then): their clients would send there for ever.
@@ -150,6 +153,18 @@ void NftDataplane::note_need(const ProgrammedService& service) {
       (b.address.ip.is_v4() ? need_.v4 : need_.v6) = true;
 }
 
+// While there is no table connection tracking need not be at work. An error here keeps no client from being served.
+void NftDataplane::make_early_known(std::span<const ProgrammedService> changed) {
+  std::vector<Address> backends;
+  for (const ProgrammedService& service : changed)
+    for (const ProgrammedBackend& b : service.backends) backends.push_back(b.address);
+  Result<> done = services().empty() ? early_.look() : Result<>{};
+  if (done) done = early_.make_known(backends);
+  if (!done)
+    spdlog::warn("dataplane=nft idle connections to backends that began before may be reset: {}",
+                 done.error().message());
+}
+
 void NftDataplane::note_left(const ProgrammedService& before, const ProgrammedService* after) {
   if (before.key.protocol != Protocol::Udp) return;
   for (const ProgrammedBackend& b : before.backends) left_[{before.key, b.address}] = before;
@@ -173,6 +188,7 @@ Result<> NftDataplane::prepare(std::span<const ProgrammedService> wanted) {
   // Backends that need none must not wait for it. It is tried again, and told, by the upkeep.
   if (!forward_for(sysctls_, need_)) upkeep_.soon();
   flows_.forget();  // what was chosen by the former rules must be counted
+  make_early_known(changed);
   LB_CHECK(ruleset_.program(changed, {}, guard()));
   for (const auto& [key, service] : before) note_left(service, &services().at(key));
   for (const ProgrammedService& service : changed) note_fresh(service);

@@ -12,6 +12,16 @@ namespace lb::bpf {
 
 static_assert(kDirectPriority == LB_DIRECT_PRIORITY);
 
+namespace {
+
+Address address_of(const __be32 (&ip)[4], __be16 port) {
+  std::array<std::uint8_t, 16> bytes;
+  std::memcpy(bytes.data(), ip, bytes.size());
+  return Address{IpAddress::v6(bytes), ntohs(port)};
+}
+
+}  // namespace
+
 lb_addr to_abi(Protocol protocol, const Address& address) {
   lb_addr out{};
   std::memcpy(out.ip, address.ip.bytes().data(), sizeof out.ip);
@@ -24,11 +34,11 @@ lb_addr to_abi(const ServiceKey& key) {
   return to_abi(key.protocol, Address{key.address, key.port});
 }
 
-Address address_from_abi(const lb_addr& addr) {
-  std::array<std::uint8_t, 16> bytes;
-  std::memcpy(bytes.data(), addr.ip, bytes.size());
-  return Address{IpAddress::v6(bytes), ntohs(addr.port)};
+Address address_from_abi(const lb_addr& addr) { return address_of(addr.ip, addr.port); }
+Address local_end(const lb_socket& socket) {
+  return address_of(socket.local_ip, socket.local_port);
 }
+Address peer_end(const lb_socket& socket) { return address_of(socket.peer_ip, socket.peer_port); }
 
 ServiceKey key_from_abi(const lb_addr& addr) {
   const Address address = address_from_abi(addr);

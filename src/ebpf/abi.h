@@ -12,6 +12,8 @@ namespace lb::bpf {
 
 [[nodiscard]] Address address_from_abi(const lb_addr& addr);
 [[nodiscard]] ServiceKey key_from_abi(const lb_addr& addr);
+[[nodiscard]] Address local_end(const lb_socket& socket);
+[[nodiscard]] Address peer_end(const lb_socket& socket);
 
 // A free line or entry has port 0.
 [[nodiscard]] inline bool is_set(const lb_addr& addr) { return addr.port != 0; }

@@ -1,4 +1,4 @@
-// Looks at the kernel's connection tracking, in this process's network namespace.
+// Looks at the kernel's connection tracking, in this process's network namespace, and changes single entries.
 #pragma once
 
 #include <vector>
@@ -18,6 +18,8 @@ class Flows {
   [[nodiscard]] Result<std::vector<Flow>> untranslated() { return list(false); }
   // Forgets a flow: its next packet meets no translation. False where it was gone already.
   [[nodiscard]] Result<bool> forget(const Flow& flow);
+  // Makes an open TCP connection known that began unseen, untranslated. False where it was known already.
+  [[nodiscard]] Result<bool> add_open(const Address& from, const Address& to);
 
  private:
   explicit Flows(Nfnetlink netlink) : netlink_(std::move(netlink)) {}

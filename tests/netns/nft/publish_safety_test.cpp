@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -28,6 +29,24 @@ class PublishSafetyTest : public PublishTest {
     client_.run({"ip", "address", "del", "127.0.0.1/8", "dev", "lo"});
     client_.run({"ip", "route", "add", "127.0.0.0/8", "via", "10.80.0.1"});
     client_.run({"ip", "route", "add", "169.254.213.2", "via", "10.80.0.1"});
+  }
+  static void be_patient(const UniqueFd& fd) {
+    const timeval patience{.tv_sec = 5, .tv_usec = 0};
+    for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO})
+      ::setsockopt(fd.get(), SOL_SOCKET, option, &patience, sizeof patience);
+  }
+  // From the client, with this source.
+  std::string ask_bound(const Address& from, const std::string& to) const {
+    std::string answer;
+    inside(client_, [&] {
+      const SocketName name = to_name(from);
+      const UniqueFd fd = open_socket(name.storage.ss_family, SOCK_STREAM);
+      be_patient(fd);
+      ASSERT_EQ(::bind(fd.get(), name.get(), name.length), 0) << errno;
+      ASSERT_EQ(try_connect(fd, to), 0);
+      answer = read_all_now(fd);
+    });
+    return answer;
   }
   static void write_setting(const std::string& name, const std::string& value) {
     run_or_throw({"sysctl", "-qw", name + "=" + value});
@@ -135,6 +154,36 @@ TEST_F(PublishSafetyTest, LeavesOtherPeoplesTablesAndMarksAlone) {
   EXPECT_EQ(run({"nft", "-s", "list", "table", "ip", "theirs"}).out, theirs);
   EXPECT_THAT(run({"nft", "list", "counter", "ip", "theirs", "kept"}).out,
               testing::Not(HasSubstr("packets 0 ")));
+}
+
+// Connection tracking comes with the first service that is published. A connection of this host that is idle then is one that it has
+// never seen, so its port looks free for masquerading: a client that gets it would have the backend reset that connection.
+TEST_F(PublishSafetyTest, GivesNoClientThePortOfAnIdleConnection) {
+  struct Family {
+    std::string backend, client, service;
+    UniqueFd idle{};
+  };
+  std::array<Family, 2> families{{{"10.80.0.11:9001", "10.80.0.100", "10.80.0.1:8080"},
+                                  {"[fd80::11]:9001", "fd80::100", "[fd80::1]:8080"}}};
+  for (Family& family : families) {
+    serve(b1_, family.backend, "b1");
+    family.idle = connect_to(family.backend);
+    ASSERT_TRUE(family.idle) << errno;
+    be_patient(family.idle);
+    ASSERT_EQ(read_all_now(family.idle), "b1");
+  }
+  open();
+  program(service("tcp://[::]:8080", {backend("10.80.0.11:9001"), backend("[fd80::11]:9001")}));
+  for (const Family& family : families) {
+    SocketName name;
+    name.length = sizeof name.storage;
+    ASSERT_EQ(::getsockname(family.idle.get(), name.get(), &name.length), 0);
+    const Address from{IpAddress::parse(family.client).value(), from_name(name).port};
+    EXPECT_EQ(ask_bound(from, family.service), "b1");
+    ASSERT_EQ(::shutdown(family.idle.get(), SHUT_WR), 0);
+    char byte = 0;
+    EXPECT_EQ(::recv(family.idle.get(), &byte, 1, 0), 0) << "it is closed in order; " << errno;
+  }
 }
 
 TEST_F(PublishSafetyTest, LeavesNothingBehindWhenDetached) {

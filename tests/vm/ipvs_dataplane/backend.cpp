@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -33,7 +34,7 @@ UniqueFd client_socket(std::string_view to, int type, const Asking& how) {
   UniqueFd fd = open_socket(address(to).ip.is_v4() ? AF_INET : AF_INET6, type);
   limit_time(fd, how.limit);
   if (how.bind_to.empty()) return fd;
-  const SocketName name = to_name(Address{*IpAddress::parse(how.bind_to), 0});
+  const SocketName name = to_name(Address{*IpAddress::parse(how.bind_to), how.bind_port});
   if (::bind(fd.get(), name.get(), name.length) != 0)
     throw std::system_error(errno, std::generic_category(), "bind to " + how.bind_to);
   return fd;
@@ -55,6 +56,13 @@ std::string read_line(const UniqueFd& fd) {
 void reset_at_close(const UniqueFd& fd) {
   const linger at_once{1, 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+std::optional<SocketName> name_of(const UniqueFd& fd) {
+  SocketName name;
+  name.length = sizeof name.storage;
+  if (::getsockname(fd.get(), name.get(), &name.length) != 0) return std::nullopt;
+  return name;
 }
 
 std::string name_of_peer(const SocketName& name) { return from_name(name).ip.to_string(); }
@@ -182,10 +190,13 @@ Held::Held(std::string_view to, const Asking& how) : fd_(client_socket(to, SOCK_
 std::string Held::peer() const { return peer_of(fd_); }
 
 std::string Held::local() const {
-  SocketName name;
-  name.length = sizeof name.storage;
-  if (::getsockname(fd_.get(), name.get(), &name.length) != 0) return failure();
-  return from_name(name).ip.to_string();
+  const auto name = name_of(fd_);
+  return name ? from_name(*name).ip.to_string() : failure();
+}
+
+Port Held::port() const {
+  const auto name = name_of(fd_);
+  return name ? from_name(*name).port : Port{0};
 }
 
 bool Held::alive(std::chrono::milliseconds limit) const {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "model/address.h"
 #include "vm/ipvs_dataplane/network.h"
 
 namespace lb::test {
@@ -46,6 +47,7 @@ constexpr auto kBrief = std::chrono::milliseconds(2'500);  // where none may com
 
 struct Asking {
   std::string bind_to{};  // an IP address that the client binds to first
+  Port bind_port = 0;     // with it
   std::chrono::milliseconds limit = kPatient;
 };
 
@@ -68,6 +70,7 @@ class Held {
   [[nodiscard]] const std::string& greeting() const { return greeting_; }  // as ask_tcp()'s
   [[nodiscard]] std::string peer() const;                                  // getpeername()
   [[nodiscard]] std::string local() const;  // getsockname(), without the port
+  [[nodiscard]] Port port() const;          // of it
   // Sends a message and gets it back; false when that fails.
   [[nodiscard]] bool alive(std::chrono::milliseconds limit = kPatient) const;
   // Ends what it sends after so many bytes, and returns what the server says: "N bytes"; "timeout", or "errno N".

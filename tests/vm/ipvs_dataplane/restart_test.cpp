@@ -94,5 +94,23 @@ TEST_F(IpvsRestart, TheOtherDataplaneTakesOverWithoutBreakingConnections) {
   EXPECT_EQ(ask_times(2, kWeb).size(), 2U);
 }
 
+// Connection tracking comes with IPVS. An idle connection through the hooks is one that it has never seen, so its port looks free for
+// masquerading: a client that gets it would have the backend reset that connection.
+TEST_F(IpvsRestart, AnIdleConnectionThroughTheHooksKeepsItsPort) {
+  write_services(service("web", kWeb, {kNear}) + service("web6", "[::1]:8081", {kNear6}));
+  configure("ebpf");
+  ASSERT_TRUE(lbd_->start());
+  ASSERT_TRUE(eventually([&] { return programmed(); })) << lbd_->json({"list"});
+  const Held idle(kWeb), idle6("[::1]:8081");
+  ASSERT_EQ(idle.greeting(), "near 10.9.0.1");
+  ASSERT_EQ(idle6.greeting(), "near fd09::1");
+  restart_as("ipvs");
+  ASSERT_TRUE(eventually([&] { return hooks().find("lb_") == std::string::npos; })) << hooks();
+  EXPECT_EQ(ask_tcp(kWeb, {.bind_to = "127.0.0.1", .bind_port = idle.port()}), "near 10.9.0.1");
+  EXPECT_EQ(ask_tcp("[::1]:8081", {.bind_to = "::1", .bind_port = idle6.port()}), "near fd09::1");
+  EXPECT_TRUE(idle.alive());
+  EXPECT_TRUE(idle6.alive());
+}
+
 }  // namespace
 }  // namespace lb::test
