@@ -132,7 +132,8 @@ int say_what_an_upgrade_changes(const Config& config) {
   std::sort(addresses.begin(), addresses.end());
   const UpgradeCheck found = check_upgrade(config, {std::move(addresses), true});
   std::cout << render(found);
-  return found.narrowed.empty() && found.unknown.empty() ? kExitOk : kExitFailed;
+  const bool same = found.narrowed.empty() && found.unknown.empty() && found.certificates.empty();
+  return same ? kExitOk : kExitFailed;
 }
 
 // A preset's words are checked before anything starts: what is wrong with them is a usage error.

@@ -116,9 +116,13 @@ void read_relay(Section section, relay::ServerConfig& out, std::vector<std::stri
   section.path("tls_cert", out.tls.cert);
   section.secret("tls_key", out.tls.key);
   section.path("tls_client_ca", out.tls.ca);
+  section.path("tls_crl", out.tls.crl);
+  section.boolean("shared_certificate", out.shared_certificate);
   section.together("tls_cert", "tls_key");
   if (!out.tls.ca.empty() && out.tls.cert.empty())
     section.complain("tls_client_ca", "needs tls_cert and tls_key");
+  if (!out.tls.crl.empty() && out.tls.ca.empty())
+    section.complain("tls_crl", "needs tls_client_ca, the authority that signs the list");
   if (out.require_tls && !out.listen.empty() && out.tls.cert.empty())
     section.complain("require_tls",
                      "needs tls_cert and tls_key, and tls_client_ca to know who asks");

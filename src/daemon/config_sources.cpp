@@ -109,6 +109,9 @@ RelaySourceConfig read_relay_source(Section& section) {
                        updater.error().message() + ": write for example \"updater1:7676\"");
   }
   read_tls(section, out.tls.ca, out.tls.cert, out.tls.key);
+  section.path("crl", out.tls.crl);
+  if (!out.tls.crl.empty() && out.tls.ca.empty())
+    section.complain("crl", "needs ca, the authority that signs the list");
   return out;
 }
 

@@ -59,6 +59,14 @@ void add_updater_options(CLI::App& command, UpdaterPreset& preset, std::string& 
       .add_option("--tls-client-ca", preset.listener_tls.ca,
                   "Authority of the listeners' certificates, PEM file: others are refused")
       ->group(group);
+  command
+      .add_option("--tls-crl", preset.listener_tls.crl,
+                  "Certificates that this authority has revoked, PEM file")
+      ->group(group);
+  command
+      .add_flag("--shared-certificate", preset.shared_certificate,
+                "Listeners share a certificate: it need not name the one that shows it")
+      ->group(group);
 }
 
 namespace {
@@ -72,6 +80,9 @@ void add_updaters(CLI::App& command, ListenerPreset& preset) {
       ->group(group);
   command.add_option("--cert", preset.tls.cert, "Client certificate, PEM file")->group(group);
   command.add_option("--key", preset.tls.key, "Its key, PEM file")->group(group);
+  command
+      .add_option("--crl", preset.tls.crl, "Certificates that this authority has revoked, PEM file")
+      ->group(group);
 }
 
 }  // namespace

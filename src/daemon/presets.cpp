@@ -86,6 +86,8 @@ Result<Config> updater_config(const UpdaterPreset& preset) {
     return fail("--tls-cert and --tls-key: each needs the other");
   if (!preset.listener_tls.ca.empty() && preset.listener_tls.cert.empty())
     return fail("--tls-client-ca needs --tls-cert and --tls-key");
+  if (!preset.listener_tls.crl.empty() && preset.listener_tls.ca.empty())
+    return fail("--tls-crl needs --tls-client-ca");
   marathon.access = {.endpoints = preset.marathons,
                      .tls = tls_of(preset.tls),
                      .username = preset.username,
@@ -102,6 +104,7 @@ Result<Config> updater_config(const UpdaterPreset& preset) {
   config.sources.push_back(std::move(source));
   config.relay.tls = preset.listener_tls;
   config.relay.tls.key = secret_path(config.relay.tls.key);
+  config.relay.shared_certificate = preset.shared_certificate;
   make_updater(config, preset.listen);
   share_settings(config);
   return config;
@@ -118,6 +121,7 @@ Result<Config> listener_config(const ListenerPreset& preset) {
   }
   if (preset.tls.cert.empty() != preset.tls.key.empty())
     return fail("--cert and --key: each needs the other");
+  if (!preset.tls.crl.empty() && preset.tls.ca.empty()) return fail("--crl needs --ca");
   relay.tls = preset.tls;
   relay.tls.key = secret_path(relay.tls.key);
   Config config;

@@ -31,7 +31,8 @@ struct UpdaterPreset {
   std::string username;
   std::string password_file;
   std::string token_file;
-  relay::TlsFiles listener_tls;  // ca: of the listeners' certificates
+  relay::TlsFiles listener_tls;     // ca: of the listeners' certificates
+  bool shared_certificate = false;  // of all listeners
 };
 
 // lbd listener -u HOST:PORT,HOST:PORT [-b ADDR]

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/rights.h"
 #include "reconcile/frontends.h"
+#include "relay/certificate.h"
 #include "state/json_codec.h"
 #include "state/merge.h"
 #include "state/store.h"
@@ -37,14 +38,34 @@ DesiredServicePtr narrowed(const DesiredServicePtr& service, const DesiredState&
   return copy;
 }
 
+// Updaters compare it with the name that a listener says.
+void check_certificate(const SourceConfig& source, const std::string& node, UpgradeCheck& out) {
+  const auto* updaters = std::get_if<RelaySourceConfig>(&source.settings);
+  if (updaters == nullptr || updaters->tls.cert.empty()) return;
+  const auto names = relay::names_in(updaters->tls.cert);
+  if (!names)
+    out.unknown.push_back(fmt::format("of source {} the certificate cannot be read: {}",
+                                      source.name, names.error().message()));
+  else if (!relay::name_node(*names, node))
+    out.certificates.push_back(fmt::format(
+        "source {}: cert {} names {}, and this host is {}: an updater with tls_client_ca refuses "
+        "it; give each listener its own, or set [relay] shared_certificate = true at the updaters",
+        source.name, updaters->tls.cert, relay::listed_names(*names), node));
+}
+
 }  // namespace
 
-UpgradeCheck check_upgrade(const Config& config, const HostView& host) {
+UpgradeCheck check_upgrade(const Config& config, const HostView& host, const std::string& node) {
   UpgradeCheck out;
+  if (!config.relay.tls.ca.empty() && !config.relay.shared_certificate)
+    out.hints.push_back(
+        "[relay]: a listener is refused whose certificate does not name its host; ask this on each "
+        "listener's host, or set shared_certificate = true");
   const SnapshotStore store(config.daemon.state_dir + "/sources");
   std::deque<Snapshot> snapshots;  // whose addresses stay
   std::vector<SourceInput> inputs;
   for (const SourceConfig& source : config.sources) {
+    check_certificate(source, node, out);
     SourceInput& input = inputs.emplace_back();
     input.name = source.name;
     input.ports = ports_for(source, config);
@@ -74,7 +95,8 @@ std::string render(const UpgradeCheck& check) {
     out += fmt::format("{} ({}) of source {}: {}: {}\n", service->key.to_string(),
                        printable(service->name, 256), service->source,
                        to_string(service->condition), service->text);
-  for (const std::string& unknown : check.unknown) out += unknown + "\n";
+  for (const auto* sentences : {&check.unknown, &check.certificates, &check.hints})
+    for (const std::string& sentence : *sentences) out += sentence + "\n";
   return out + fmt::format("{} of {} services would be refused, or be for local clients only\n",
                            check.narrowed.size(), check.services);
 }

@@ -13,7 +13,8 @@ constexpr std::size_t kUpdatersNamed = 3;  // updaters in one error
 
 // Their sentences need no errno's behind them.
 bool says_it_all(int code) {
-  return code == EPROTO || code == EBADMSG || code == EMSGSIZE || code == ENODATA;
+  return code == EPROTO || code == EKEYREJECTED || code == EBADMSG || code == EMSGSIZE ||
+         code == ENODATA;
 }
 
 // Which of them will be the same at the next try.

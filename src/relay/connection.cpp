@@ -17,7 +17,9 @@
 #include "base/direct_socket.h"
 #include "base/event.h"
 #include "base/resolver.h"
+#include "relay/certificate.h"
 #include "relay/peer_bytes.h"
+#include "relay/revocation.h"
 #include "relay/tls.h"
 
 namespace lb::relay {
@@ -92,6 +94,8 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
 
   // For a client, before its handshake.
   void expect(const std::string& host) { expect_name(tls_->native_handle(), host); }
+  // Before the handshake: what the lists of revoked certificates are called.
+  void name_lists(std::string key_and_file) { lists_ = std::move(key_and_file); }
 
   void close() { end(ECANCELED, "the connection was closed here"); }
   [[nodiscard]] const std::string& peer() const { return peer_; }
@@ -138,6 +142,7 @@ class Connection::Impl : public std::enable_shared_from_this<Connection::Impl> {
   asio::steady_timer read_time_;
   asio::steady_timer write_time_;
   std::string peer_;
+  std::string lists_ = "tls_crl";
   std::string buffer_;        // what has come and was not taken
   std::size_t searched_ = 0;  // no newline before
   bool first_ = true;         // no line was taken yet
@@ -186,14 +191,24 @@ asio::awaitable<Result<>> Connection::Impl::connect(std::vector<tcp::endpoint> t
 
 asio::awaitable<Result<>> Connection::Impl::shake_hands(asio::ssl::stream_base::handshake_type side,
                                                         steady_clock::time_point deadline) {
+  std::string refusal;
+  ErrorCode unset;
+  tls_->set_verify_callback(
+      [&](bool good, asio::ssl::verify_context& verification) {
+        if (!good) refusal = why_refused(verification.native_handle(), lists_);
+        return good;
+      },
+      unset);
   arm(read_time_, deadline, "the TLS handshake took too long");
   const auto [error] = co_await tls_->async_handshake(side, kAsTuple);
   disarm(read_time_);
+  tls_->set_verify_callback([](bool good, asio::ssl::verify_context&) { return good; }, unset);
   if (!error) co_return Result<>();
   const long verdict = SSL_get_verify_result(tls_->native_handle());
+  if (refusal.empty() && verdict != X509_V_OK) refusal = verify_text(verdict);
   if (ended_ == 0 && verdict != X509_V_OK)
-    co_return fail(EPROTO, fmt::format("TLS: the certificate of the other side is refused: {}",
-                                       verify_text(verdict)));
+    co_return fail(EKEYREJECTED,
+                   fmt::format("TLS: the certificate of the other side is refused: {}", refusal));
   co_return tl::unexpected(error_of(error));
 }
 
@@ -328,6 +343,7 @@ asio::awaitable<Result<std::unique_ptr<Connection>>> Connection::dial(asio::io_c
   if (!connected) co_return tl::unexpected(connected.error());
   if (context) {
     impl->expect(to.host);
+    impl->name_lists("crl " + tls.crl);
     const auto shaken = co_await impl->shake_hands(asio::ssl::stream_base::client, deadline);
     if (!shaken) co_return tl::unexpected(shaken.error());
   }
@@ -369,6 +385,14 @@ bool Connection::is_tls() const { return impl_->ssl() != nullptr; }
 
 std::optional<std::chrono::system_clock::time_point> Connection::peer_expiry() const {
   return is_tls() ? expiry_of_peer(impl_->ssl()) : std::nullopt;
+}
+
+std::vector<std::string> Connection::peer_names() const {
+  return is_tls() ? names_of(SSL_get0_peer_certificate(impl_->ssl())) : std::vector<std::string>();
+}
+
+bool Connection::revoked_by(asio::ssl::context& lists) const {
+  return is_tls() && revokes_peer(lists, impl_->ssl());
 }
 
 }  // namespace lb::relay

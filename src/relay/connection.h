@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
@@ -27,8 +28,9 @@ struct TlsFiles {
   std::string ca;
   std::string cert;
   std::string key;
+  std::string crl{};  // lists of certificates that `ca` has revoked; needs it
 
-  [[nodiscard]] bool used() const { return !ca.empty() || !cert.empty(); }
+  [[nodiscard]] bool used() const { return !ca.empty() || !cert.empty() || !crl.empty(); }
   bool operator==(const TlsFiles&) const = default;
 };
 
@@ -75,6 +77,10 @@ class Connection {
   [[nodiscard]] bool is_tls() const;
   // When the peer's certificate runs out; nullopt without one.
   [[nodiscard]] std::optional<std::chrono::system_clock::time_point> peer_expiry() const;
+  // The nodes that the peer's certificate names; none without one.
+  [[nodiscard]] std::vector<std::string> peer_names() const;
+  // Whether the lists of a context, which may be newer than the handshake, revoke the peer's certificate.
+  [[nodiscard]] bool revoked_by(asio::ssl::context& lists) const;
 
  private:
   class Impl;

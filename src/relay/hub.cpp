@@ -137,21 +137,22 @@ void Hub::wake_all() {
   for (const auto& [id, session] : sessions) session->wake();
 }
 
-void Hub::complain(const std::string& host, const std::string& reason) {
+bool Hub::complain(const std::string& host, const std::string& reason) {
   const auto now = steady_clock::now();
   const std::string owner = owner_of(host);
   if (complaints_.size() >= kMaxComplaints && !complaints_.contains(owner)) complaints_.clear();
   Complaints& known = complaints_[owner];
-  if (known.reasons.size() >= kMaxReasons && now - known.since < kLogWindow) return;
+  if (known.reasons.size() >= kMaxReasons && now - known.since < kLogWindow) return false;
   if (known.reasons.size() >= kMaxReasons) known.reasons.clear();
   if (known.reasons.empty()) known.since = now;
-  if (!known.reasons.insert(printable(reason, 300)).second) return;
+  if (!known.reasons.insert(printable(reason, 300)).second) return false;
   if (now - log_since_ >= kLogWindow) {
     log_since_ = now;
     logged_ = 0;
   }
-  if (++logged_ <= kMaxLogged)
-    spdlog::warn("relay: {}: {} (logged once)", host, printable(reason, 300));
+  if (++logged_ > kMaxLogged) return false;
+  spdlog::warn("relay: {}: {} (logged once)", host, printable(reason, 300));
+  return true;
 }
 
 void Hub::enter(const std::shared_ptr<Session>& session, const std::string& host) {

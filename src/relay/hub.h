@@ -22,6 +22,7 @@
 #include "relay/fleet.h"
 #include "relay/line.h"
 #include "relay/server.h"
+#include "relay/tls_in_use.h"
 
 namespace lb::relay {
 
@@ -49,8 +50,8 @@ class Hub {
   void marks_changed() { ping_.reset(); }
 
   void wake_all();
-  // Logged once per host and reason, until it says a good hello. No flood of reasons floods the log.
-  void complain(const std::string& host, const std::string& reason);
+  // Logged once per host and reason, until it says a good hello. No flood of reasons floods the log. Whether it was logged now.
+  bool complain(const std::string& host, const std::string& reason);
   void welcome(const std::string& host) { complaints_.erase(owner_of(host)); }
 
   // A connection has come; maybe another one has to go for it. `host`: its address.
@@ -73,6 +74,8 @@ class Hub {
   asio::io_context& io;
   std::string node;
   std::string version;
+  std::shared_ptr<TlsInUse> tls;  // null: plain
+  bool compares_names = false;    // of a listener's certificate and its hello
   StateFeed feed;
   Decoder decoder;
   std::map<Id, std::shared_ptr<Session>> sessions;  // from accept on

@@ -4,9 +4,13 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "base/beside.h"
+#include "relay/tls.h"
 
 namespace lb::relay {
 namespace {
@@ -20,6 +24,20 @@ using std::chrono::steady_clock;
 constexpr milliseconds kDialPatience = 4s;
 constexpr milliseconds kHelloPatience = 5s;
 constexpr milliseconds kGoodbyePatience = 1s;
+constexpr milliseconds kFilesPatience = 2s;
+
+// The files of TLS; `context` is null when they are as they were.
+struct Lists {
+  std::string stamp;
+  std::shared_ptr<asio::ssl::context> context;
+};
+
+Result<Lists> read_lists(const TlsFiles& files, const std::string& known) {
+  Lists out{stamp_of(files), nullptr};
+  if (out.stamp == known) return out;
+  LB_TRY(out.context, client_context(files));
+  return out;
+}
 
 Line line_of(const Message& message) {
   return std::make_shared<const std::string>(encode(message));
@@ -159,6 +177,7 @@ asio::awaitable<void> Link::talk() {
     if (woken != Event::Woken::Deadline) continue;
     next_ping = steady_clock::now() + kPingEvery;
     check_certificate();
+    co_await check_revoked();
     outbox_.ping();
   }
   if (!goodbye_.empty()) {
@@ -199,6 +218,28 @@ void Link::check_certificate() {
            fmt::format("the updater's certificate has expired at {}: renew it", format_iso8601(at)))
           .value(),
       true);
+}
+
+// A list that is replaced counts for the connections that are there, too.
+asio::awaitable<void> Link::check_revoked() {
+  if (shared_.tls.crl.empty() || ended_) co_return;
+  const std::function<Result<Lists>()> read = [files = shared_.tls, known = lists_stamp_] {
+    return read_lists(files, known);
+  };
+  const auto lists = co_await beside(read, kFilesPatience);
+  if (stopped_ || ended_) co_return;
+  if (!lists) {  // perhaps half of it is there
+    const std::string error = lists.error().message();
+    if (std::exchange(lists_error_, error) != error)
+      spdlog::error("updater={} {}; the connection stays", to_string(updater_), error);
+    co_return;
+  }
+  lists_error_.clear();
+  lists_stamp_ = lists->stamp;
+  if (lists->context && connection_->revoked_by(*lists->context))
+    end(fail(EPROTO, fmt::format("the updater's certificate is revoked by crl {}", shared_.tls.crl))
+            .value(),
+        true);
 }
 
 }  // namespace lb::relay

@@ -66,6 +66,7 @@ class Link {
   asio::awaitable<void> say_all();
   void end(Error error, bool tell = false);
   void check_certificate();
+  asio::awaitable<void> check_revoked();
   void failed(const Error& error);
 
   const Shared& shared_;
@@ -79,6 +80,8 @@ class Link {
   Complaint complaint_;
   std::string error_;
   std::unique_ptr<Connection> connection_;
+  std::string lists_stamp_;  // of the files that check_revoked() has read
+  std::string lists_error_;
   Stage stage_ = Stage::Dial;
   std::chrono::steady_clock::time_point connected_at_{};
   bool connected_ = false;

@@ -41,6 +41,8 @@ std::string relay_tls_hint(std::string_view words) {
   if (has("unsupported protocol") || has("alert protocol version")) return "only TLS 1.3 is spoken";
   if (has("peer did not return a certificate") || has("alert certificate required"))
     return "a client certificate is required: the listener must set its certificate and key";
+  if (has("alert certificate revoked"))
+    return "the other side refuses our certificate: it is revoked";
   if (has("alert unknown ca") || has("alert bad certificate") || has("alert certificate expired") ||
       has("alert decrypt error") || has("alert unsupported certificate") ||
       has("alert certificate unknown"))

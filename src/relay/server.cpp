@@ -1,7 +1,6 @@
 #include "relay/server.h"
 
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -19,7 +18,7 @@
 #include "base/spawn.h"
 #include "relay/hub.h"
 #include "relay/session.h"
-#include "relay/tls.h"
+#include "relay/tls_in_use.h"
 
 namespace lb::relay {
 namespace {
@@ -33,7 +32,6 @@ constexpr rlim_t kOwnFiles = 200;  // sources, the socket for lbctl, files
 constexpr int kBacklog = 4096;     // a whole fleet comes back at once
 // After accept() failed for want of file descriptors it would fail again at once, forever.
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-constexpr std::chrono::hours kExpirySoon{14 * 24};
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 
 // Unlike Address::parse() it takes port 0, with which the kernel chooses.
@@ -86,30 +84,15 @@ Admission::Limits quotas_of(rlim_t files) {
               std::clamp<std::size_t>(room - std::min(room, strangers), 1, limits::kListeners)};
 }
 
-// Changes whenever one of the files does.
-std::string stamp_of(const TlsFiles& files) {
-  std::string out;
-  for (const std::string& path : {files.ca, files.cert, files.key}) {
-    struct stat now {};
-    if (path.empty() || ::stat(path.c_str(), &now) != 0) continue;
-    out += fmt::format("{}.{}.{}.{} ", now.st_ino, now.st_mtim.tv_sec, now.st_mtim.tv_nsec,
-                       now.st_size);
-  }
-  return out;
-}
-
 }  // namespace
 
 class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
  public:
-  Impl(std::shared_ptr<Hub> hub, ServerConfig config, tcp::acceptor acceptor,
-       std::shared_ptr<asio::ssl::context> context, rlim_t files)
+  Impl(std::shared_ptr<Hub> hub, ServerConfig config, tcp::acceptor acceptor, rlim_t files)
       : hub_(std::move(hub)),
         config_(std::move(config)),
         acceptor_(std::move(acceptor)),
         pause_(hub_->io),
-        context_(std::move(context)),
-        stamp_(stamp_of(config_.tls)),
         files_(files) {}
 
   void start() {
@@ -137,14 +120,11 @@ class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
  private:
   asio::awaitable<void> accept_all();
   void admit(tcp::socket socket);
-  [[nodiscard]] std::shared_ptr<asio::ssl::context> current_context();
 
   std::shared_ptr<Hub> hub_;
   const ServerConfig config_;
   tcp::acceptor acceptor_;
   asio::steady_timer pause_;
-  std::shared_ptr<asio::ssl::context> context_;  // null: plain
-  std::string stamp_;                            // of the files that it was made from
   const rlim_t files_;
   Hub::Id last_ = 0;
 };
@@ -168,46 +148,25 @@ void Server::Impl::admit(tcp::socket socket) {
   ErrorCode unknown;
   const auto peer = socket.remote_endpoint(unknown);
   const std::string host = unknown ? "?" : peer.address().to_string();
-  const auto session =
-      std::make_shared<Session>(hub_, ++last_, host, std::move(socket), current_context());
+  const auto session = std::make_shared<Session>(hub_, ++last_, host, std::move(socket),
+                                                 hub_->tls ? hub_->tls->current() : nullptr);
   hub_->enter(session, host);
   spawn(hub_->io, "relay session", [session] { return session->run(); });
-}
-
-std::shared_ptr<asio::ssl::context> Server::Impl::current_context() {
-  if (!context_) return nullptr;
-  std::string stamp = stamp_of(config_.tls);
-  if (stamp == stamp_) return context_;
-  auto fresh = server_context(config_.tls);
-  if (fresh) {
-    context_ = *std::move(fresh);
-    spdlog::info("relay: the files of TLS were read anew");
-  } else {  // perhaps half of them are there: the next change is looked at
-    spdlog::error("relay: {}; the ones before stay in use", fresh.error().message());
-  }
-  stamp_ = std::move(stamp);
-  return context_;
 }
 
 std::vector<std::string> Server::Impl::warnings() const {
   std::vector<std::string> out;
   ErrorCode ignored;
   const bool local = acceptor_.local_endpoint(ignored).address().is_loopback();
-  if (!context_ && !local)
+  if (!hub_->tls && !local)
     out.push_back(
         fmt::format("relay.listen {} is plain TCP: whoever reaches it can read all services and "
                     "give fleet drains; set tls_cert, tls_key and tls_client_ca",
                     config_.listen));
-  if (context_ && config_.tls.ca.empty())
+  if (hub_->tls && config_.tls.ca.empty())
     out.push_back("[relay] has no tls_client_ca: listeners are not asked for a certificate");
-  if (const auto expiry = context_ ? expiry_of_own(*context_) : std::nullopt) {
-    const auto now = std::chrono::system_clock::now();
-    const auto when =
-        format_iso8601(std::chrono::time_point_cast<std::chrono::milliseconds>(*expiry));
-    if (*expiry < now + kExpirySoon)
-      out.push_back(fmt::format("tls_cert {} {} {}", config_.tls.cert,
-                                *expiry < now ? "ran out at" : "runs out at", when));
-  }
+  if (hub_->tls)
+    for (std::string& warning : hub_->tls->warnings()) out.push_back(std::move(warning));
   if (files_ < kMaxFiles)
     out.push_back(
         fmt::format("the limit of {} open files leaves room for {} listeners (LimitNOFILE)", files_,
@@ -228,19 +187,20 @@ Server::~Server() { impl_->stop(true); }
 Result<std::unique_ptr<Server>> Server::open(asio::io_context& io, ServerConfig config,
                                              FleetOrders& orders, std::string node,
                                              std::string version, std::function<void()> changed) {
-  std::shared_ptr<asio::ssl::context> context;
+  std::shared_ptr<TlsInUse> tls;
   if (config.require_tls && config.tls.cert.empty())
     return fail(EINVAL, "relay: require_tls is set, and tls_cert and tls_key are not");
   if (config.tls.used()) {
-    LB_TRY(context, server_context(config.tls));
+    LB_TRY(tls, TlsInUse::open(config.tls));
   }
   LB_TRY(const tcp::endpoint at, parse_listen(config.listen));
   LB_TRY(tcp::acceptor acceptor, listen_on(io, at, config.listen));
   const rlim_t files = raise_file_limit();
   const auto hub = std::make_shared<Hub>(io, orders, std::move(node), std::move(version),
                                          std::move(changed), quotas_of(files));
-  const auto impl = std::make_shared<Impl>(hub, std::move(config), std::move(acceptor),
-                                           std::move(context), files);
+  hub->tls = std::move(tls);
+  hub->compares_names = !config.tls.ca.empty() && !config.shared_certificate;
+  const auto impl = std::make_shared<Impl>(hub, std::move(config), std::move(acceptor), files);
   impl->start();
   return std::unique_ptr<Server>(new Server(impl));
 }

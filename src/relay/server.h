@@ -22,6 +22,7 @@ struct ServerConfig {
   std::string listen;  // ADDR:PORT; empty: no updater
   TlsFiles tls;        // ca: of client certificates, which are required then
   bool require_tls = false;
+  bool shared_certificate = false;  // the name in a listener's certificate does not matter
 
   bool operator==(const ServerConfig&) const = default;
 };

@@ -16,6 +16,8 @@
 #include "base/audit.h"
 #include "base/limits.h"
 #include "base/spawn.h"
+#include "base/text.h"
+#include "relay/certificate.h"
 #include "relay/progress.h"
 
 namespace lb::relay {
@@ -58,7 +60,7 @@ asio::awaitable<void> Session::run() {
     co_await read_all();
   } else if (greeted.error().code != std::errc::no_message_available &&
              greeted.error().code != std::errc::operation_canceled) {
-    hub_->complain(host_, greeted.error().message());
+    say_refused(greeted.error());
     if (connection_) {
       goodbye_ = greeted.error().message();
       co_await refuse();
@@ -67,6 +69,22 @@ asio::awaitable<void> Session::run() {
   over_ = true;
   wake();
   hub_->leave(self);
+}
+
+// An act of a listener, known by its certificate or its hello; what speaks another protocol is none.
+void Session::say_refused(const Error& error) {
+  const bool logged = hub_->complain(host_, error.message());
+  if (logged && (!view_.node.empty() || error.code.value() == EKEYREJECTED))
+    audit_refusal(error.context);
+}
+
+void Session::audit_refusal(const std::string& why) const {
+  write_audit({.event = "listener-refused",
+               .who = view_.node.empty() ? "node unknown" : "node=" + view_.node,
+               .from = connection_ ? connection_->peer() : host_,
+               .what = view_.observes ? "logger" : "listener",
+               .why = why,
+               .result = "refused"});
 }
 
 // There is no writer yet.
@@ -134,17 +152,35 @@ Result<> Session::welcome(ListenerHello hello) {
            .lag = {},
            .counts = {},
            .orders = {}};
+  LB_CHECK(check_name());
   if (!hub_->join(shared_from_this())) return fail(EUSERS, "there are too many listeners");
   greeted_ = true;
   write_audit({.event = "listener-accepted",
                .who = "node=" + view_.node,
                .from = view_.address,
                .what = hello.observes ? "logger" : "listener",
-               .why = view_.tls ? "its certificate" : "plain TCP lets in everybody"});
+               .why = why_let_in()});
   hub_->adopt(host_, hello.orders, hello.refused);
   handle(Feed{hello.wants_state, std::move(hello.have)});
   next_ping_ = steady_clock::now();  // it tells of the sources
   return {};
+}
+
+// A certificate that was stolen from one host is good for that host's name alone.
+Result<> Session::check_name() const {
+  if (!hub_->compares_names) return {};
+  const auto names = connection_->peer_names();
+  if (name_node(names, view_.node)) return {};
+  return fail(
+      fmt::format("the certificate names {}, the node says {}: give each listener its own, "
+                  "or set [relay] shared_certificate = true",
+                  listed_names(names), printable(view_.node, 64)));
+}
+
+const char* Session::why_let_in() const {
+  if (!view_.tls) return "plain TCP lets in everybody";
+  if (!connection_->peer_expiry()) return "TLS without tls_client_ca lets in everybody";
+  return hub_->compares_names ? "its certificate names it" : "its certificate";
 }
 
 asio::awaitable<void> Session::read_all() {
@@ -220,7 +256,7 @@ Line Session::next_line() {
     // Not all at the same moment, though all connect at once after a restart.
     const milliseconds spread(std::hash<std::string>()(view_.address) % 5000);
     next_ping_ = now + (std::exchange(pinged_, true) ? milliseconds(kPingEvery) : spread);
-    check_expiry();
+    check_certificate();
     return hub_->ping();
   }
   if (Line orders = hub_->orders_after(orders_told_)) return orders;
@@ -242,13 +278,17 @@ Line Session::next_state() {
   return step.line;
 }
 
-void Session::check_expiry() {
+void Session::check_certificate() {
   const auto expiry = connection_->peer_expiry();
-  if (!expiry || *expiry > std::chrono::system_clock::now()) return;
-  const std::string reason =
-      fmt::format("the certificate of the listener ran out at {}",
-                  format_iso8601(std::chrono::time_point_cast<milliseconds>(*expiry)));
-  hub_->complain(host_, fmt::format("{}: {}", view_.node, reason));
+  if (!expiry) return;
+  std::string reason;
+  if (*expiry <= std::chrono::system_clock::now())
+    reason = fmt::format("the certificate of the listener ran out at {}",
+                         format_iso8601(std::chrono::time_point_cast<milliseconds>(*expiry)));
+  else if (hub_->tls && hub_->tls->revoked(*connection_))
+    reason = "the certificate of the listener is revoked by tls_crl";
+  if (reason.empty()) return;
+  if (hub_->complain(host_, fmt::format("{}: {}", view_.node, reason))) audit_refusal(reason);
   say_goodbye(reason);
 }
 

@@ -51,6 +51,10 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   asio::awaitable<Result<>> greet();
+  [[nodiscard]] Result<> check_name() const;
+  void say_refused(const Error& error);
+  void audit_refusal(const std::string& why) const;
+  [[nodiscard]] const char* why_let_in() const;
   [[nodiscard]] Result<ListenerHello> understand(Result<std::optional<Message>> message) const;
   [[nodiscard]] Reading reading(std::size_t limit, std::chrono::milliseconds silence);
   [[nodiscard]] Result<> welcome(ListenerHello hello);
@@ -60,7 +64,7 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> part();
   [[nodiscard]] Line next_line();
   [[nodiscard]] Line next_state();
-  void check_expiry();
+  void check_certificate();
 
   void handle(Feed feed);
   void handle(const Ack& ack);

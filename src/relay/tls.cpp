@@ -1,5 +1,7 @@
 #include "relay/tls.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <ctime>
 
@@ -9,6 +11,7 @@
 #include <boost/asio/buffer.hpp>
 
 #include "base/file.h"
+#include "relay/revocation.h"
 
 namespace lb::relay {
 namespace {
@@ -41,6 +44,7 @@ struct Keys {  // as the configuration names them
   const char* ca;
   const char* cert;
   const char* key;
+  const char* crl;
 };
 
 Result<> show_certificate(Context& context, const TlsFiles& files, const Keys& keys) {
@@ -82,13 +86,20 @@ Result<std::shared_ptr<Context>> make_context(const TlsFiles& files, const Keys&
     LB_CHECK(use_file(keys.ca, files.ca, "certificate", [&](auto bytes, ErrorCode& error) {
       context->add_certificate_authority(bytes, error);
     }));
+  if (!files.crl.empty() && files.ca.empty())
+    return fail(EINVAL, fmt::format("{} {} needs {}: the authority that signs the list", keys.crl,
+                                    files.crl, keys.ca));
+  if (!files.crl.empty())
+    LB_CHECK(use_file(
+        keys.crl, files.crl, "list of revoked certificates",
+        [&](auto bytes, ErrorCode& error) { use_revocation_lists(*context, bytes, error); }));
   return context;
 }
 
 }  // namespace
 
 Result<std::shared_ptr<Context>> server_context(const TlsFiles& files) {
-  const Keys keys{"tls_client_ca", "tls_cert", "tls_key"};
+  const Keys keys{"tls_client_ca", "tls_cert", "tls_key", "tls_crl"};
   if (files.cert.empty()) return fail(EINVAL, "TLS needs tls_cert and tls_key");
   LB_TRY(auto context, make_context(files, keys, Context::tls_server));
   if (!files.ca.empty())
@@ -97,7 +108,7 @@ Result<std::shared_ptr<Context>> server_context(const TlsFiles& files) {
 }
 
 Result<std::shared_ptr<Context>> client_context(const TlsFiles& files) {
-  LB_TRY(auto context, make_context(files, {"ca", "cert", "key"}, Context::tls_client));
+  LB_TRY(auto context, make_context(files, {"ca", "cert", "key", "crl"}, Context::tls_client));
   context->set_verify_mode(asio::ssl::verify_peer);
   ErrorCode
       ignored;  // without the system's authorities nothing will be trusted, and that is said then
@@ -112,6 +123,17 @@ void expect_name(SSL* ssl, const std::string& host) {
   }
   SSL_set1_host(ssl, host.c_str());
   SSL_set_tlsext_host_name(ssl, host.c_str());
+}
+
+std::string stamp_of(const TlsFiles& files) {
+  std::string out;
+  for (const std::string& path : {files.ca, files.cert, files.key, files.crl}) {
+    struct stat now {};
+    if (path.empty() || ::stat(path.c_str(), &now) != 0) continue;
+    out += fmt::format("{}.{}.{}.{} ", now.st_ino, now.st_mtim.tv_sec, now.st_mtim.tv_nsec,
+                       now.st_size);
+  }
+  return out;
 }
 
 std::string verify_text(long verdict) { return X509_verify_cert_error_string(verdict); }

@@ -1,4 +1,4 @@
-// OpenSSL's side of connections: TLS 1.3 and nothing older, files read anew for each context.
+// OpenSSL's side of connections: TLS 1.3 and nothing older. Each context reads the files.
 #pragma once
 
 #include <chrono>
@@ -23,5 +23,8 @@ void expect_name(SSL* ssl, const std::string& host);
 // Of the certificate that a context shows.
 [[nodiscard]] std::optional<std::chrono::system_clock::time_point> expiry_of_own(
     asio::ssl::context& context);
+
+// Changes whenever one of the files does.
+[[nodiscard]] std::string stamp_of(const TlsFiles& files);
 
 }  // namespace lb::relay

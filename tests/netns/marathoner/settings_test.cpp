@@ -1,4 +1,5 @@
 // What is set in labels and on command lines reaches the listeners: checks, balance, addresses, TLS.
+#include "base/host_name.h"
 #include "netns/marathoner/fixture.h"
 #include "support/certificates.h"
 
@@ -88,17 +89,25 @@ TEST_F(Settings, OfTlsKeepStrangersOut) {
   start({.id = "/web", .ports = {10001}}, 1);
   const Certificates certificates(sandbox_->folder() + "/certificates");
   certificates.sign("updater", "IP:10.79.2.1");
-  certificates.sign("listener", "DNS:listener.test");
-  start_updaters(1, {"-i", "1", "--tls-cert", certificates.cert("updater"), "--tls-key",
-                     certificates.key("updater"), "--tls-client-ca", certificates.ca()});
+  certificates.sign("listener", "DNS:" + host_name());
+  certificates.sign("stolen", "DNS:another");
+  const std::string list = certificates.list("list");
+  start_updaters(
+      1, {"-i", "1", "--tls-cert", certificates.cert("updater"), "--tls-key",
+          certificates.key("updater"), "--tls-client-ca", certificates.ca(), "--tls-crl", list});
   const std::string status = updater(0).json({"status"});
   EXPECT_EQ(status.find("plain TCP"), std::string::npos) << status;
-  for (const int i : {1, 2})
+  for (const int i : {1, 2, 3})
     listeners_.push_back(std::make_unique<Host>(*sandbox_, fmt::format("listener{}", i),
                                                 fmt::format("10.79.3.{}", i)));
-  ASSERT_TRUE(listener(0).launch(listener(0).preset(
-      "listener", {"-u", updater_addresses(), "--ca", certificates.ca(), "--cert",
-                   certificates.cert("listener"), "--key", certificates.key("listener")})));
+  const auto flags = [&](const std::string& name) {
+    return Command{"-u",     updater_addresses(),
+                   "--ca",   certificates.ca(),
+                   "--cert", certificates.cert(name),
+                   "--key",  certificates.key(name),
+                   "--crl",  list};
+  };
+  ASSERT_TRUE(listener(0).launch(listener(0).preset("listener", flags("listener"))));
   EXPECT_TRUE(eventually([&] { return listener(0).service("web").backends.size() == 1; }, 10s));
   EXPECT_EQ(json_at(updater(0).json({"listeners"}), "/listeners/0/tls"), "true");
   ASSERT_TRUE(listener(1).launch(listener(1).preset("listener", {"-u", updater_addresses()})));
@@ -110,6 +119,15 @@ TEST_F(Settings, OfTlsKeepStrangersOut) {
       10s))
       << listener(1).json({"sources"});
   EXPECT_TRUE(listener(1).list().empty());
+  ASSERT_TRUE(listener(2).launch(listener(2).preset("listener", flags("stolen"))));
+  EXPECT_TRUE(eventually(
+      [&] {
+        return json_at(listener(2).json({"sources"}), "/sources/0/error")
+                   .find("the certificate names another, the node says " + host_name()) !=
+               std::string::npos;
+      },
+      10s))
+      << listener(2).json({"sources"});
 }
 
 // A server of an unprivileged user on a listener's host.

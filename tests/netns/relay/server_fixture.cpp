@@ -141,16 +141,34 @@ void RelayTlsTest::SetUp() {
   if (IsSkipped()) return;
   authority_ = std::make_unique<test::Certificates>(file("authority"));
   authority_->sign("server", "IP:127.0.0.1,DNS:localhost");
-  authority_->sign("client", "DNS:listener");
+  authority_->sign("client", "DNS:n,DNS:n1,DNS:n2");
 }
 
 TlsFiles RelayTlsTest::files(const std::string& name) const {
   return {authority_->ca(), authority_->cert(name), authority_->key(name)};
 }
 
+std::string RelayTlsTest::refusal(TlsFiles tls, const std::string& host, const std::string& node) {
+  auto connection = dial(std::move(tls), host);
+  if (!connection) return connection.error().message();
+  const Line hello = std::make_shared<const std::string>(
+      encode(ListenerHello{kProtocol, node, "1", {}, false, {}}));
+  (void)run((*connection)->write(hello, 5s));
+  const auto answer = hear(**connection);
+  if (!answer) return answer.error().message();
+  if (const auto* bye = std::get_if<Goodbye>(&*answer)) return bye->reason;
+  return std::holds_alternative<UpdaterHello>(*answer) ? "(let in)" : encode(*answer);
+}
+
+bool RelayTlsTest::refuses(TlsFiles tls, const std::string& why, const std::string& host) {
+  const std::string words = refusal(std::move(tls), host);
+  EXPECT_NE(words.find(why), std::string::npos) << words;
+  return words.find(why) != std::string::npos;
+}
+
 // openssl's commands count in days.
 void RelayTlsTest::sign_for(const std::string& name, std::chrono::seconds left) const {
-  authority_->sign(name, "IP:127.0.0.1");
+  authority_->sign(name, "IP:127.0.0.1,DNS:n1");
   X509* certificate =
       PEM_read_X509(open_file(authority_->cert(name), "r").get(), nullptr, nullptr, nullptr);
   EVP_PKEY* key = PEM_read_PrivateKey(open_file(file("authority/ca.key"), "r").get(), nullptr,

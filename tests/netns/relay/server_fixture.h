@@ -95,7 +95,12 @@ class RelayTlsTest : public RelayTest {
  protected:
   void SetUp() override;
   [[nodiscard]] TlsFiles files(const std::string& name) const;
-  // A certificate of this authority for 127.0.0.1 that ends in `left`.
+  // Why a listener with these files does not get through: the server judges only after our side of the
+  // handshake has ended, so it may come with the first line.
+  std::string refusal(TlsFiles tls, const std::string& host = "127.0.0.1",
+                      const std::string& node = "n");
+  bool refuses(TlsFiles tls, const std::string& why, const std::string& host = "127.0.0.1");
+  // A certificate of this authority for 127.0.0.1 and node n1 that ends in `left`.
   void sign_for(const std::string& name, std::chrono::seconds left) const;
 
   std::unique_ptr<test::Certificates> authority_;

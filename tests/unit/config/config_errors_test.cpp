@@ -269,7 +269,15 @@ INSTANTIATE_TEST_SUITE_P(
             "know who asks"},
         Mistake{"relay_tls_wanted_of_updaters", kUpdater + "[relay]\nrequire_tls = true\n",
                 "lbd.toml:1:1: source.ca: [relay] require_tls is true: name the authority of the "
-                "updaters' certificates here"}),
+                "updaters' certificates here"},
+        Mistake{"relay_list_without_authority",
+                kFile + "[relay]\ntls_cert = \"/c\"\ntls_key = \"/k\"\ntls_crl = \"/l\"\n",
+                "lbd.toml:7:11: relay.tls_crl: needs tls_client_ca, the authority that signs the "
+                "list"},
+        Mistake{"relay_relative_list", kFile + "[relay]\ntls_crl = \"l\"\n",
+                "lbd.toml:5:11: relay.tls_crl: 'l' is no absolute path: start it with /"},
+        Mistake{"relay_list_of_updaters_without_authority", kUpdater + "crl = \"/l\"\n",
+                "lbd.toml:4:7: source.crl: needs ca, the authority that signs the list"}),
     name_of);
 
 }  // namespace

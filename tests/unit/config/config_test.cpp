@@ -117,6 +117,22 @@ password_file = "/p"
   EXPECT_EQ(config, expected);
 }
 
+TEST(Config, NamesTheFilesOfTls) {
+  const Config config =
+      parse_config(
+          "[relay]\nlisten = \"0.0.0.0:7676\"\ntls_cert = \"/cert\"\ntls_key = \"/key\"\n"
+          "tls_client_ca = \"/ca\"\ntls_crl = \"/crl\"\nshared_certificate = true\n"
+          "[[source]]\ntype = \"relay\"\nupdaters = [\"u1:7676\"]\nca = \"/ca\"\ncert = \"/cert\"\n"
+          "key = \"/key\"\ncrl = \"/crl\"\n",
+          "x")
+          .value();
+  const relay::TlsFiles files{"/ca", "/cert", "/key", "/crl"};
+  EXPECT_EQ(config.relay.tls, files);
+  EXPECT_TRUE(config.relay.shared_certificate);
+  EXPECT_EQ(std::get<RelaySourceConfig>(config.sources[0].settings).tls, files);
+  EXPECT_FALSE(Config().relay.shared_certificate);
+}
+
 TEST(Config, KeepsTheOrderOfTheSources) {
   const Config config = parse_config(
                             "[[source]]\ntype = \"etcd\"\nprefixes = [\"/a\"]\n"

@@ -61,6 +61,17 @@ TEST(UpdaterPreset, NamesTheArgumentThatIsWrong) {
   given = updater();
   given.listener_tls.ca = "/ca";
   EXPECT_EQ(error_of(updater_config(given)), "--tls-client-ca needs --tls-cert and --tls-key");
+  given.listener_tls = {"", "/cert", "/key", "/crl"};
+  EXPECT_EQ(error_of(updater_config(given)), "--tls-crl needs --tls-client-ca");
+}
+
+TEST(UpdaterPreset, KnowsItsListenersByTheirCertificates) {
+  UpdaterPreset given = updater();
+  given.listener_tls = {"/ca", "/cert", "/key", "/crl"};
+  EXPECT_EQ(updater_config(given)->relay.tls, given.listener_tls);
+  EXPECT_FALSE(updater_config(given)->relay.shared_certificate);
+  given.shared_certificate = true;
+  EXPECT_TRUE(updater_config(given)->relay.shared_certificate);
 }
 
 TEST(ListenerPreset, NeedsNothingButUpdaters) {
@@ -110,6 +121,8 @@ TEST(ListenerPreset, NamesTheArgumentThatIsWrong) {
   given = listener();
   given.tls.key = "/key";
   EXPECT_EQ(error_of(listener_config(given)), "--cert and --key: each needs the other");
+  given.tls = {"", "", "", "/crl"};
+  EXPECT_EQ(error_of(listener_config(given)), "--crl needs --ca");
 }
 
 }  // namespace

@@ -73,6 +73,53 @@ TEST_F(UpgradeOf, ASourceWithoutASavedStateIsNamedAndNothingIsChanged) {
   EXPECT_TRUE(std::filesystem::exists(broken)) << "it is not put aside";
 }
 
+// It names host-7.
+constexpr auto kCertificate =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBfzCCASagAwIBAgIUSvJKEAa986AhZJq/nZBIBvngMJ4wCgYIKoZIzj0EAwIw\n"
+    "DDEKMAgGA1UEAwwBeDAeFw0yNjExMzAwNjEzMzJaFw0yNjEyMDIwNjEzMzJaMAwx\n"
+    "CjAIBgNVBAMMAXgwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQlaEGx411xBJfY\n"
+    "M46B4zZeMx4yaSIrLOWG6WKGEb3zGg2Q/1MpXUviHW/wBnt0tmx2XMGir3sqTMOy\n"
+    "Y+fyXloUo2YwZDAdBgNVHQ4EFgQUrPpahi6fleJDZG6HluxLbtAV2ScwHwYDVR0j\n"
+    "BBgwFoAUrPpahi6fleJDZG6HluxLbtAV2ScwDwYDVR0TAQH/BAUwAwEB/zARBgNV\n"
+    "HREECjAIggZob3N0LTcwCgYIKoZIzj0EAwIDRwAwRAIgFuRwQU0OIjq8rkcRpNH0\n"
+    "njzj+3UlXNqNFIhprttm6tsCIBi2upctTuX4fK7ByfPX+DD3T5A+Gz794lQxmrTE\n"
+    "chlF\n"
+    "-----END CERTIFICATE-----\n";
+
+TEST_F(UpgradeOf, AListenerSaysWhetherItsCertificateNamesItsHost) {
+  const std::string cert = folder_.write("cert.pem", kCertificate);
+  const auto check = [&](const std::string& file, const std::string& node) {
+    const std::string config = "[daemon]\nstate_dir = \"" + folder_.path() +
+                               "\"\n[[source]]\ntype = \"relay\"\nname = \"apps\"\n"
+                               "updaters = [\"u:1\"]\nca = \"/x\"\nkey = \"/x\"\ncert = \"" +
+                               file + "\"\n";
+    return check_upgrade(parse_config(config, "x").value(), host_, node);
+  };
+  EXPECT_THAT(check(cert, "HOST-7").certificates, testing::IsEmpty());
+  const UpgradeCheck other = check(cert, "host-8");
+  ASSERT_EQ(other.certificates.size(), 1U);
+  EXPECT_THAT(
+      other.certificates[0],
+      AllOf(HasSubstr("source apps: cert " + cert + " names host-7, and this host is host-8"),
+            HasSubstr("or set [relay] shared_certificate = true at the updaters")));
+  EXPECT_THAT(render(other), HasSubstr(other.certificates[0] + "\n"));
+  EXPECT_THAT(check("/nowhere", "host-7").unknown,
+              ElementsAre("of source apps the certificate cannot be read: open /nowhere: No such "
+                          "file or directory"));
+}
+
+TEST_F(UpgradeOf, AnUpdaterSaysThatItCannotKnow) {
+  const std::string relay =
+      "[relay]\nlisten = \"127.0.0.1:7676\"\ntls_cert = \"/x\"\ntls_key = \"/x\"\ntls_client_ca = "
+      "\"/x\"\n";
+  const auto hints = [&](const std::string& more) {
+    return check_upgrade(parse_config(text(relay + more), "x").value(), host_).hints;
+  };
+  EXPECT_THAT(hints(""), ElementsAre(HasSubstr("whose certificate does not name its host")));
+  EXPECT_THAT(hints("shared_certificate = true\n"), testing::IsEmpty());
+}
+
 TEST_F(UpgradeOf, ASavedStateIsWhatCheckConfigSays) {
   const std::string file = folder_.write("lbd.toml", text());
   const auto run = [&](std::vector<const char*> arguments) {

@@ -40,6 +40,8 @@ TEST(PeerBytes, ExplainsWhatOpensslSays) {
   EXPECT_NE(relay_tls_hint("tlsv13 alert certificate required").find("client certificate"),
             std::string::npos);
   EXPECT_NE(relay_tls_hint("tlsv1 alert unknown ca").find("refuses our"), std::string::npos);
+  EXPECT_EQ(relay_tls_hint("sslv3 alert certificate revoked"),
+            "the other side refuses our certificate: it is revoked");
   EXPECT_EQ(relay_tls_hint("something else"), "");
 }
 

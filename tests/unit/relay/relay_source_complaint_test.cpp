@@ -30,7 +30,8 @@ TEST(Trouble, OneThatIsAwayIsNoFault) {
 }
 
 TEST(Trouble, OneThatSpeaksSomethingElseIsAFaultWithAdvice) {
-  for (const int code : {EPROTO, EBADMSG, EMSGSIZE}) EXPECT_TRUE(trouble(code, "x").fault) << code;
+  for (const int code : {EPROTO, EKEYREJECTED, EBADMSG, EMSGSIZE})
+    EXPECT_TRUE(trouble(code, "x").fault) << code;
   EXPECT_NE(trouble(EBADMSG, "a message ...").text.find("is that port an lbd updater"),
             std::string::npos);
   EXPECT_NE(trouble(ETIMEDOUT, "nothing was heard", Stage::Hello).text.find("says nothing"),

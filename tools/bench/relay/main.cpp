@@ -158,8 +158,8 @@ class Bench {
   Bench(Options options, asio::io_context& io) : options_(std::move(options)), io_(io) {}
 
   Result<> open() {
-    LB_TRY(server_, Server::open(io_, {"127.0.0.1:0", options_.server_tls, false}, orders_, "bench",
-                                 "bench", {}));
+    LB_TRY(server_, Server::open(io_, {"127.0.0.1:0", options_.server_tls, false, true}, orders_,
+                                 "bench", "bench", {}));
     for (std::size_t i = 0; i < options_.services; ++i)
       services_.push_back(service(options_, i, 31'000));
     const double before = memory("VmRSS:");
