@@ -68,9 +68,7 @@ std::optional<Entry> ask(Ask ask_for) {
 std::optional<std::uint32_t> parse_id(std::string_view text) {
   std::uint32_t id = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), id);
-  // The last one means "no id" to the kernel.
-  if (ec != std::errc{} || end != text.data() + text.size() || id == ~std::uint32_t{0})
-    return std::nullopt;
+  if (ec != std::errc{} || end != text.data() + text.size() || id > kLargestId) return std::nullopt;
   return id;
 }
 

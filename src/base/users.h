@@ -11,6 +11,7 @@ namespace lb {
 
 using Uid = std::uint32_t;
 using Gid = std::uint32_t;
+constexpr std::uint32_t kLargestId = 0xfffffffe;  // the next one means "no id" to the kernel
 
 // nullopt: the file has no such name.
 [[nodiscard]] std::optional<Uid> find_uid(std::string_view name,
@@ -18,7 +19,7 @@ using Gid = std::uint32_t;
 // "haproxy (uid 99)", or "uid 99" where that has no name. Reads a file: not for the loop.
 [[nodiscard]] std::string name_user(Uid uid, const std::string& passwd = "/etc/passwd");
 
-// "99": at most 2^32 - 2, which is the last that a process can have.
+// "99": at most kLargestId.
 [[nodiscard]] std::optional<std::uint32_t> parse_id(std::string_view text);
 
 // Only the name; empty where it has none.

@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "base/users.h"
 #include "model/address.h"
 
 namespace lb {
@@ -68,6 +69,9 @@ struct Backend {
   std::string origin;                         // where within the source: file, key prefix, app
   BackendState state = BackendState::Active;  // the source's own verdict
   Reason reason = Reason::None;
+  // Of a backend at an address of this host: the user whose sockets must hold its port
+  // (reconcile/owners.h). nullopt: it does not matter.
+  std::optional<Uid> uid{};
 
   auto operator<=>(const Backend&) const = default;
 };

@@ -27,6 +27,9 @@ std::string normal_path(const std::string& path) {
   return out.string();
 }
 
+// Other stores of names may be servers that do not answer.
+std::optional<Uid> find_in_passwd(std::string_view name) { return find_uid(name); }
+
 bool loses_backends(const std::vector<ServicePtr>& before, const std::vector<Service>& after) {
   std::set<std::pair<ServiceKey, Address>> there;
   for (const Service& service : after)
@@ -119,7 +122,8 @@ void FileSet::read_file(const Look& look, File& f, const Stamp& stamp) {
   if (quiet < kStalled && is_being_written(look.path))
     return wait(f, f.changed_at + kStalled, look.now);
   auto text = lb::read_file(look.path);
-  auto services = text ? parse_services_file(*text, look.path) : tl::unexpected(text.error());
+  auto services =
+      text ? parse_services_file(*text, look.path, find_in_passwd) : tl::unexpected(text.error());
   const bool in_place =
       !f.read || look.created || (f.stamp.device == stamp.device && f.stamp.inode == stamp.inode);
   if (services && in_place && quiet < kSettle && loses_backends(f.good.services, *services))

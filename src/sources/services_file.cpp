@@ -24,7 +24,7 @@ constexpr milliseconds kLongestDrain = std::chrono::days(365);
 // key in the same form.
 class Reader {
  public:
-  explicit Reader(const std::string& path) : path_(path) {}
+  Reader(const std::string& path, const FindUser& find_user) : path_(path), find_user_(find_user) {}
 
   Result<std::vector<Service>> read(const toml::table& root) {
     LB_CHECK(only_keys(root, {"service"}, ""));
@@ -202,7 +202,7 @@ class Reader {
     if (table == nullptr)
       return at(node, "service.backends",
                 "each entry must be a table, as in { address = \"10.0.0.2:9002\" }");
-    LB_CHECK(only_keys(*table, {"address", "weight", "id", "host"}, kPrefix));
+    LB_CHECK(only_keys(*table, {"address", "weight", "id", "host", "uid"}, kPrefix));
     Backend backend;
     backend.origin = path_;
     LB_TRY(const std::string text_address, text(*table, kPrefix, "address", nullptr));
@@ -218,11 +218,34 @@ class Reader {
     LB_TRY(backend.id, text(*table, kPrefix, "id", address->to_string().c_str()));
     LB_TRY(backend.host, text(*table, kPrefix, "host", address->ip.to_string().c_str()));
     LB_TRY(backend.weight, number(*table, kPrefix, "weight", kDefaultWeight, 0, kMaxWeight));
+    LB_TRY(backend.uid, read_uid(*table, kPrefix));
     if (backend.weight == 0) {
       backend.state = BackendState::Draining;
       backend.reason = Reason::Weight;
     }
     return backend;
+  }
+
+  // A number, or the name of a user.
+  Result<std::optional<Uid>> read_uid(const toml::table& table, std::string_view prefix) const {
+    const toml::node* node = table.get("uid");
+    if (node == nullptr) return std::nullopt;
+    const std::string key = fmt::format("{}uid", prefix);
+    if (node->is_integer()) {
+      LB_TRY(const Uid uid, number(table, prefix, "uid", 0, 0, kLargestId));
+      return uid;
+    }
+    if (!node->is_string())
+      return at(*node, key, "must be a number or the name of a user, as in 1001 or \"postgres\"");
+    LB_TRY(const std::string name, text(table, prefix, "uid", nullptr));
+    auto uid = parse_id(name);
+    if (!uid && find_user_) uid = find_user_(name);
+    if (!uid)
+      return at(*node, key,
+                fmt::format("this host has no user '{}' in /etc/passwd: write a name that is "
+                            "there, or a number",
+                            name));
+    return uid;
   }
 
   Result<std::uint32_t> number(const toml::table& table, std::string_view prefix,
@@ -255,11 +278,13 @@ class Reader {
   }
 
   const std::string& path_;
+  const FindUser& find_user_;
 };
 
 }  // namespace
 
-Result<std::vector<Service>> parse_services_file(std::string_view text, const std::string& path) {
+Result<std::vector<Service>> parse_services_file(std::string_view text, const std::string& path,
+                                                 const FindUser& find_user) {
   // More likely a full disk or a half-done copy than the wish to have no services; who wants none
   // writes a comment.
   if (text.empty())
@@ -269,7 +294,7 @@ Result<std::vector<Service>> parse_services_file(std::string_view text, const st
                     path));
   try {
     const toml::table root = toml::parse(text, path);
-    return Reader(path).read(root);
+    return Reader(path, find_user).read(root);
   } catch (const toml::parse_error& e) {
     const auto& where = e.source().begin;
     return fail(fmt::format("{}:{}:{}: {}", path, where.line, where.column, e.description()));

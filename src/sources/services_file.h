@@ -2,19 +2,27 @@
 // Knows no file system.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "base/users.h"
 #include "model/service.h"
 
 namespace lb {
 
+// The user of this name; nullopt: this host has none.
+using FindUser = std::function<std::optional<Uid>(std::string_view name)>;
+
 // All services of one file, in the order of the file. The error names FILE:LINE:COLUMN, the key, and
-// what to write instead. A file is taken whole or not at all.
+// what to write instead. A file is taken whole or not at all. Without `find_user` there are no
+// users.
 [[nodiscard]] Result<std::vector<Service>> parse_services_file(std::string_view text,
-                                                               const std::string& path);
+                                                               const std::string& path,
+                                                               const FindUser& find_user = {});
 
 // What one file contributes to the snapshot.
 struct ServicesFile {

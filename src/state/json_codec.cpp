@@ -109,6 +109,7 @@ void append_backend(std::string& out, const Backend& b) {
   append_quoted(out, b.host);
   out += R"(,"origin":)";
   append_quoted(out, b.origin);
+  if (b.uid) append(out, R"(,"uid":{})", *b.uid);
   out += '}';
 }
 
@@ -159,13 +160,15 @@ Result<HealthCheck> check_from_json(const json& object) {
 }
 
 json to_json(const Backend& backend) {
-  return {{"id", backend.id},
-          {"host", backend.host},
-          {"address", backend.address.to_string()},
-          {"weight", backend.weight},
-          {"origin", backend.origin},
-          {"state", to_string(backend.state)},
-          {"reason", to_string(backend.reason)}};
+  json out = {{"id", backend.id},
+              {"host", backend.host},
+              {"address", backend.address.to_string()},
+              {"weight", backend.weight},
+              {"origin", backend.origin},
+              {"state", to_string(backend.state)},
+              {"reason", to_string(backend.reason)}};
+  if (backend.uid) out["uid"] = *backend.uid;
+  return out;
 }
 
 json to_json(const Service& service) {
@@ -192,6 +195,9 @@ Result<Backend> backend_from_json(const json& value) {
   LB_TRY(out.weight, number_from(value, "weight", kMaxWeight));
   LB_TRY(out.state, parse_backend_state(text_of(value, "state")));
   LB_TRY(out.reason, parse_reason(text_of(value, "reason")));
+  if (value.contains("uid")) {
+    LB_TRY(out.uid, number_from(value, "uid", kLargestId));
+  }
   return out;
 }
 

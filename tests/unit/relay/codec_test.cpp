@@ -104,6 +104,14 @@ TEST(RelayCodec, CarriesEveryFieldOfAService) {
   EXPECT_TRUE(same(out.services, snapshot.services));
 }
 
+// A number means another user on another host.
+TEST(RelayCodec, DoesNotCarryTheUserOfABackend) {
+  auto service = std::make_shared<Service>(*offered("10.0.0.5:90", {listed("10.0.0.1:9000")}));
+  service->backends[0].uid = 1001;
+  const SnapshotMessage out = sent(SnapshotMessage{{"e1", 3}, {}, {service}});
+  EXPECT_EQ(out.services[0]->backends.at(0).uid, std::nullopt);
+}
+
 TEST(RelayCodec, PutsTheListenersAddressWhereTheSourceNamedNone) {
   auto service = std::make_shared<Service>(*marathon_service(31004));
   service->default_address = true;

@@ -81,6 +81,23 @@ TEST(ServicesFile, LaundersUnlessItSaysOtherwise) {
   EXPECT_TRUE(services->at(1).launder);
 }
 
+TEST(ServicesFile, ReadsUsersByNameAndByNumber) {
+  const auto find = [](std::string_view name) {
+    return name == "postgres" ? std::optional<Uid>(1001) : std::nullopt;
+  };
+  const auto services =
+      parse_services_file(one("backends = [ { address = \"127.0.0.1:1\", uid = 0 },\n"
+                              "  { address = \"127.0.0.1:2\", uid = 4294967294 },\n"
+                              "  { address = \"127.0.0.1:3\", uid = \"postgres\" },\n"
+                              "  { address = \"127.0.0.1:4\", uid = \"99\" },\n"
+                              "  { address = \"127.0.0.1:5\" } ]\n"),
+                          "f", find);
+  ASSERT_TRUE(services) << services.error().message();
+  std::vector<std::optional<Uid>> uids;
+  for (const Backend& b : services->at(0).backends) uids.push_back(b.uid);
+  EXPECT_EQ(uids, (std::vector<std::optional<Uid>>{0, kLargestId, 1001, 99, std::nullopt}));
+}
+
 TEST(ServicesFile, MayBeWithoutServices) {
   EXPECT_TRUE(parse_services_file("# none today\n", "f").value().empty());
   EXPECT_TRUE(parse_services_file("service = []\n", "f").value().empty());
@@ -170,6 +187,17 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"backend_twice",
                 one("backends = [ { address = \"10.0.0.1:1\" }, { address = \"10.0.0.1:1\" } ]"),
                 "3:42: service.backends.address:", "twice"},
+        BadCase{"uid_negative", backend("address = \"127.0.0.1:1\", uid = -1"),
+                "3:47: service.backends.uid: -1 is not between 0 and 4294967294", ""},
+        BadCase{"uid_large", backend("address = \"127.0.0.1:1\", uid = 4294967295"),
+                "3:47: service.backends.uid: 4294967295 is not between 0 and 4294967294", ""},
+        BadCase{"uid_of_another_kind", backend("address = \"127.0.0.1:1\", uid = true"),
+                "3:47: service.backends.uid: must be a number or the name of a user", "postgres"},
+        BadCase{"uid_empty", backend("address = \"127.0.0.1:1\", uid = \"\""),
+                "3:47: service.backends.uid: must not be empty", ""},
+        BadCase{"uid_unknown", backend("address = \"127.0.0.1:1\", uid = \"alice\""),
+                "3:47: service.backends.uid: this host has no user 'alice' in /etc/passwd",
+                "a number"},
         BadCase{"health_text", one("backends = []\nhealth = \"tcp\"\n"),
                 "4:10: service.health: must be a table", "{ type ="},
         BadCase{"health_of_udp",

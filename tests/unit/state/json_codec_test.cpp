@@ -17,6 +17,7 @@ Snapshot sample() {
   named.id = "node 2 \"ü\"";
   named.host = "node2.example.com";
   named.origin = "/conf/merlion/web";
+  named.uid = 1001;
   Snapshot s = snapshot({offered("127.0.0.1:80", {listed("10.0.0.1:9001", 7), named}),
                          offered("udp://[::1]:53", {listed("[2001:db8::1]:53", 0)}, "dns"),
                          offered("127.0.0.1:81", {}, "empty")},
