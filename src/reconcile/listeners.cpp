@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "reconcile/netlink.h"
 
@@ -93,6 +94,18 @@ Result<std::vector<Listener>> read_listeners() {
   return std::vector(found.begin(), found.end());
 }
 
+// Sorted by protocol and port first: of thousands of listeners only those of the port are seen.
+std::span<const Listener> on_port(const std::vector<Listener>& listeners, Protocol protocol,
+                                  Port port) {
+  const auto id = [](const Listener& l) { return std::pair(l.protocol, l.port); };
+  const std::pair wanted(protocol, port);
+  const auto begin = std::lower_bound(listeners.begin(), listeners.end(), wanted,
+                                      [&](const Listener& l, const auto& w) { return id(l) < w; });
+  const auto end = std::upper_bound(begin, listeners.end(), wanted,
+                                    [&](const auto& w, const Listener& l) { return w < id(l); });
+  return {begin, end};
+}
+
 bool receives(const Listener& listener, const Frontend& to) {
   if (listener.protocol != to.protocol || listener.port != to.port) return false;
   if (listener.address == to.address) return true;
@@ -106,14 +119,10 @@ std::vector<const Listener*> find_conflicts(const DesiredService& service,
                                             const std::vector<Listener>& listeners,
                                             const std::vector<IpAddress>& local) {
   const Frontend to{service.key.protocol, frontend, service.key.port};
-  // Sorted by protocol and port first: of thousands of listeners only those of the port are seen.
-  auto it = std::lower_bound(listeners.begin(), listeners.end(), to,
-                             [](const Listener& l, const Frontend& f) {
-                               return std::tie(l.protocol, l.port) < std::tie(f.protocol, f.port);
-                             });
   std::vector<const Listener*> found;
-  for (; it != listeners.end() && it->protocol == to.protocol && it->port == to.port; ++it)
-    if (receives(*it, to) && !is_backend_of(*it, service, local)) found.push_back(&*it);
+  for (const Listener& listener : on_port(listeners, to.protocol, to.port))
+    if (receives(listener, to) && !is_backend_of(listener, service, local))
+      found.push_back(&listener);
   return found;
 }
 

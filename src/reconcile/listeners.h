@@ -36,6 +36,10 @@ struct Listener {
 // Sorted. Four dumps that the kernel filters by state: connections cost nothing.
 [[nodiscard]] Result<std::vector<Listener>> read_listeners();
 
+// Those of a port. `listeners` is sorted.
+[[nodiscard]] std::span<const Listener> on_port(const std::vector<Listener>& listeners,
+                                                Protocol protocol, Port port);
+
 // Would this socket receive what a client sends to `to`, were there no service?
 [[nodiscard]] bool receives(const Listener& listener, const Frontend& to);
 
