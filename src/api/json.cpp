@@ -50,12 +50,14 @@ Json backend_json(const DesiredService& service, const DesiredBackend& desired,
       {"effective_weight", desired.effective_weight},
       {"state", to_string(desired.state)},
       {"reason", to_string(desired.reason)},
+      {"text", desired.text},
       {"since", format_iso8601(desired.since)},
       {"active_connections", or_null(counts.active_connections)},
       {"total_connections", counts.total_connections},
       {"failed_connections",
        {{"refused", counts.refused}, {"timed_out", counts.timed_out}, {"gave_up", counts.gave_up}}},
       {"source", backend.origin.empty() ? service.source : backend.origin},
+      {"uid", or_null(backend.uid)},
   };
 }
 

@@ -290,6 +290,7 @@ asio::awaitable<void> App::engine_loop() {
     if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
     fleet_->after_turn(*engine_);
     report_if_wanted();
+    look_at_owners_if_wanted();
     tell_endpoints();
     find_names();
     upkeep_.run(parts_.clocks.steady());

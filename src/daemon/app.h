@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -96,6 +97,7 @@ class App {
   [[nodiscard]] std::vector<OwnProblem> problems() const;
   void tell_endpoints();
   void find_names();
+  void look_at_owners_if_wanted();  // app_owners.cpp
   [[nodiscard]] Result<> open_fleet();
   [[nodiscard]] bool fleet_applies() const;
   void save_all();
@@ -118,6 +120,8 @@ class App {
   asio::awaitable<void> source_loop(std::shared_ptr<SourceSlot> slot);
   asio::awaitable<void> report_loop();
   asio::awaitable<void> fleet_loop();
+  asio::awaitable<void> owner_loop();
+  asio::awaitable<void> name_owners(std::set<Uid> users);
   asio::awaitable<void> signal_loop();
   asio::awaitable<void> reload_beside();
   asio::awaitable<void> walk_processes(std::map<std::uint64_t, Uid> sockets);
@@ -148,6 +152,8 @@ class App {
   Event wake_;
   bool former_removed_ = false;
   bool reporting_ = false;                      // report_loop() runs
+  bool looking_at_owners_ = false;              // owner_loop() runs
+  bool naming_owners_ = false;                  // name_owners() runs
   std::vector<std::string> endpoint_warnings_;  // as logged
   bool reloading_ = false;                      // reload_beside() runs
   bool reload_again_ = false;

@@ -69,6 +69,7 @@ Engine::Engine(Dataplane& dataplane, const std::string& state_dir, EngineSetting
       held_(std::move(held)),
       problems_(problems),
       saver_(state_dir + "/sources", departures_, verdicts_, problems_, clocks_.steady),
+      read_listeners_(options.read_listeners),
       reconciler_(dataplane, completed(std::move(options))),
       drain_watch_(dataplane) {
   saver_.add(saved_orders(drains_));
@@ -101,6 +102,7 @@ void Engine::set_local_addresses(std::vector<IpAddress> addresses) {
   std::sort(addresses.begin(), addresses.end());
   if (host_.known && addresses == host_.addresses) return;
   host_ = {addresses, true};
+  owners_.look_again();
   reconciler_.set_local_addresses(std::move(addresses));
   replan_ = true;  // what sources may claim depends on them
 }
@@ -250,7 +252,9 @@ void Engine::replan() {
     merged_once_ = true;
     result = merge_all(now);
   }
+  if (watch_owners(result, now.steady)) result = merge_all(now);
   warnings_ = result.warnings;
+  for (std::string& warning : owners_.warnings()) warnings_.push_back(std::move(warning));
   reconciler_.want(std::move(result.state));
   merged_ = std::move(result);
   merged_once_ = true;
@@ -267,6 +271,7 @@ MergeResult Engine::merge_all(Moment now) {
                 .departures = &departures_,
                 .conflicts = nullptr,  // the reconciler sees listeners later, and lays them over
                 .health = &verdicts_.down(),
+                .owners = &owners_.verdicts(),
                 .scope_all = settings_.scope_all,
                 .previous = merged_once_ ? &merged_ : nullptr,
                 .now = {now.wall, judged(now.steady)}});
@@ -303,11 +308,12 @@ void Engine::tell_reach() {
 
 void Engine::tell_unused() {
   Unused unused;
-  if (!drains_.all().empty() || !verdicts_.down().empty())
+  if (!drains_.all().empty() || !verdicts_.down().empty() || owners_.any())
     for (const auto& [key, service] : reconciler_.desired())
       for (const DesiredBackend& b : service->backends)
         if (b.effective_weight == 0 && !b.departed &&
-            (b.reason == Reason::Operator || verdicts_.down().contains({key, b.backend.address})))
+            (b.reason == Reason::Operator || b.reason == Reason::Owner ||
+             verdicts_.down().contains({key, b.backend.address})))
           unused.emplace(key, b.backend.address);
   if (unused_told_ && unused == unused_) return;
   unused_ = std::move(unused);
@@ -376,7 +382,8 @@ bool Engine::look_after_drains(SteadyTime now) {
 
 std::vector<std::string> Engine::problems() const {
   std::vector<std::string> out = dataplane_.info().problems;
-  for (const std::string* error : {&collect_error_, &drain_error_, &leftovers_error_})
+  for (const std::string* error :
+       {&collect_error_, &drain_error_, &leftovers_error_, &owners_error_})
     if (!error->empty()) out.push_back(*error);
   for (const std::string& error : reconciler_.problems()) out.push_back(error);
   return out;

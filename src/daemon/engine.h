@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "daemon/source_slot.h"
 #include "dataplane/dataplane.h"
 #include "reconcile/drain_watch.h"
+#include "reconcile/owners.h"
 #include "reconcile/reconciler.h"
 #include "sources/clocks.h"
 #include "state/departures.h"
@@ -51,6 +53,12 @@ class Engine {
   void process_named() { reconciler_.process_named(); }
   // What the health checks have found.
   void set_health(const HealthVerdicts& verdicts) { replan_ = verdicts_.set(verdicts) || replan_; }
+  // Who holds the ports of backends with a uid. The first look at each is the engine's own, within
+  // the plan that it comes with; the caller looks every Owners::kInterval while there are any().
+  [[nodiscard]] const Owners& owners() const { return owners_; }
+  // Both: true when there is something to be planned.
+  bool set_listeners(const Result<std::vector<Listener>>& found, SteadyTime began);
+  bool set_owner_names(Owners::Names names);
   void configure(EngineSettings settings, SourceSlots slots, FormerSources former = {});
   // At the start, before there are sources: what the slots have loaded becomes what the kernel has, where
   // that is newer. The first plan does it if this was not called.
@@ -130,6 +138,8 @@ class Engine {
   void dismiss_former();
   void forget_contradicted_departures(const Observed& observed, const View& view);
   void recover_drains(const Observed& observed, SysTime now);
+  // True: the verdicts are others than those that `result` was made with.
+  bool watch_owners(const MergeResult& result, SteadyTime now);
   void tell_unused();
   void tell_reach();
   void plan_watch(SteadyTime now);
@@ -151,9 +161,11 @@ class Engine {
   HeldPorts held_;
   SavedProblems& problems_;
   Saver saver_;
+  std::function<Result<std::vector<Listener>>()> read_listeners_;
   Reconciler reconciler_;
   DrainWatch drain_watch_;
 
+  Owners owners_;
   View view_;
   MergeResult merged_;  // its state has gone to the reconciler; the memo stays for the next merge
   bool merged_once_ = false;
@@ -179,7 +191,7 @@ class Engine {
   SteadyTime next_look_{};
   SteadyTime next_collect_{};
   std::string drain_error_;  // the last, while it lasts
-  std::string collect_error_;
+  std::string collect_error_, owners_error_;
   bool some_finished_ = false;  // in the round of looks that is under way
 };
 

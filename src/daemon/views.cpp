@@ -23,7 +23,8 @@ std::string why(const DesiredBackend& b, std::uint64_t total_weight) {
     return fmt::format("{}: weight {} of {}", to_string(b.state), b.effective_weight, total_weight);
   std::string text = fmt::format("weight 0: {}", to_string(b.state));
   if (b.reason != Reason::None) text += fmt::format(" ({})", to_string(b.reason));
-  return text + " since " + format_iso8601(b.since);
+  text += " since " + format_iso8601(b.since);
+  return b.text.empty() ? text : text + ": " + b.text;
 }
 
 // As the hook asks before it chooses: loopback only, since what listens elsewhere cannot be known.

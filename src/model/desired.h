@@ -35,6 +35,7 @@ struct DesiredBackend {
   SysTime since;                       // since when in this state for this reason
   std::uint32_t effective_weight = 0;  // above 0: gets new connections now
   bool departed = false;  // the source lists it no more; it stays until its connections are gone
+  std::string text{};     // more than the reason says, for people; mostly empty
 
   bool operator==(const DesiredBackend&) const = default;
 };

@@ -56,6 +56,7 @@ enum class Reason : std::uint8_t {
   NotVerified,      // unknown, or down where the source wants a verdict first: none yet
   SourceUnhealthy,  // down: the source's own checks say so
   Unsupported,      // down: this dataplane cannot use it; the status says why
+  Owner,            // down, or draining: its port is not its user's, or not known to be
 };
 
 constexpr std::uint32_t kDefaultWeight = 100;

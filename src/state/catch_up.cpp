@@ -26,6 +26,7 @@ bool has(const std::vector<Backend>& backends, const Address& address) {
 // The kernel has it at weight 0, or not at all, although the snapshot would use it.
 bool is_out_unexplained(const Service& service, const Backend& backend, const ObservedBackend* seen,
                         const KnownReasons& why) {
+  if (backend.uid) return false;  // who holds its port is asked at each start
   if (eligibility(backend.state, backend.reason, backend.weight) != Eligibility::Normal)
     return false;
   if (seen != nullptr && (seen->weight > 0 || seen->drained || !seen->refused.empty()))

@@ -49,6 +49,8 @@ std::string_view describe(const DesiredBackend& b) {
       return "unhealthy by the checks of the source";
     case Reason::Unsupported:
       return "not usable by the dataplane";
+    case Reason::Owner:
+      return "whose port its user does not hold";
   }
   bug("reason of a backend");
 }

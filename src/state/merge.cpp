@@ -47,6 +47,8 @@ class Merger {
     static const HealthVerdicts kAllUp;
     health_ = in_.health ? in_.health : &kAllUp;
     verdict_ = health_->begin();
+    static const OwnerVerdicts kNoneKnown;
+    owners_ = in_.owners ? in_.owners : &kNoneKnown;
     if (in_.drains) out_.drains = in_.drains->all();
     out_.sources = in_.view->sources;
     out_.scope_all = in_.scope_all;
@@ -77,6 +79,8 @@ class Merger {
   [[nodiscard]] DesiredBackend live(const Backend& backend, const Service& service,
                                     const Parts& parts) const;
   [[nodiscard]] DesiredBackend departed(const Departure& departure, const Parts& parts) const;
+  // Why it gets nothing, as its port is not its user's; null: that is no reason.
+  [[nodiscard]] const std::string* not_held(const Backend& backend, const ServiceKey& key) const;
   void set_since(DesiredBackend& b, const Parts& parts, SysTime otherwise) const;
   [[nodiscard]] bool left_out(const Address& address) const {
     return in_.scope_all && address.ip.is_loopback();
@@ -91,6 +95,7 @@ class Merger {
   DepartureIter departed_;
   const HealthVerdicts* health_;
   HealthVerdicts::const_iterator verdict_;
+  const OwnerVerdicts* owners_;
   MergeResult out_;
 };
 
@@ -210,6 +215,9 @@ MergeResult::Memo Merger::build(const Parts& parts) const {
   add_departed(parts, service);
   std::sort(service.backends.begin(), service.backends.end(),
             [](const auto& a, const auto& b) { return a.backend.address < b.backend.address; });
+  memo.owned = std::any_of(service.backends.begin(), service.backends.end(),
+                           [](const DesiredBackend& b) { return b.backend.uid.has_value(); });
+  memo.plain = memo.plain && !memo.owned;
   judge(parts, memo, service);
   memo.desired = parts.old && *parts.old->desired == service
                      ? parts.old->desired
@@ -278,12 +286,18 @@ DesiredBackend Merger::live(const Backend& backend, const Service& service,
   const bool usable = b.state == BackendState::Active || b.state == BackendState::Unknown ||
                       (b.state == BackendState::Exited && b.reason == Reason::Unreachable);
   const HealthVerdict* down = usable ? down_of(parts, backend.address) : nullptr;
+  const std::string* not_held = this->not_held(backend, service.key);
   if (drain) {
     b.state = BackendState::Draining;
     b.reason = Reason::Operator;
   } else if (usable && backend.weight == 0) {
     b.state = BackendState::Draining;
     b.reason = Reason::Weight;
+  } else if (not_held && backend.weight > 0) {
+    // Stronger than every verdict on its health: what answers there may be another user's.
+    b.state = BackendState::Down;
+    b.reason = Reason::Owner;
+    b.text = *not_held;
   } else if (down && b.reason == Reason::NotSeen) {
     // Silent with all others: lbd's own probe was what it stayed in use for.
     b.state = BackendState::Stale;
@@ -313,11 +327,23 @@ DesiredBackend Merger::departed(const Departure& departure, const Parts& parts) 
   } else if (drain) {
     b.reason = Reason::Operator;
     set_since(b, parts, in_.previous ? in_.now.wall : drain->since);
+  } else if (const std::string* not_held = this->not_held(b.backend, parts.key)) {
+    b.reason = Reason::Owner;  // no last resort
+    b.text = *not_held;
+    set_since(b, parts, in_.now.wall);
   } else {
     b.reason = Reason::Source;
     set_since(b, parts, departure.since);
   }
   return b;
+}
+
+const std::string* Merger::not_held(const Backend& backend, const ServiceKey& key) const {
+  static const std::string kNotKnown = "who holds its port is not known yet";
+  if (!backend.uid) return nullptr;
+  const auto found = owners_->find({key, backend.address});
+  if (found == owners_->end()) return &kNotKnown;
+  return found->second.empty() ? nullptr : &found->second;
 }
 
 void Merger::set_since(DesiredBackend& b, const Parts& parts, SysTime otherwise) const {

@@ -16,6 +16,7 @@
 #include "state/claims.h"
 #include "state/departures.h"
 #include "state/drains.h"
+#include "state/owner_verdicts.h"
 
 namespace lb {
 
@@ -29,6 +30,8 @@ struct MergeInput {
   const std::map<ServiceKey, std::string>* conflicts = nullptr;  // may be null
   // Only those that are down count, so that the caller may leave out all others.
   const HealthVerdicts* health = nullptr;  // may be null
+  // Of backends with a uid. One that is not in it gets nothing.
+  const OwnerVerdicts* owners = nullptr;  // may be null
   // Scope "all": backends in 127.0.0.0/8 and ::1 mean another host for each network namespace, so
   // they are left out with a warning.
   bool scope_all = false;
@@ -52,6 +55,7 @@ struct MergeResult {
     std::string refusal;   // why its source may not have it; empty: it may
     bool plain = false;    // nothing but `service`, drains and scope went into it
     bool checked = false;  // `service` has a health check, and is not refused
+    bool owned = false;    // one of its backends has a uid
   };
   std::vector<Memo> memo;  // sorted by key
   std::vector<View::SourceRef> sources;

@@ -174,6 +174,12 @@ void show_list(Env& env, const Options& options, const Json& json) {
     if (const std::string words = text(service, "text"); !words.empty())
       env.err << fmt::format("{} {}: {}\n", printable(text(service, "name")), listen_of(service),
                              printable(words));
+  for (const Json& service : json.at("services"))
+    for (const Json& backend : service.at("backends"))
+      // An lbd of another version may not say it.
+      if (const std::string words = backend.value("text", ""); !words.empty())
+        env.err << fmt::format("{} {}: {}: {}\n", printable(text(service, "name")),
+                               listen_of(service), address_of(backend), printable(words));
 }
 
 // An lbd of another version may not say it.

@@ -1,12 +1,12 @@
 // Somebody else listens on the service's port.
 #include <gmock/gmock.h>
-#include <sys/fsuid.h>
 
 #include <chrono>
 #include <fstream>
 
 #include <fmt/format.h>
 
+#include "netns/daemon/as_user.h"
 #include "netns/daemon/fixture.h"
 #include "netns/daemon/nginx.h"
 #include "support/patience.h"
@@ -18,23 +18,6 @@ using testing::Key;
 using testing::UnorderedElementsAre;
 
 constexpr int kAlice = 54'321;  // no user of this machine
-
-// Sockets that this thread makes are this user's.
-class AsUser {
- public:
-  explicit AsUser(int uid) : before_(::setfsuid(static_cast<uid_t>(uid))) {}
-  ~AsUser() { ::setfsuid(static_cast<uid_t>(before_)); }
-  AsUser(const AsUser&) = delete;
-  AsUser& operator=(const AsUser&) = delete;
-
- private:
-  int before_;
-};
-
-std::unique_ptr<Server> server_of(int uid, std::string_view at, std::string greeting) {
-  const AsUser user(uid);
-  return std::make_unique<Server>(at, std::move(greeting));
-}
 
 class Conflict : public DaemonNetns {
  protected:

@@ -17,6 +17,18 @@ TEST_F(Lbctl, ListIsATableOnStdoutAndSentencesOnStderr) {
   EXPECT_EQ(err(), "dns udp://[::1]:53: no usable backend: clients get ECONNREFUSED\n");
 }
 
+TEST_F(Lbctl, ListSaysOfABackendWhatItsReasonDoesNot) {
+  auto web = std::make_shared<DesiredService>(*test::web_service());
+  web->backends[0].state = BackendState::Down;
+  web->backends[0].reason = Reason::Owner;
+  web->backends[0].text = "port is held by uid 1005 (mallory), wants uid 1001 (postgres)";
+  control.services[0].service = web;
+  EXPECT_EQ(run_lbctl({"list", "node1"}), kExitOk);
+  EXPECT_EQ(err(),
+            "web 127.0.0.1:8080: 10.0.0.1:9001: port is held by uid 1005 (mallory), wants uid 1001 "
+            "(postgres)\n");
+}
+
 TEST_F(Lbctl, ListJsonIsTheApisAnswer) {
   EXPECT_EQ(run_lbctl({"list", "--json"}), kExitOk);
   const ApiReply reply = test::run_awaitable(handle({"GET", "/v1/services", ""}, control));

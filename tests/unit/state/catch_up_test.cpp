@@ -81,6 +81,13 @@ TEST_F(CatchUp, WhatIsOutForAKnownReasonIsAsSaved) {
               ElementsAre("as saved"));
 }
 
+TEST_F(CatchUp, WhatIsOutWithAUidIsAsSaved) {
+  programmed("127.0.0.1:80", 0);
+  Backend owned = listed("127.0.0.1:80");
+  owned.uid = 1001;
+  EXPECT_THAT(caught_up({owned}), ElementsAre("as saved"));
+}
+
 TEST_F(CatchUp, AVerdictThatTheKernelContradictsIsOld) {
   programmed("10.0.0.1:80", 1);
   EXPECT_THAT(caught_up({listed("10.0.0.1:80", BackendState::Stale, Reason::NeverSeen)}),

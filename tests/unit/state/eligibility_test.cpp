@@ -30,6 +30,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{BackendState::Draining, Reason::Lingering, Eligibility::Never},
                     Row{BackendState::Draining, Reason::Weight, Eligibility::Never},
                     Row{BackendState::Down, Reason::ProbeFailed, Eligibility::FailOpen},
+                    Row{BackendState::Down, Reason::Owner, Eligibility::Never},
+                    Row{BackendState::Draining, Reason::Owner, Eligibility::Never},
                     Row{BackendState::Down, Reason::Unreachable, Eligibility::LastResort},
                     Row{BackendState::Down, Reason::SourceUnhealthy, Eligibility::Never},
                     Row{BackendState::Down, Reason::NotVerified, Eligibility::Never},

@@ -40,6 +40,7 @@ class Merge : public testing::Test {
                               .departures = &departures_,
                               .conflicts = &conflicts_,
                               .health = &health_,
+                              .owners = &owners_,
                               .scope_all = scope_all_,
                               .previous = first_ ? nullptr : &result_,
                               .now = both(now)});
@@ -67,6 +68,7 @@ class Merge : public testing::Test {
   Departures departures_{60s};
   std::map<ServiceKey, std::string> conflicts_;
   HealthVerdicts health_;
+  OwnerVerdicts owners_;
   bool scope_all_ = false;
   MergeResult result_;
   bool first_ = true;
