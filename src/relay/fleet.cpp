@@ -187,7 +187,7 @@ FleetOrders::Heard FleetOrders::hear(const std::vector<FleetOrder>& orders, SysT
       count(checked.error().context);
       continue;
     }
-    // What says nothing new is refused to nobody: an old lbd tells the orders of others without their
+    // What says nothing new is no complaint: an old lbd tells the orders of others without their
     // signatures.
     const Known* known = find(order.target, order.service);
     if (known != nullptr && !newer(order, known->order) && !renews(order, known->order)) continue;

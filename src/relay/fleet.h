@@ -45,7 +45,7 @@ class FleetOrders {
     std::size_t more_news = 0;
   };
 
-  // In memory only, and whoever signed them: for who passes orders on, and for tests.
+  // In memory only, signed or not: for a logger, which passes orders on, and for tests.
   FleetOrders() = default;
   // A broken file is an error that names it, and is put aside as PATH.broken, if that can
   // be done. Orders over the limits are left out, see dropped(). What is saved is in force, signed or not.

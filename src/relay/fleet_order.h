@@ -33,7 +33,7 @@ struct FleetOrder {
 // E2BIG, with a sentence: a text or list of it is over the limits (base/limits.h).
 [[nodiscard]] Result<> order_within_limits(const FleetOrder& order);
 [[nodiscard]] std::size_t size_of(const FleetOrder& order);  // bytes of its texts
-// The same words of the same operator, whoever vouches for them and for how long.
+// The same words of the same operator; key, expiry and signature may differ.
 [[nodiscard]] bool says_the_same(const FleetOrder& a, const FleetOrder& b);
 
 }  // namespace lb

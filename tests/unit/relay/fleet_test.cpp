@@ -20,7 +20,7 @@ FleetOrder order(std::string id, int second, bool drain = true, std::string targ
   return {std::move(id), at(second), std::move(target), std::move(service), drain, {}};
 }
 
-// Takes what nobody has signed: these tests are about what comes after.
+// Takes unsigned orders: these tests are about what comes after.
 FleetOrders opened(const std::string& path) {
   FleetOrders orders = FleetOrders::open(path).value();
   orders.change_keys([](OrderKeys& keys) {
