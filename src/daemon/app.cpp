@@ -84,7 +84,8 @@ Result<std::unique_ptr<App>> App::open(asio::io_context& io, Config config, std:
   // Services on loopback need none of them: what is amiss with them is told, and tried again, once we run.
   if (auto addresses = read_local_addresses())
     app->engine_->set_local_addresses(*std::move(addresses));
-  app->fleet_->before_turn(*app->engine_);  // what the fleet drains is drained in the first plan
+  (void)app->fleet_->before_turn(
+      *app->engine_);  // what the fleet drains is drained in the first plan
   app->engine_->apply_all();
   app->operator_ = std::make_unique<Operator>(
       *app->engine_, *app->fleet_,
@@ -283,12 +284,12 @@ asio::awaitable<void> App::source_loop(std::shared_ptr<SourceSlot> slot) {
 
 asio::awaitable<void> App::engine_loop() {
   for (;;) {
-    fleet_->before_turn(*engine_);
+    if (fleet_->before_turn(*engine_)) co_await asio::post(asio::use_awaitable);
     if (std::exchange(health_changed_, false)) engine_->set_health(health_->verdicts());
     while (engine_->turn(kBatch)) co_await asio::post(asio::use_awaitable);
     // An updater does not use backends: each listener looks for itself.
     if (config_.relay.listen.empty() || fleet_applies()) health_->watch(engine_->checked());
-    fleet_->after_turn(*engine_);
+    if (fleet_->after_turn(*engine_)) look_.notify();
     report_if_wanted();
     look_at_owners_if_wanted();
     tell_endpoints();
@@ -407,11 +408,15 @@ void App::report_if_wanted() {
 }
 
 asio::awaitable<void> App::fleet_loop() {
+  asio::steady_timer pause(io_);
   for (;;) {
     co_await fleet_->look(*engine_);
+    pause.expires_after(Fleet::kPause);
     const Event::Woken woken =
         co_await look_.wait(std::chrono::steady_clock::now() + fleet_->pace());
     if (woken == Event::Woken::Cancelled) co_return;
+    const auto [ec] = co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (ec) co_return;
   }
 }
 

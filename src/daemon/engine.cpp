@@ -13,6 +13,8 @@
 namespace lb {
 namespace {
 
+constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
+
 using std::chrono::milliseconds;
 
 constexpr milliseconds kStep{10};  // of what takes longer; then others get their turn
@@ -173,13 +175,20 @@ bool Engine::apply_some(std::size_t limit) {
     adopt_leftovers(clocks_.now());
     replan_ = !leftovers_;
   }
-  if (std::exchange(replan_, false)) replan();
+  // A plan may take long: others have a turn before it is applied. It is, however often there is a new one.
+  const bool just_planned = std::exchange(replanned_, false);
+  if (replan_ && !just_planned) {
+    replan_ = false;
+    replan();
+    replanned_ = limit != kNoLimit;
+    if (replanned_) return true;
+  }
   // Nothing is written before all that left while lbd was away is known: of UDP only what is listed is.
-  return leftovers_ || step(limit).more;
+  return leftovers_ || step(limit).more || replan_;
 }
 
 void Engine::apply_all() {
-  while (apply_some(std::numeric_limits<std::size_t>::max())) {
+  while (apply_some(kNoLimit)) {
   }
   if (planned_ == SteadyTime::max())
     planned_ =
@@ -241,10 +250,9 @@ void Engine::replan() {
 
   MergeResult result = merge_all(now);
   const bool judges = now.steady >= judge_from_;
-  auto ended = drains_.settle(result.state, view_.complete && judges, now.steady);
-  problems_.set("drains", ended ? "" : "cannot save the drains: " + ended.error().message());
-  if (ended && !ended->empty()) {
-    for (const Drain& drain : *ended) {
+  const auto ended = drains_.settle(result.state, view_.complete && judges, now.steady);
+  if (!ended.empty()) {
+    for (const Drain& drain : ended) {
       spdlog::info("drain target={} ended: the backend is gone", to_string(drain.target));
       if (!drain.fleet.empty()) ended_fleet_.push_back(drain);
     }

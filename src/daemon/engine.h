@@ -90,7 +90,7 @@ class Engine {
   void save_all() { saver_.save_all(saved_slots()); }
   // All sources have delivered (or were loaded), and all that they want is programmed.
   [[nodiscard]] bool serves_all() const {
-    return leftovers_adopted_ && !replan_ && reconciler_.failures().empty();
+    return leftovers_adopted_ && !replan_ && !replanned_ && reconciler_.failures().empty();
   }
   // Whether the kernel was given something since the last call.
   [[nodiscard]] bool take_applied() { return std::exchange(applied_, false); }
@@ -178,6 +178,7 @@ class Engine {
   Unused unused_;             // as the slots know it
   bool unused_told_ = false;  // to those that are configured now
   bool replan_ = true;
+  bool replanned_ = false;  // in the last turn, and nothing of it is applied yet
   bool leftovers_adopted_ = false;
   std::optional<std::vector<ServiceKey>> leftovers_;  // still to be looked at, from the end
   std::string leftovers_error_;

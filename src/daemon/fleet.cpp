@@ -12,6 +12,7 @@
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
 
+#include "base/beside.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "daemon/slices.h"
@@ -27,40 +28,9 @@ using std::chrono::milliseconds;
 // While something runs out somebody may be waiting for it; else counts go with the pings.
 constexpr milliseconds kBusy{200};
 constexpr milliseconds kIdle{5'000};
+constexpr milliseconds kKeyFileAnswers{2'000};
 
 bool is_in_force(const FleetOrders::Known& known) { return known.order.drain && !known.ended; }
-
-Result<Drain> to_drain(const FleetOrder& order) {
-  Drain drain;
-  LB_TRY(drain.target, Drain::parse_target(order.target));
-  if (!order.service.empty()) drain.service = order.service;
-  drain.since = order.time;
-  drain.ids = order.ids;
-  std::sort(drain.ids.begin(), drain.ids.end());
-  drain.fleet = order.id;
-  return drain;
-}
-
-// What an order covers now, whatever other drains cover as well.
-template <class Visit>
-void for_each_covered(Engine& engine, const Drain& drain, Visit visit) {
-  for (const auto& [key, service] : engine.reconciler().desired())
-    for (const DesiredBackend& b : service->backends)
-      if (covers(drain, b.backend, key, service->name)) visit(key, b);
-}
-
-void add_covered(Engine& engine, const ServiceKey& key, const DesiredBackend& b,
-                 relay::OrderReport::Item& item) {
-  const auto connections = engine.drain_watch().connections({key, b.backend.address});
-  if (connections)
-    item.connections = std::min(limits::kConnections, item.connections + connections->value_or(0));
-  // What cannot be programmed is tried again; until then new connections go there.
-  if (!connections || engine.reconciler().failures().contains(key)) item.programmed = false;
-}
-
-bool is_done(const relay::OrderReport::Item& item) {
-  return item.ended || (item.programmed && item.connections == 0);
-}
 
 relay::SourceMark mark_of(const SourceSlot& slot) {
   const SourceStatus status = slot.source ? slot.source->status() : SourceStatus{};
@@ -117,22 +87,37 @@ void Fleet::set_applies(bool applies) {
   });
 }
 
-void Fleet::open_signer() {
-  auto signer = OrderSigner::open(state_dir_ + "/order.key");
-  if (!signer) spdlog::error("fleet: {}", signer.error().message());
+// Told once for each reason: problems() has it as long as it lasts.
+void Fleet::use_signer(Result<OrderSigner> signer) {
+  const std::string why = signer ? "" : signer.error().message();
+  if (!why.empty() && why != no_signer_) spdlog::error("fleet: {}", why);
+  if (why.empty() && !no_signer_.empty()) {
+    spdlog::info("fleet: {} can be used now", key_file());
+    server_->greet_again();  // listeners were told of no key
+  }
+  no_signer_ = why;
   orders_.change_keys([&](OrderKeys& keys) {
     if (signer)
       keys.set_own(*std::move(signer));
     else
-      keys.set_unsigned(signer.error().message());
+      keys.set_unsigned(why);
     return false;
   });
+}
+
+// A full or slow disk at the start is no reason to sign nothing for ever.
+asio::awaitable<void> Fleet::look_for_signer() {
+  const std::function<Result<OrderSigner>()> job = [path = key_file()] {
+    return OrderSigner::open(path);
+  };
+  auto signer = co_await beside(job, kKeyFileAnswers);
+  use_signer(std::move(signer));
 }
 
 Result<> Fleet::serve(asio::io_context& io, relay::ServerConfig config, std::string version) {
   LB_TRY(server_, relay::Server::open(io, std::move(config), orders_, node_, std::move(version),
                                       [this] { orders_changed(); }));
-  open_signer();
+  use_signer(OrderSigner::open(key_file()));
   served_since_ = std::chrono::steady_clock::now();
   spdlog::info("listeners are served at {}", server_->address());
   for (const std::string& warning : server_->warnings()) spdlog::warn("{}", warning);
@@ -149,7 +134,7 @@ std::vector<Drain> Fleet::drains() const {
   std::vector<Drain> out;
   for (const FleetOrders::Known& known : orders_.all()) {
     if (!is_in_force(known)) continue;
-    if (auto drain = to_drain(known.order))
+    if (auto drain = drain_of(known.order))
       out.push_back(*std::move(drain));
     else
       spdlog::warn("fleet order {} is not understood: {}", known.order.id, drain.error().message());
@@ -157,26 +142,28 @@ std::vector<Drain> Fleet::drains() const {
   return out;
 }
 
-void Fleet::before_turn(Engine& engine) {
-  if (started_ && seen_version_ == orders_.version()) return;
+bool Fleet::before_turn(Engine& engine) {
+  if (started_ && seen_version_ == orders_.version()) return false;
   started_ = true;
   seen_version_ = orders_.version();
   if (server_) server_->orders_changed();
   for (RelaySource* relay : relay_sources(engine.slots())) relay->orders_changed();
-  if (!applies_) return;
+  if (!applies_) return false;
   std::vector<Drain> wanted = drains();
-  if (wanted == in_force_) return;
+  if (wanted == in_force_) return false;
   in_force_ = wanted;
   engine.drains().set_fleet(std::move(wanted));
   engine.replan_soon();
   applying_ = true;
+  return true;
 }
 
 // From then on no new connection can go there.
 void Fleet::settle(Engine& engine, const std::vector<Drain>& drains) {
-  std::set<std::string> ids;
-  for (const Drain& drain : drains) ids.insert(drain.fleet);
-  std::erase_if(programmed_, [&](const std::string& id) { return !ids.contains(id); });
+  std::vector<std::string> ids;
+  for (const Drain& drain : drains) ids.push_back(drain.fleet);
+  std::sort(ids.begin(), ids.end());
+  progress_.keep_programmed(ids);
   engine.dataplane().settle(
       [this, ids = std::move(ids), alive = std::weak_ptr<bool>(alive_)](const Result<>& settled) {
         if (!alive.lock()) return;
@@ -185,12 +172,12 @@ void Fleet::settle(Engine& engine, const std::vector<Drain>& drains) {
           spdlog::error("fleet drains are not known to hold yet: {}", settled.error().message());
           return;
         }
-        programmed_.insert(ids.begin(), ids.end());
+        progress_.add_programmed(ids);
         changed_();
       });
 }
 
-void Fleet::after_turn(Engine& engine) {
+bool Fleet::after_turn(Engine& engine) {
   if (std::exchange(applying_, false)) settle(engine, in_force_);
   std::set<std::string> over;
   for (const Drain& ended : engine.take_ended_fleet()) over.insert(ended.fleet);
@@ -198,7 +185,7 @@ void Fleet::after_turn(Engine& engine) {
   publish(engine);
   for (const auto& slot : engine.slots())
     if (slot->source) slot->source->applied();
-  tell_reports(engine);
+  return applies_ && (!orders_.all().empty() || !reported_.empty());
 }
 
 // Nothing before every source has spoken in this run: what is saved may be old.
@@ -221,49 +208,12 @@ void Fleet::end(const std::set<std::string>& ids, SysTime now) {
   std::erase_if(in_force_, [&](const Drain& d) { return ids.contains(d.fleet); });
 }
 
-relay::OrderReport::Item Fleet::report_of(Engine& engine, const FleetOrders::Known& known) const {
-  relay::OrderReport::Item item;
-  item.id = known.order.id;
-  item.ended = known.ended;
-  item.programmed = known.ended || programmed_.contains(item.id);
-  const auto drain = to_drain(known.order);
-  if (known.ended || !drain) return item;
-  for_each_covered(engine, *drain, [&](const ServiceKey& key, const DesiredBackend& b) {
-    add_covered(engine, key, b, item);
-  });
-  return item;
-}
-
-// Each backend once, whatever the number of orders.
-std::vector<relay::OrderReport::Item> Fleet::report(Engine& engine) const {
-  std::map<std::string, relay::OrderReport::Item> by_id;
-  for (const FleetOrders::Known& known : orders_.all())
-    if (known.order.drain)
-      by_id[known.order.id] = {.id = known.order.id,
-                               .programmed = known.ended || programmed_.contains(known.order.id),
-                               .ended = known.ended,
-                               .connections = 0};
-  for (const FleetOrders::Refused& refused : orders_.refused())
-    if (refused.order.drain)
-      by_id[refused.order.id] = {.id = refused.order.id, .why = clipped(refused.why, limits::kWhy)};
-  const DrainIndex index(in_force_);
-  if (!index.empty())
-    for (const auto& [key, service] : engine.reconciler().desired())
-      for (const DesiredBackend& b : service->backends)
-        for (const std::size_t i : index.covering(in_force_, b.backend, key, service->name))
-          if (const auto at = by_id.find(in_force_[i].fleet); at != by_id.end())
-            add_covered(engine, key, b, at->second);
-  std::vector<relay::OrderReport::Item> items;
-  for (auto& [id, item] : by_id) items.push_back(std::move(item));
-  return items;
-}
-
-void Fleet::tell_reports(Engine& engine) {
-  if (!applies_) return;
+asio::awaitable<void> Fleet::tell_reports(Engine& engine) {
+  if (!applies_) co_return;
   const auto relays = relay_sources(engine.slots());
-  if (relays.empty() && !server_) return;
-  reported_ = report(engine);
-  for (RelaySource* relay : relays) relay->set_order_report(reported_);
+  if (relays.empty() && !server_) co_return;
+  reported_ = co_await progress_.of_all(engine);
+  for (RelaySource* relay : relay_sources(engine.slots())) relay->set_order_report(reported_);
 }
 
 asio::awaitable<void> Fleet::tell_counts(Engine& engine) {
@@ -286,9 +236,10 @@ asio::awaitable<void> Fleet::tell_counts(Engine& engine) {
 }
 
 asio::awaitable<void> Fleet::look(Engine& engine) {
+  if (server_ && !no_signer_.empty()) co_await look_for_signer();
   if (std::exchange(unsettled_, false)) settle(engine, in_force_);
   if (!relay_sources(engine.slots()).empty()) co_await tell_counts(engine);
-  tell_reports(engine);
+  co_await tell_reports(engine);
   if (has_published_) server_->mark(marks_of(engine));
   if (server_) end_where_all_have_ended();
   keep_orders(engine.clocks().wall());
@@ -352,13 +303,11 @@ Result<relay::FleetProgress> Fleet::drain(Engine& engine, const DrainTarget& wha
                    .service = what.service,
                    .drain = true,
                    .ids = {}};
-  LB_TRY(const Drain drain, to_drain(order));
-  bool known = false;
-  for_each_covered(engine, drain, [&](const ServiceKey&, const DesiredBackend& b) {
-    known = true;
-    if (std::holds_alternative<Address>(drain.target)) order.ids.push_back(b.backend.id);
-  });
-  if (!known)
+  LB_TRY(const Drain drain, drain_of(order));
+  const auto covered = covered_by(drain, engine.reconciler().desired());
+  if (std::holds_alternative<Address>(drain.target))
+    for (const auto& [key, backend] : covered) order.ids.push_back(backend->id);
+  if (covered.empty())
     return fail(ENOENT, fmt::format("no backend or host {}{}", what.target,
                                     what.service.empty() ? "" : " in service " + what.service));
   std::sort(order.ids.begin(), order.ids.end());
@@ -368,7 +317,7 @@ Result<relay::FleetProgress> Fleet::drain(Engine& engine, const DrainTarget& wha
       !vouched_for(before->order)) {
     LB_CHECK(give(std::move(order)));
     spdlog::info("fleet drain target={} service={}", what.target, what.service);
-    before_turn(engine);
+    (void)before_turn(engine);
   }
   return progress_of(engine, orders_.find(what.target, what.service)->order);
 }
@@ -387,7 +336,7 @@ Result<relay::FleetProgress> Fleet::undrain(Engine& engine, const DrainTarget& w
                  .drain = false,
                  .ids = {}}));
   spdlog::info("fleet undrain target={} service={}", what.target, what.service);
-  before_turn(engine);
+  (void)before_turn(engine);
   return progress;
 }
 
@@ -403,7 +352,7 @@ relay::FleetProgress Fleet::progress_of(Engine& engine, const FleetOrder& order)
   relay::FleetProgress out = server_->progress(order);
   if (applies_) {
     const auto* known = orders_.find(order.target, order.service);
-    const auto item = report_of(engine, *known);
+    const auto item = progress_.of(engine, *known);
     out.listeners.push_back(
         {node_ + " (this one)", true, item.programmed, item.ended, item.connections});
     out.connections += item.connections;

@@ -16,6 +16,7 @@
 #include "api/control.h"
 #include "daemon/config.h"
 #include "daemon/engine.h"
+#include "daemon/order_progress.h"
 #include "daemon/saved_problems.h"
 #include "relay/fleet.h"
 #include "relay/relay_source.h"
@@ -41,12 +42,14 @@ class Fleet {
   // Whether orders hold for this lbd's own connections: an updater alone has none.
   void set_applies(bool applies);
 
-  // Before a turn of the engine: what has to be drained. After it: what has come of that, and the
-  // state for the listeners.
-  void before_turn(Engine& engine);
-  void after_turn(Engine& engine);
+  // Before a turn of the engine: what has to be drained; true: that is another list, which may be long.
+  // After it: what has come of that, and the state for the listeners; true: look() has something to tell.
+  [[nodiscard]] bool before_turn(Engine& engine);
+  [[nodiscard]] bool after_turn(Engine& engine);
   // Now and then: counts, how far the drains are, what has ended everywhere.
   asio::awaitable<void> look(Engine& engine);
+  // However often after_turn() asks for it: a look is as dear as there are orders and services.
+  static constexpr std::chrono::milliseconds kPause{100};
   // How soon look() is worth while.
   [[nodiscard]] std::chrono::milliseconds pace() const;
 
@@ -82,22 +85,22 @@ class Fleet {
   [[nodiscard]] Result<> check_serves() const;
   [[nodiscard]] Result<> give(FleetOrder order);
   [[nodiscard]] bool vouched_for(const FleetOrder& order) const;
-  void open_signer();
+  [[nodiscard]] std::string key_file() const { return state_dir_ + "/order.key"; }
+  void use_signer(Result<OrderSigner> signer);
+  asio::awaitable<void> look_for_signer();
   void keep_orders(SysTime now);
   [[nodiscard]] relay::FleetProgress progress_of(Engine& engine, const FleetOrder& order) const;
   [[nodiscard]] std::vector<Drain> drains() const;
-  [[nodiscard]] std::vector<relay::OrderReport::Item> report(Engine& engine) const;
-  [[nodiscard]] relay::OrderReport::Item report_of(Engine& engine,
-                                                   const FleetOrders::Known& known) const;
   void settle(Engine& engine, const std::vector<Drain>& drains);
   void end(const std::set<std::string>& ids, SysTime now);
   void publish(const Engine& engine);
-  void tell_reports(Engine& engine);
+  asio::awaitable<void> tell_reports(Engine& engine);
   asio::awaitable<void> tell_counts(Engine& engine);
   void end_where_all_have_ended();
 
   FleetOrders orders_;
   std::string state_dir_, node_;
+  std::string no_signer_;  // why this updater has no key
   std::function<void()> changed_;
   bool applies_ = true;
   std::unique_ptr<relay::Server> server_;
@@ -106,10 +109,10 @@ class Fleet {
   bool has_published_ = false;
   std::uint64_t seen_version_ = 0;
   bool started_ = false;
-  std::vector<Drain> in_force_;       // as the engine has them
-  std::set<std::string> programmed_;  // ids: the kernel has them, and a grace period is over
-  bool unsettled_ = false;            // the last grace period could not be had
-  bool applying_ = false;             // what is in force is not in the kernel yet
+  std::vector<Drain> in_force_;  // as the engine has them
+  OrderProgress progress_{orders_};
+  bool unsettled_ = false;  // the last grace period could not be had
+  bool applying_ = false;   // what is in force is not in the kernel yet
   std::vector<relay::OrderReport::Item> reported_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -71,9 +71,12 @@ StepResult Reconciler::step(SteadyTime now, SysTime wall, std::size_t limit,
   now_ = now;
   wall_ = wall;
   do_due(now);
-  sort_out_dirty(now);
-  prepare(limit);
   StepResult result;
+  sort_out_dirty(now, enough);
+  // What gives up an address goes before what takes it: nothing is written before all is sorted.
+  result.more = !dirty_.empty();
+  if (result.more) return result;
+  prepare(limit);
   std::size_t done = 0;
   for (auto& queue : queues_)
     while (!queue.empty() && done < limit && (!enough() || done < kAtLeast)) {
@@ -166,23 +169,33 @@ bool Reconciler::takes_new_frontend(const ServiceKey& key) const {
   });
 }
 
-void Reconciler::sort_out_dirty(SteadyTime now) {
-  // Who listens is asked anew before anything new is taken: a listener that was there first must
-  // never lose its clients because we looked two seconds ago.
-  if (std::any_of(dirty_.begin(), dirty_.end(),
-                  [&](const ServiceKey& key) { return takes_new_frontend(key); }))
-    look_for_listeners(now);
-  for (const ServiceKey& key : std::exchange(dirty_, {})) {
-    for (auto& queue : queues_) queue.erase(key);
-    const auto want = target(key);
-    const auto have = applied_.find(key);
-    const auto step =
-        next_step(want ? &*want : nullptr, have == applied_.end() ? nullptr : &have->second);
-    if (step)
-      queues_.at(static_cast<std::size_t>(*step)).insert(key);
-    else
-      failures_.erase(key);
+void Reconciler::sort_out_dirty(SteadyTime now, const std::function<bool()>& enough) {
+  if (!std::exchange(sorting_, true)) listeners_asked_ = false;
+  for (std::size_t sorted = 1; !dirty_.empty(); ++sorted) {
+    if (sorted % kSorted == 0 && enough()) return;
+    const ServiceKey key = *dirty_.begin();
+    // Who listens is asked anew before anything new is taken: a listener that was there first must
+    // never lose its clients because we looked two seconds ago.
+    if (!listeners_asked_ && takes_new_frontend(key)) {
+      look_for_listeners(now);
+      listeners_asked_ = true;
+    }
+    dirty_.erase(key);
+    sort_out(key);
   }
+  sorting_ = false;
+}
+
+void Reconciler::sort_out(const ServiceKey& key) {
+  for (auto& queue : queues_) queue.erase(key);
+  const auto want = target(key);
+  const auto have = applied_.find(key);
+  const auto step =
+      next_step(want ? &*want : nullptr, have == applied_.end() ? nullptr : &have->second);
+  if (step)
+    queues_.at(static_cast<std::size_t>(*step)).insert(key);
+  else
+    failures_.erase(key);
 }
 
 std::optional<ProgrammedService> Reconciler::target(const ServiceKey& key) {

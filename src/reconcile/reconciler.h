@@ -74,6 +74,7 @@ class Reconciler {
   // An unprivileged user may bind as often as he likes: of one user at one service so often in the log.
   static constexpr std::chrono::minutes kToldAgain{1};
   static constexpr std::size_t kAtLeast = 32;   // writes in one step, some milliseconds
+  static constexpr std::size_t kSorted = 256;   // before `enough` is asked, a millisecond
   static constexpr std::size_t kCompared = 64;  // services in one step, a millisecond or two
 
   // `dataplane` must outlive this.
@@ -130,7 +131,8 @@ class Reconciler {
   void begin_drift(SteadyTime now);
   void compare(std::span<const ServiceKey> keys, AppliedState observed);
 
-  void sort_out_dirty(SteadyTime now);
+  void sort_out_dirty(SteadyTime now, const std::function<bool()>& enough);
+  void sort_out(const ServiceKey& key);
   void prepare(std::size_t limit);
   [[nodiscard]] bool takes_new_frontend(const ServiceKey& key) const;
   // With the condition LocalOnly where its source may not publish it.
@@ -167,6 +169,8 @@ class Reconciler {
   bool all_delivered_ = false;
 
   std::set<ServiceKey> dirty_;                  // look again
+  bool sorting_ = false;                        // begun, and not at its end
+  bool listeners_asked_ = false;                // in this sorting
   std::array<std::set<ServiceKey>, 3> queues_;  // looked at, to be done; by Step
   std::set<ServiceKey> prepared_;               // of these, announced to the dataplane
   std::map<ServiceKey, Failure> failures_;

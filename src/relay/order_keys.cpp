@@ -65,7 +65,9 @@ Result<std::string> OrderKeys::trust(const std::string& what, SysTime now) {
                                     "reached: 'lbctl trust' shows both",
                                     printable(what)));
   if (shown->second.empty())
-    return fail(ENOENT, fmt::format("{} signs nothing: its lbd is older than this one", what));
+    return fail(
+        ENOENT,
+        fmt::format("{} signs nothing: its lbd is older than this one, or has no key", what));
   learnt_[what] = {shown->second, now};
   return shown->second;
 }
@@ -152,8 +154,9 @@ std::vector<std::string> OrderKeys::problems() const {
     if (key.empty()) {
       if (learnt != learnt_.end() || !configured_.empty())
         out.push_back(
-            fmt::format("updater {} signs no orders: its lbd is older than this one, and "
-                        "its new drains of the fleet are not taken",
+            fmt::format("updater {} signs no orders, and its new drains of the fleet are not "
+                        "taken: its lbd is older than this one, or has no key, which 'lbctl "
+                        "status' says there",
                         updater));
     } else if (!trusts(key)) {
       out.push_back(

@@ -51,7 +51,10 @@ class OrderKeys {
   // that know the key hear of it. It vouches for nothing of that.
   void set_follows(bool follows) { follows_ = follows; }
   // This lbd makes orders.
-  void set_own(OrderSigner signer) { own_ = std::move(signer); }
+  void set_own(OrderSigner signer) {
+    own_ = std::move(signer);
+    no_signer_.clear();
+  }
   // Without it this lbd makes none; `why` says why.
   void set_unsigned(std::string why) { no_signer_ = std::move(why); }
 

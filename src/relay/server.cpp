@@ -217,6 +217,13 @@ void Server::mark(std::vector<SourceMark> sources) {
 }
 
 void Server::orders_changed() { impl_->hub().orders_changed(); }
+
+void Server::greet_again() {
+  const auto sessions = impl_->hub().sessions;  // one that ends is taken out
+  for (const auto& [id, session] : sessions)
+    if (session->greeted()) session->say_goodbye("the updater has a key for its orders now");
+}
+
 std::vector<ListenerView> Server::listeners() const { return impl_->hub().views(); }
 
 FleetProgress Server::progress(const FleetOrder& order) const {

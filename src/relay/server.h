@@ -47,6 +47,8 @@ class Server {
   void mark(std::vector<SourceMark> sources);
   // After an order was adopted here: tells the listeners.
   void orders_changed();
+  // What a hello says is different now: has all listeners connect again, which costs no snapshot.
+  void greet_again();
 
   [[nodiscard]] std::vector<ListenerView> listeners() const;  // sorted by node, address
   [[nodiscard]] FleetProgress progress(const FleetOrder& order) const;

@@ -27,9 +27,9 @@ constexpr std::chrono::milliseconds kLongestTermination = std::chrono::hours(24)
 // One target may be drained twice, by us and by the fleet.
 auto identity(const Drain& drain) { return std::tie(drain.target, drain.service, drain.fleet); }
 
-bool in_order(const Drain& a, const Drain& b) { return identity(a) < identity(b); }
-
 bool is_own(const Drain& drain) { return drain.fleet.empty(); }
+
+bool is_of_address(const Drain& drain) { return std::holds_alternative<Address>(drain.target); }
 
 Result<> within_limits(const Drain& drain) {
   const auto target = to_string(drain.target);
@@ -76,18 +76,21 @@ Result<Drain> drain_from(const json& value, Moment now) {
 
 }  // namespace
 
+bool Drains::in_order(const Drain& a, const Drain& b) { return identity(a) < identity(b); }
+
 Result<Drains> Drains::open(std::string path, Moment now) {
   Drains out;
   out.path_ = std::move(path);
+  std::vector<Drain> drains;
   std::size_t dropped = 0;
   std::string why;  // of the first
   LB_CHECK(load_saved(out.path_, [&](std::string_view text) {
     return decode_json(text, kDrainsVersion, [&](const json& root) -> Result<> {
       for (const json& item : root.at("drains")) {
         auto drain = drain_from(item, now);
-        const bool room = out.drains_.size() < limits::kDrains;
+        const bool room = drains.size() < limits::kDrains;
         if (drain && room) {
-          out.drains_.push_back(*std::move(drain));
+          drains.push_back(*std::move(drain));
         } else if (dropped++ == 0) {
           why = room ? drain.error().context : fmt::format("at most {} are kept", limits::kDrains);
         }
@@ -96,8 +99,8 @@ Result<Drains> Drains::open(std::string path, Moment now) {
       return {};
     });
   }));
-  std::sort(out.drains_.begin(), out.drains_.end(), in_order);
-  out.index_ = DrainIndex(out.drains_);
+  std::sort(drains.begin(), drains.end(), in_order);
+  out.use(std::move(drains));
   if (dropped > 0)
     out.dropped_ = fmt::format("{}: {} drain{} left out: {}", out.path_, dropped,
                                dropped == 1 ? " was" : "s were", why);
@@ -111,11 +114,14 @@ Drains Drains::without(std::string path) {
   return out;
 }
 
-Result<> Drains::replace(std::vector<Drain> next) {
-  drains_ = std::move(next);
-  index_ = DrainIndex(drains_);
+void Drains::use(std::vector<Drain> next) {
+  drains_ = std::make_shared<const std::vector<Drain>>(std::move(next));
+  index_ = DrainIndex(*drains_);
+}
+
+void Drains::replace(std::vector<Drain> next) {
+  use(std::move(next));
   dirty_ = true;
-  return {};
 }
 
 std::function<Result<>()> Drains::unsaved() {
@@ -123,7 +129,7 @@ std::function<Result<>()> Drains::unsaved() {
   dirty_ = false;
   return [path = path_, drains = drains_] {
     json list = json::array();
-    for (const Drain& drain : drains)
+    for (const Drain& drain : *drains)
       if (is_own(drain)) list.push_back(to_json(drain));
     return write_file_atomically(
         path, encode_json({{"version", kDrainsVersion}, {"drains", std::move(list)}}));
@@ -132,7 +138,7 @@ std::function<Result<>()> Drains::unsaved() {
 
 Result<> Drains::add(Drain drain) {
   LB_CHECK(within_limits(drain));
-  std::vector<Drain> next = drains_;
+  std::vector<Drain> next = *drains_;
   const auto at = std::lower_bound(next.begin(), next.end(), drain, in_order);
   if (at == next.end() || identity(*at) != identity(drain)) {
     if (std::count_if(next.begin(), next.end(), is_own) >=
@@ -145,11 +151,12 @@ Result<> Drains::add(Drain drain) {
     at->ids = std::move(drain.ids);
     at->recovered = false;
   }
-  return replace(std::move(next));
+  replace(std::move(next));
+  return {};
 }
 
 Result<> Drains::remove(const Drain::Target& target, const std::optional<std::string>& service) {
-  std::vector<Drain> next = drains_;
+  std::vector<Drain> next = *drains_;
   const auto gone = std::remove_if(next.begin(), next.end(), [&](const Drain& drain) {
     return drain.target == target && drain.service == service && is_own(drain);
   });
@@ -157,24 +164,24 @@ Result<> Drains::remove(const Drain::Target& target, const std::optional<std::st
     return fail(ENOENT, fmt::format("there is no drain of {}{}", to_string(target),
                                     service ? " in service " + *service : std::string()));
   next.erase(gone, next.end());
-  return replace(std::move(next));
+  replace(std::move(next));
+  return {};
 }
 
 void Drains::recover(std::vector<Drain> orders) {
-  std::vector<Drain> next = drains_;
+  std::vector<Drain> next = *drains_;
   for (Drain& order : orders) {
     order.recovered = true;
     const auto at = std::lower_bound(next.begin(), next.end(), order, in_order);
     if (at == next.end() || identity(*at) != identity(order)) next.insert(at, std::move(order));
   }
-  (void)replace(std::move(next));
+  replace(std::move(next));
 }
 
 void Drains::set_fleet(std::vector<Drain> drains) {
-  std::erase_if(drains_, [](const Drain& drain) { return !is_own(drain); });
-  std::move(drains.begin(), drains.end(), std::back_inserter(drains_));
-  std::sort(drains_.begin(), drains_.end(), in_order);
-  index_ = DrainIndex(drains_);
+  std::copy_if(drains_->begin(), drains_->end(), std::back_inserter(drains), is_own);
+  std::sort(drains.begin(), drains.end(), in_order);
+  use(std::move(drains));
 }
 
 const Drain* Drains::find(const Backend& backend, const Service& service) const {
@@ -183,9 +190,17 @@ const Drain* Drains::find(const Backend& backend, const Service& service) const 
 
 const Drain* Drains::find(const Backend& backend, const ServiceKey& key,
                           std::string_view service_name) const {
-  if (index_.empty()) return nullptr;
-  const auto covering = index_.covering(drains_, backend, key, service_name);
-  return covering.empty() ? nullptr : &drains_[covering.front()];
+  const auto found = covering(backend, key, service_name);
+  return found.empty() ? nullptr : found.front();
+}
+
+std::vector<const Drain*> Drains::covering(const Backend& backend, const ServiceKey& key,
+                                           std::string_view service_name) const {
+  std::vector<const Drain*> out;
+  if (index_.empty()) return out;
+  for (const std::size_t i : index_.covering(*drains_, backend, key, service_name))
+    out.push_back(&(*drains_)[i]);
+  return out;
 }
 
 // The fleet's order may be older than what is loaded here: it ends with a backend that was seen.
@@ -197,14 +212,11 @@ bool Drains::may_end(const Drain& drain, bool covers) {
 
 // Beside drains_, sorted: those of an address alone.
 std::vector<std::vector<std::string>> Drains::covered_ids(const DesiredState& state) const {
-  std::vector<std::vector<std::string>> out(drains_.size());
-  const bool some = std::any_of(drains_.begin(), drains_.end(), [](const Drain& drain) {
-    return std::holds_alternative<Address>(drain.target);
-  });
-  if (!some) return out;
+  std::vector<std::vector<std::string>> out(drains_->size());
+  if (std::none_of(drains_->begin(), drains_->end(), is_of_address)) return out;
   for (const auto& [key, service] : state)
     for (const DesiredBackend& b : service->backends)
-      for (const std::size_t i : index_.covering(drains_, b.backend, key, service->name))
+      for (const std::size_t i : index_.covering(*drains_, b.backend, key, service->name))
         if (out[i].size() < limits::kDrainIds) out[i].push_back(b.backend.id);
   for (std::vector<std::string>& ids : out) {
     std::sort(ids.begin(), ids.end());
@@ -213,30 +225,36 @@ std::vector<std::vector<std::string>> Drains::covered_ids(const DesiredState& st
   return out;
 }
 
-Result<std::vector<Drain>> Drains::settle(const DesiredState& state, bool complete, TimePoint now) {
-  std::vector<Drain> next;
+bool Drains::has_rested(const Drain& drain, TimePoint now, Resting& resting) const {
+  const auto before = resting_.find(identity(drain));
+  const TimePoint since = before != resting_.end() ? before->second : now;
+  if (now - since >= kRest) return true;
+  resting.emplace(identity(drain), since);
+  return false;
+}
+
+std::vector<Drain> Drains::settle(const DesiredState& state, bool complete, TimePoint now) {
   std::vector<Drain> ended;
-  std::map<Identity, TimePoint> resting;
-  const auto covered = covered_ids(state);
-  for (std::size_t i = 0; i < drains_.size(); ++i) {
-    const Drain& drain = drains_[i];
-    const bool settled =
-        std::holds_alternative<std::string>(drain.target) || (!drain.ids.empty() && !complete);
-    std::vector<std::string> ids = settled ? drain.ids : covered[i];
-    const bool may = may_end(drain, !ids.empty());
-    if (!settled && ids.empty() && complete && may) {
-      const auto before = resting_.find(identity(drain));
-      const TimePoint since = before != resting_.end() ? before->second : now;
-      if (now - since >= kRest) {
-        ended.push_back(drain);
-        continue;
-      }
-      resting.emplace(identity(drain), since);
-    }
-    next.push_back(drain);
-    if (drain.ids.empty()) next.back().ids = kept_ids(std::move(ids));
+  std::map<std::size_t, std::vector<std::string>> learnt;
+  Resting resting;
+  auto covered = covered_ids(state);
+  for (std::size_t i = 0; i < drains_->size(); ++i) {
+    const Drain& drain = (*drains_)[i];
+    if (!is_of_address(drain) || (!drain.ids.empty() && !complete)) continue;
+    const bool may = may_end(drain, !covered[i].empty());
+    if (covered[i].empty() && complete && may && has_rested(drain, now, resting))
+      ended.push_back(drain);
+    else if (drain.ids.empty() && !covered[i].empty())
+      learnt.emplace(i, kept_ids(std::move(covered[i])));
   }
-  if (next != drains_) LB_CHECK(replace(std::move(next)));
+  if (!ended.empty() || !learnt.empty()) {
+    std::vector<Drain> next = *drains_;
+    for (auto& [i, ids] : learnt) next[i].ids = std::move(ids);
+    std::erase_if(next, [&](const Drain& drain) {
+      return std::binary_search(ended.begin(), ended.end(), drain, in_order);
+    });
+    replace(std::move(next));
+  }
   resting_ = std::move(resting);
   return ended;
 }

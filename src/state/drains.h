@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -57,6 +58,9 @@ class Drains {
   [[nodiscard]] const Drain* find(const Backend& backend, const Service& service) const;
   [[nodiscard]] const Drain* find(const Backend& backend, const ServiceKey& key,
                                   std::string_view service_name) const;
+  // All that cover it, also the fleet's.
+  [[nodiscard]] std::vector<const Drain*> covering(const Backend& backend, const ServiceKey& key,
+                                                   std::string_view service_name) const;
   [[nodiscard]] bool matches(const Backend& backend, const Service& service) const {
     return find(backend, service) != nullptr;
   }
@@ -66,8 +70,7 @@ class Drains {
   // and ends after that. `complete` = every source has delivered or was loaded; before that nothing
   // rests. Returns what ended. Call it after add(), after each change, and at next_end(): with drains
   // of addresses it looks at every backend.
-  [[nodiscard]] Result<std::vector<Drain>> settle(const DesiredState& state, bool complete,
-                                                  TimePoint now);
+  [[nodiscard]] std::vector<Drain> settle(const DesiredState& state, bool complete, TimePoint now);
   // When the first of those that rest ends. A restart lets them rest for the whole time again.
   [[nodiscard]] std::optional<TimePoint> next_end() const;
 
@@ -77,24 +80,32 @@ class Drains {
   void save_failed() { dirty_ = true; }
   [[nodiscard]] bool has_unsaved() const { return dirty_ && !path_.empty(); }
 
-  // Our own and the fleet's, sorted by target.
-  [[nodiscard]] const std::vector<Drain>& all() const { return drains_; }
+  // Our own and the fleet's, in_order().
+  [[nodiscard]] const std::vector<Drain>& all() const { return *drains_; }
+  // The same, to be kept: another pointer as soon as something has changed.
+  [[nodiscard]] const std::shared_ptr<const std::vector<Drain>>& shared() const { return drains_; }
+  // By target, service and fleet: what is neither before nor after is the same order.
+  [[nodiscard]] static bool in_order(const Drain& a, const Drain& b);
 
  private:
-  [[nodiscard]] Result<> replace(std::vector<Drain> next);
+  using Identity = std::tuple<Drain::Target, std::optional<std::string>, std::string>;
+  using Resting = std::map<Identity, TimePoint>;  // and since when
+
+  void use(std::vector<Drain> next);
+  void replace(std::vector<Drain> next);  // and have it saved
   [[nodiscard]] std::vector<std::vector<std::string>> covered_ids(const DesiredState& state) const;
   [[nodiscard]] bool may_end(const Drain& drain, bool covers);
 
-  using Identity = std::tuple<Drain::Target, std::optional<std::string>, std::string>;
+  [[nodiscard]] bool has_rested(const Drain& drain, TimePoint now, Resting& resting) const;
 
   std::string path_;
   std::string dropped_;
   bool loaded_ = false, broken_ = false;
   bool dirty_ = false;
-  std::vector<Drain> drains_;
-  DrainIndex index_;                       // of them
-  std::set<std::string> seen_;             // orders of the fleet that have covered something
-  std::map<Identity, TimePoint> resting_;  // and since when
+  std::shared_ptr<const std::vector<Drain>> drains_ = std::make_shared<const std::vector<Drain>>();
+  DrainIndex index_;            // of them
+  std::set<std::string> seen_;  // orders of the fleet that have covered something
+  Resting resting_;
 };
 
 // Does `drain` mean a backend of this state? For "unknown target": exit 1.

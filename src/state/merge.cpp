@@ -28,13 +28,29 @@ struct Parts {
   }
 };
 
+const std::vector<Drain>& list_of(const std::shared_ptr<const std::vector<Drain>>& drains) {
+  static const std::vector<Drain> kNone;
+  return drains ? *drains : kNone;
+}
+
+// Both as Drains::all() has them. Another lbd may have told of 10,000.
 std::vector<Drain> in_one_only(const std::vector<Drain>& a, const std::vector<Drain>& b) {
   std::vector<Drain> out;
-  if (a == b) return out;
-  for (const auto& [some, others] : {std::pair(&a, &b), std::pair(&b, &a)})
-    std::copy_if(some->begin(), some->end(), std::back_inserter(out), [&](const Drain& drain) {
-      return std::find(others->begin(), others->end(), drain) == others->end();
-    });
+  auto ours = a.begin();
+  auto theirs = b.begin();
+  while (ours != a.end() || theirs != b.end()) {
+    const bool first = theirs == b.end() || (ours != a.end() && Drains::in_order(*ours, *theirs));
+    const bool second = ours == a.end() || (theirs != b.end() && Drains::in_order(*theirs, *ours));
+    const bool same = !first && !second && *ours == *theirs;
+    if (!second) {
+      if (!same) out.push_back(*ours);
+      ++ours;
+    }
+    if (!first) {
+      if (!same) out.push_back(*theirs);
+      ++theirs;
+    }
+  }
   return out;
 }
 
@@ -49,13 +65,14 @@ class Merger {
     verdict_ = health_->begin();
     static const OwnerVerdicts kNoneKnown;
     owners_ = in_.owners ? in_.owners : &kNoneKnown;
-    if (in_.drains) out_.drains = in_.drains->all();
+    if (in_.drains) out_.drains = in_.drains->shared();
     out_.sources = in_.view->sources;
     out_.scope_all = in_.scope_all;
     const MergeResult* previous = in_.previous;
     same_world_ =
         previous && previous->sources == out_.sources && previous->scope_all == out_.scope_all;
-    if (same_world_) changed_drains_.set_fleet(in_one_only(previous->drains, out_.drains));
+    if (same_world_ && previous->drains != out_.drains)
+      changed_drains_.set_fleet(in_one_only(list_of(previous->drains), list_of(out_.drains)));
   }
 
   MergeResult run();

@@ -59,7 +59,7 @@ struct MergeResult {
   };
   std::vector<Memo> memo;  // sorted by key
   std::vector<View::SourceRef> sources;
-  std::vector<Drain> drains;
+  std::shared_ptr<const std::vector<Drain>> drains;  // null: none
   bool scope_all = false;
 };
 

@@ -36,9 +36,9 @@ class FleetTest : public EngineFixture {
   }
   void hear(const FleetOrder& what) { EXPECT_TRUE(fleet_->orders().adopt(what).value()); }
   void turn() {
-    fleet_->before_turn(*engine_);
+    (void)fleet_->before_turn(*engine_);
     run();
-    fleet_->after_turn(*engine_);
+    (void)fleet_->after_turn(*engine_);
   }
   void serve() {
     ASSERT_TRUE(
@@ -110,6 +110,12 @@ TEST_F(FleetTest, WithoutItsKeyAnUpdaterGivesNoOrderAndSaysSo) {
   ASSERT_EQ(fleet_->problems().size(), 1U);
   EXPECT_NE(fleet_->problems()[0].find("no drain of the fleet can be given here"),
             std::string::npos);
+  // The disk is well again.
+  std::filesystem::remove(folder_.file("order.key"));
+  test::run_awaitable(fleet_->look(*engine_));
+  EXPECT_TRUE(fleet_->problems().empty());
+  ASSERT_TRUE(fleet_->drain(*engine_, {"10.0.0.2:9000", ""}));
+  EXPECT_TRUE(check_signature(fleet_->orders().all().at(0).order));
 }
 
 // What another updater is said to have ordered is no reason to give nothing.
@@ -174,6 +180,7 @@ TEST_F(FleetTest, CountsTheConnectionsThatAreLeft) {
   const auto progress = fleet_->progress(*engine_, {"10.0.0.2:9000", ""}).value();
   EXPECT_EQ(progress.connections, 5U);
   EXPECT_FALSE(progress.drained);
+  test::run_awaitable(fleet_->look(*engine_));
   EXPECT_LT(fleet_->pace(), std::chrono::seconds(1)) << "somebody may be waiting";
 }
 

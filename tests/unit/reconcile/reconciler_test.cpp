@@ -259,13 +259,32 @@ TEST_F(ReconcilerTest, LimitBoundsOneStep) {
 TEST_F(ReconcilerTest, EnoughEndsAStepAfterSomeWrites) {
   start();
   std::vector<DesiredService> many;
-  for (int port = 1; port <= 100; ++port)
+  for (int port = 1; port <= 50; ++port)
     many.push_back(service("127.0.0.1:" + std::to_string(port)));
   reconciler_->want(state(many));
   const StepResult first = reconciler_->step(now_, SysTime{}, 256, [] { return true; });
   EXPECT_EQ(first.upserted, Reconciler::kAtLeast);
   EXPECT_TRUE(first.more);
-  EXPECT_EQ(run().upserted, 100 - Reconciler::kAtLeast);
+  EXPECT_EQ(run().upserted, 50 - Reconciler::kAtLeast);
+}
+
+// The last of them may give up what the first one takes.
+TEST_F(ReconcilerTest, NothingIsWrittenBeforeAllIsSorted) {
+  constexpr std::size_t kMany = 2 * Reconciler::kSorted;
+  start();
+  std::vector<DesiredService> many;
+  for (std::size_t port = 1; port <= kMany; ++port)
+    many.push_back(service("127.0.0.1:" + std::to_string(port)));
+  reconciler_->want(state(many));
+  int steps = 0;
+  StepResult step;
+  while (step.upserted == 0) {
+    step = reconciler_->step(now_, SysTime{}, 1, [] { return true; });
+    ASSERT_TRUE(step.more);
+    ++steps;
+  }
+  EXPECT_GT(steps, 1) << "none took long";
+  EXPECT_EQ(run().upserted, kMany - 1);
 }
 
 // Property: whatever is wanted, and whichever calls fail, time brings the kernel there.
