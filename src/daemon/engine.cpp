@@ -22,15 +22,6 @@ constexpr milliseconds kStep{10};  // of what takes longer; then others get thei
 // always late judges all the same.
 constexpr milliseconds kLate{1'000}, kReadFirst{1'000}, kLateAgain{10'000};
 
-const DesiredBackend* find_departed(const DesiredService& service, const Address& address) {
-  const auto found = std::lower_bound(
-      service.backends.begin(), service.backends.end(), address,
-      [](const DesiredBackend& b, const Address& a) { return b.backend.address < a; });
-  const bool departed =
-      found != service.backends.end() && found->backend.address == address && found->departed;
-  return departed ? &*found : nullptr;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::open(Dataplane& dataplane, const std::string& state_dir,
@@ -319,73 +310,14 @@ void Engine::tell_unused() {
   if (!drains_.all().empty() || !verdicts_.down().empty() || owners_.any())
     for (const auto& [key, service] : reconciler_.desired())
       for (const DesiredBackend& b : service->backends)
-        if (b.effective_weight == 0 && !b.departed &&
-            (b.reason == Reason::Operator || b.reason == Reason::Owner ||
-             verdicts_.down().contains({key, b.backend.address})))
+        // Also of those that have departed: their source may list them again before the next plan.
+        if (b.effective_weight == 0 && (b.reason == Reason::Operator || b.reason == Reason::Owner ||
+                                        verdicts_.down().contains({key, b.backend.address})))
           unused.emplace(key, b.backend.address);
   if (unused_told_ && unused == unused_) return;
   unused_ = std::move(unused);
   unused_told_ = true;
   for (const auto& slot : slots_) slot->set_unused(unused_);
-}
-
-bool Engine::terminates(const DesiredService& service, const DesiredBackend& backend,
-                        SteadyTime now) const {
-  if (settings_.terminate_on_timeout && backend.departed && backend.reason == Reason::Lingering)
-    return true;
-  const Drain* drain = drains_.find(backend.backend, service.key, service.name);
-  return drain && drain->terminate_at && drain->terminate_at->passed(now);
-}
-
-void Engine::plan_watch(SteadyTime now) {
-  watched_.clear();
-  for (const auto& [key, departure] : departures_.all()) {
-    WatchedBackend watched{key.first, key.second, false};
-    if (const auto service = reconciler_.desired().find(key.first);
-        service != reconciler_.desired().end())
-      if (const DesiredBackend* b = find_departed(*service->second, key.second))
-        watched.terminate = terminates(*service->second, *b, now);
-    watched_.push_back(watched);
-  }
-  const bool some_end =
-      std::any_of(drains_.all().begin(), drains_.all().end(),
-                  [&](const Drain& d) { return d.terminate_at && d.terminate_at->passed(now); });
-  if (some_end)
-    for (const auto& [key, service] : reconciler_.desired())
-      for (const DesiredBackend& b : service->backends)
-        if (b.reason == Reason::Operator && !b.departed && terminates(*service, b, now))
-          watched_.push_back({key, b.backend.address, true});
-  std::sort(watched_.begin(), watched_.end());
-  drain_watch_.keep_only(watched_);
-}
-
-void Engine::plan_next_deadline(SteadyTime now) {
-  deadline_ = departures_.next_deadline(now);
-  for (const Drain& drain : drains_.all())
-    if (drain.terminate_at && !drain.terminate_at->passed(now))
-      deadline_ = std::min(deadline_.value_or(drain.terminate_at->at), drain.terminate_at->at);
-}
-
-bool Engine::look_after_drains(SteadyTime now) {
-  // Tens of thousands may leave together, while others wait for the loop.
-  const auto enough = [this, now] { return clocks_.steady() - now >= kStep; };
-  const DrainWatch::Look look = drain_watch_.look(watched_, enough);
-  if (look.terminated > 0) spdlog::info("terminated connections={}", look.terminated);
-  log_change(drain_error_, look.errors.empty() ? "" : look.errors.front().message());
-  const std::set<DrainWatch::Id> finished(look.finished.begin(), look.finished.end());
-  std::erase_if(watched_, [&](const WatchedBackend& w) {
-    return finished.contains({w.service, w.backend});
-  });
-  for (const auto& id : finished) {
-    if (!departures_.finish(id.first, id.second)) continue;
-    spdlog::info("service={} backend={} is gone: no connection is left", id.first.to_string(),
-                 id.second.to_string());
-    some_finished_ = true;
-  }
-  if (look.more) return true;
-  next_look_ = now + DrainWatch::kInterval;
-  replan_ = std::exchange(some_finished_, false) || replan_;  // once for all of them
-  return false;
 }
 
 std::vector<std::string> Engine::problems() const {

@@ -42,6 +42,9 @@ struct FormerSources {
 
 class Engine {
  public:
+  // A departed backend that is in use again, as all others are out by now, stays so long without a connection.
+  static constexpr std::chrono::seconds kLastResort{30};
+
   // Loads drains and departures from `state_dir` and takes over what the kernel has; `dataplane` and
   // `problems` outlive the engine. The slots have loaded their snapshots.
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(
@@ -143,10 +146,16 @@ class Engine {
   void tell_unused();
   void tell_reach();
   void plan_watch(SteadyTime now);
+  // Departed backends; nullopt: not in use, else since when they are so again.
+  using Idle = std::map<Departures::Key, std::optional<SteadyTime>>;
+  // A departed backend that was in use no more is so again, and lately; notes how it is in `departed`.
+  [[nodiscard]] bool has_become_last_resort(const DesiredBackend& b, const Departures::Key& key,
+                                            SteadyTime now, Idle& departed) const;
   void plan_next_deadline(SteadyTime now);
   [[nodiscard]] bool terminates(const DesiredService& service, const DesiredBackend& backend,
                                 SteadyTime now) const;
   // True: there is more to look at.
+  [[nodiscard]] std::vector<WatchedBackend> programmed(std::vector<WatchedBackend> watched) const;
   [[nodiscard]] bool look_after_drains(SteadyTime now);
   StepResult step(std::size_t limit);
 
@@ -186,6 +195,7 @@ class Engine {
   std::optional<Observed> found_;        // what the kernel had at the start; until the first plan
   std::optional<SteadyTime> deadline_;   // something ends then: plan again
   std::vector<WatchedBackend> watched_;  // sorted
+  Idle departed_;                        // at the last plan
   SteadyTime awake_{};                   // at the last turn
   SteadyTime planned_ = SteadyTime::max();  // when the next one was to be
   SteadyTime judge_from_{};                 // until then deadlines stand still, at awake_

@@ -92,6 +92,7 @@ void Engine::forget_contradicted_departures(const Observed& observed, const View
 // The disk may be behind, and the sources may be away.
 void Engine::catch_up() {
   if (std::exchange(caught_up_, true) || !found_) return;
+  (void)verdicts_.set(not_contradicted(verdicts_.down(), *found_));
   for (const auto& slot : saved_slots()) {
     if (slot->delivered() || !slot->snapshot()) continue;
     auto newer = lb::catch_up(*slot->snapshot(), *found_, {drains_, departures_, verdicts_.down()});

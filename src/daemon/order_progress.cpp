@@ -16,9 +16,9 @@ using Item = OrderProgress::Item;
 bool by_id(const Item& a, const Item& b) { return a.id < b.id; }
 
 Item* find(std::vector<Item>& items, const std::string& id) {
-  const auto at =
-      std::lower_bound(items.begin(), items.end(), id,
-                       [](const Item& item, const std::string& wanted) { return item.id < wanted; });
+  const auto at = std::lower_bound(
+      items.begin(), items.end(), id,
+      [](const Item& item, const std::string& wanted) { return item.id < wanted; });
   return at != items.end() && at->id == id ? &*at : nullptr;
 }
 

@@ -86,11 +86,16 @@ void MerlionView::set_unused(const Unused& backends, Moment now) {
   compare(now);
 }
 
+// By what was built last, and for what has come since by the address itself.
 std::set<std::string> MerlionView::unused_names() const {
   std::set<std::string> names;
-  if (built_ && !unused_.empty())
-    for (const Backend& listed : built_->backends)
-      if (unused_.contains({built_->key, listed.address})) names.insert(listed.id);
+  if (!built_ || unused_.empty()) return names;
+  for (const Backend& listed : built_->backends)
+    if (unused_.contains({built_->key, listed.address})) names.insert(listed.id);
+  for (const auto& [name, backend] : backends_)
+    if (backend.address())
+      if (const auto ip = IpAddress::parse(backend.address()->host))
+        if (unused_.contains({built_->key, {*ip, backend.address()->port}})) names.insert(name);
   return names;
 }
 
@@ -247,8 +252,7 @@ void MerlionView::apply_backend(const etcd::Event& event, std::string_view rest,
   }
   changed = judge(backend, now) || changed;
   // One sign of life: whatever kept all of them silent is over.
-  if (all_silent_ && !backend.is_expired()) compare(now);
-  if (all_failed_ && !backend.is_exited()) compare(now);
+  if ((all_silent_ && !backend.is_expired()) || exits_differ_) compare(now);
   const bool gone = event.is_delete && backend.empty();
   dirty_ = dirty_ || fresh || gone || changed;
   if (gone) backends_.erase(it);
@@ -257,7 +261,9 @@ void MerlionView::apply_backend(const etcd::Event& event, std::string_view rest,
 bool MerlionView::judge(MerlionBackend& backend, Moment now) {
   if (!config_) return false;
   const bool in_sync = in_sync_ && full_.empty();
+  const bool was_exited = backend.is_exited();
   const auto verdict = backend.judge({config_->freshness, in_sync, confirmed_}, now);
+  exits_differ_ = exits_differ_ || was_exited != backend.is_exited();
   next_look_ = std::min(next_look_, verdict.next_look);
   unconfirmed_ = unconfirmed_ || verdict.unconfirmed;
   return verdict.changed;
@@ -286,7 +292,8 @@ bool MerlionView::are_all_silent(SteadyTime now, SteadyTime* since) const {
   const std::set<std::string> unused = unused_names();
   for (const auto& [name, backend] : backends_) {
     if (backend.disabled() || !backend.last_seen()) continue;
-    const bool idle = backend.is_exited() || unused.contains(name);
+    // Not whether it is out for now: that depends on what is found here.
+    const bool idle = backend.exit() || unused.contains(name);
     const bool late = backend.heard_at() && now - *backend.heard_at() > config_->freshness / 2;
     if (!backend.is_expired() && !(idle && late)) return false;
     if (backend.heard_at()) newest = std::max(newest, *backend.heard_at());
@@ -300,30 +307,41 @@ bool MerlionView::are_all_silent(SteadyTime now, SteadyTime* since) const {
 }
 
 // All that are heard of, within a few seconds. One alone only if it was no refusal, which proves that
-// the way to its host is open.
+// the way to its host is open. Who is drained cannot fail any more: it speaks against nothing, but may have
+// failed with the others.
 bool MerlionView::have_all_failed() const {
-  std::size_t count = 0;
-  SteadyTime first = SteadyTime::max();
-  SteadyTime last = SteadyTime::min();
+  std::vector<SteadyTime> failed, idle;
   bool refused = false;
   const std::set<std::string> unused = unused_names();
   for (const auto& [name, backend] : backends_) {
     const bool lost = backend.is_expired() && !backend.is_held();
-    if (backend.disabled() || lost || !backend.last_seen() || !backend.address() ||
-        unused.contains(name))
-      continue;
-    if (!backend.is_exited() || !backend.exit()->began) return false;
-    first = std::min(first, *backend.exit()->began);
-    last = std::max(last, *backend.exit()->began);
+    if (backend.disabled() || lost || !backend.last_seen() || !backend.address()) continue;
+    const bool out = backend.is_exited() && backend.exit()->began;
+    if (out) (unused.contains(name) ? idle : failed).push_back(*backend.exit()->began);
+    if (unused.contains(name)) continue;
+    if (!out) return false;
     refused = backend.exit()->refused;
-    ++count;
   }
-  return count > 0 && last - first <= kTogether && (count > 1 || !refused);
+  if (failed.empty()) return false;
+  const auto [first, last] = std::minmax_element(failed.begin(), failed.end());
+  const bool alone =
+      failed.size() == 1 && std::none_of(idle.begin(), idle.end(), [at = *first](SteadyTime other) {
+        return std::max(at, other) - std::min(at, other) <= kTogether;
+      });
+  return *last - *first <= kTogether && !(alone && refused);
 }
 
 // What holds for all of them is no evidence against each.
 void MerlionView::compare(Moment now) {
   if (!config_) return;
+  // Who is held is tried again although a connect had failed, and is out again when it is held no more.
+  constexpr int kRounds = 3;
+  exits_differ_ = true;
+  for (int round = 0; round < kRounds && exits_differ_; ++round) compare_once(now);
+}
+
+void MerlionView::compare_once(Moment now) {
+  exits_differ_ = false;
   const bool was_silent = all_silent_;
   const bool had_failed = all_failed_;
   SteadyTime since{};

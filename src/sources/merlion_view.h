@@ -107,6 +107,7 @@ class MerlionView {
   bool judge_all(Moment now);
   void settle_first_sight(Moment now);
   void compare(Moment now);
+  void compare_once(Moment now);
   [[nodiscard]] bool are_all_silent(SteadyTime now, SteadyTime* since) const;
   [[nodiscard]] bool have_all_failed() const;
   [[nodiscard]] std::set<std::string> unused_names() const;
@@ -139,6 +140,7 @@ class MerlionView {
   bool unconfirmed_ = false;
   bool all_silent_ = false;
   bool all_failed_ = false;
+  bool exits_differ_ = false;  // some are out, or are so no more, since all were compared
   bool dirty_ = false;
   SteadyTime next_look_ = SteadyTime::max();
   std::optional<SteadyTime> suspect_until_;

@@ -1,7 +1,10 @@
 #include "state/catch_up.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -41,6 +44,23 @@ bool is_used_unexplained(const Backend& backend, const ObservedBackend* seen) {
          eligibility(backend.state, backend.reason, backend.weight) == Eligibility::Never;
 }
 
+void use(Backend& backend) {
+  backend.state = BackendState::Active;
+  backend.reason = Reason::None;
+}
+
+// A last resort that the kernel uses beside others would be out as soon as one of them is none any more.
+void use_last_resorts(Service& service, const ObservedService& seen) {
+  const auto of = [](const Backend& b) { return eligibility(b.state, b.reason, b.weight); };
+  if (std::none_of(service.backends.begin(), service.backends.end(),
+                   [&](const Backend& b) { return of(b) == Eligibility::Normal; }))
+    return;
+  for (Backend& backend : service.backends)
+    if (const auto* line = find_listed(seen, backend.address);
+        line != nullptr && line->weight > 0 && of(backend) == Eligibility::LastResort)
+      use(backend);
+}
+
 Service as_programmed(const Service& saved, const ObservedService& seen, const KnownReasons& why) {
   Service out = saved;
   std::erase_if(out.backends, [&](const Backend& b) {
@@ -53,8 +73,7 @@ Service as_programmed(const Service& saved, const ObservedService& seen, const K
     if (is_out_unexplained(saved, backend, line, why)) {
       backend.weight = 0;  // no last resort either
     } else if (is_used_unexplained(backend, line)) {
-      backend.state = BackendState::Active;
-      backend.reason = Reason::None;
+      use(backend);
     }
   }
   const std::size_t known = out.backends.size();
@@ -80,6 +99,7 @@ Service as_programmed(const Service& saved, const ObservedService& seen, const K
     out.origin.clear();
     std::erase_if(out.backends, [&](const Backend& b) { return has(saved.backends, b.address); });
   }
+  use_last_resorts(out, seen);
   std::sort(out.backends.begin(), out.backends.end(),
             [](const Backend& a, const Backend& b) { return a.address < b.address; });
   return out;
@@ -99,6 +119,23 @@ std::optional<Snapshot> catch_up(const Snapshot& saved, const Observed& observed
     if (!out) out = saved;
     out->services[i] = std::make_shared<const Service>(std::move(now));
   }
+  return out;
+}
+
+HealthVerdicts not_contradicted(const HealthVerdicts& down, const Observed& observed) {
+  const auto weight_of = [&](const auto& id) -> std::optional<std::uint32_t> {
+    const ObservedService* seen = find_service(observed, id.first);
+    const ObservedBackend* line = seen == nullptr ? nullptr : find_listed(*seen, id.second);
+    return line == nullptr ? std::nullopt : std::optional<std::uint32_t>(line->weight);
+  };
+  // When all are down all are used: that contradicts nothing.
+  std::set<ServiceKey> tells_apart;
+  for (const auto& [id, verdict] : down)
+    if (weight_of(id) == 0U) tells_apart.insert(id.first);
+  HealthVerdicts out = down;
+  std::erase_if(out, [&](const auto& entry) {
+    return tells_apart.contains(entry.first.first) && weight_of(entry.first).value_or(0) > 0;
+  });
   return out;
 }
 

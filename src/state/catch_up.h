@@ -25,4 +25,8 @@ struct KnownReasons {
 [[nodiscard]] std::optional<Snapshot> catch_up(const Snapshot& saved, const Observed& observed,
                                                const KnownReasons& why);
 
+// The verdicts on what is down, without those that are older than the kernel: it uses such a backend, and not another
+// of the service that is down as well.
+[[nodiscard]] HealthVerdicts not_contradicted(const HealthVerdicts& down, const Observed& observed);
+
 }  // namespace lb

@@ -276,6 +276,12 @@ void Merger::add_departed(const Parts& parts, DesiredService& service) const {
   const bool present_serve =
       std::any_of(service.backends.begin(), service.backends.end(),
                   [](const DesiredBackend& b) { return eligibility(b) != Eligibility::Never; });
+  // What this app itself has left serves before what is of an unknown one.
+  const bool own_left =
+      parts.owned && std::any_of(parts.departed_begin, parts.departed_end, [&](const auto& entry) {
+        return entry.second.origin == parts.owned->service->origin &&
+               eligibility(departed(entry.second, parts)) != Eligibility::Never;
+      });
   for (auto it = parts.departed_begin; it != parts.departed_end; ++it) {
     const Departure& departure = it->second;
     if (service.removed && service.name.empty()) {
@@ -288,7 +294,7 @@ void Merger::add_departed(const Parts& parts, DesiredService& service) const {
     service.backends.push_back(departed(departure, parts));
     // The port is another app's now, or may be: what the first one left never serves beside it.
     if (parts.owned && parts.owned->service->origin != departure.origin &&
-        (!departure.origin.empty() || present_serve))
+        (!departure.origin.empty() || present_serve || own_left))
       service.backends.back().backend.weight = 0;
   }
 }

@@ -64,16 +64,20 @@ void History::undrain() {
         order.host ? Drain::Target(order.address.ip.to_string()) : Drain::Target(order.address);
     // One that was found in the kernel alone stands for whatever order there was.
     const auto* address = std::get_if<Address>(&drain.target);
+    const auto& left = engine_->drains().all();
     const bool stands_for =
         drain.recovered && address != nullptr &&
-        (order.host ? order.address.ip == address->ip : order.address == *address);
+        (order.host ? order.address.ip == address->ip : order.address == *address) &&
+        std::none_of(left.begin(), left.end(),
+                     [&](const Drain& other) { return other.target == target; });
     if (!stands_for && (order.fleet || target != drain.target)) continue;
-    order.doubtful = true;  // until it is saved that it is none
+    order.doubtful = true;  // until the kernel has, and it is saved, that it is none
     numbers.push_back(order.number);
   }
   engine_->replan_soon();
+  engine_->apply_all();
   engine_->save_orders([this, numbers](const Result<>& saved) {
-    if (!saved) return;
+    if (!saved || !engine_->reconciler().failures().empty()) return;
     std::erase_if(world_.orders, [&](const Order& order) {
       return std::find(numbers.begin(), numbers.end(), order.number) != numbers.end();
     });

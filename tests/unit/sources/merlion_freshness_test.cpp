@@ -335,6 +335,16 @@ TEST_F(FailedTogether, OfOneAloneARefusalIsItsOwn) {
   EXPECT_EQ(seen(), (Lines{"a 10.0.0.1:1 exited/unreachable"}));
 }
 
+// An operator drains one of them afterwards.
+TEST_F(FailedTogether, TheOthersStayTheLastResortWhenOneIsDrained) {
+  fail("10.0.0.1:1", ECONNREFUSED);
+  fail("10.0.0.2:1", ECONNREFUSED);
+  (void)build();
+  view_.set_unused(
+      {{ServiceKey::parse("127.0.0.1:8080").value(), Address::parse("10.0.0.2:1").value()}}, now_);
+  EXPECT_EQ(seen().front(), "a 10.0.0.1:1 exited/unreachable");
+}
+
 TEST_F(FailedTogether, StayTheLastResortOverARestart) {
   fail("10.0.0.1:1");
   fail("10.0.0.2:1");

@@ -107,5 +107,30 @@ TEST_F(CatchUp, AServiceThatTheKernelDoesNotHaveIsAsSaved) {
   EXPECT_THAT(caught_up({listed("10.0.0.1:80")}), ElementsAre("as saved"));
 }
 
+// Both were the last resort, and the one of which the file knows better would leave the other without anything.
+TEST_F(CatchUp, ALastResortThatIsInUseStaysSoBesideWhatIsNone) {
+  programmed("10.0.0.1:80", 1);
+  programmed("10.0.0.2:80", 1);
+  Backend failed = listed("10.0.0.2:80");
+  failed.state = BackendState::Exited;
+  failed.reason = Reason::Unreachable;
+  EXPECT_THAT(caught_up({listed("10.0.0.1:80"), failed}),
+              ElementsAre("10.0.0.1:80 active 100", "10.0.0.2:80 active 100"));
+}
+
+TEST_F(CatchUp, AVerdictThatTheKernelContradictsIsOlder) {
+  programmed("10.0.0.1:80", 1);
+  programmed("10.0.0.2:80", 0);
+  const ServiceKey web = kernel_.services.front().key;
+  const HealthVerdicts down{{{web, Address::parse("10.0.0.1:80").value()}, {.up = false}},
+                            {{web, Address::parse("10.0.0.2:80").value()}, {.up = false}}};
+  const HealthVerdicts left = not_contradicted(down, kernel_);
+  ASSERT_EQ(left.size(), 1U);
+  EXPECT_EQ(left.begin()->first.second.to_string(), "10.0.0.2:80");
+  // All are in use when all are down.
+  kernel_.services.front().backends.back().weight = 1;
+  EXPECT_EQ(not_contradicted(down, kernel_).size(), 2U);
+}
+
 }  // namespace
 }  // namespace lb

@@ -205,6 +205,22 @@ TEST_F(Merge, BackendOfAnUnknownAppServesOnlyAlone) {
   EXPECT_EQ(web().condition, Condition::LastResort);
 }
 
+TEST_F(Merge, WhatHasLeftAnUnknownAppDoesNotServeBesideWhatHasLeftTheOneThatIsKnown) {
+  const auto of = [](const char* origin, std::vector<Backend> backends) {
+    Service service = *offered("127.0.0.1:80", std::move(backends));
+    service.origin = origin;
+    return std::make_shared<const Service>(std::move(service));
+  };
+  turn({of("", {listed("10.0.0.9:80")})}, at(5));
+  turn({of("/green", {listed("10.0.0.1:80")})}, at(10));
+  turn({of("/green", {})}, at(20));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.1:80 draining/source departed 100",
+                                  "10.0.0.9:80 draining/source departed 0"));
+  departures_.finish(kWeb, *Address::parse("10.0.0.1:80"));
+  turn({of("/green", {})}, at(30));
+  EXPECT_THAT(rows(), ElementsAre("10.0.0.9:80 draining/source departed 100")) << "alone it may";
+}
+
 TEST_F(Merge, DrainedBackendThatLeftIsNoLastResort) {
   ASSERT_TRUE(drains_.add(drain_of("10.0.0.1:80", at(5))));
   turn({one_}, at(10));

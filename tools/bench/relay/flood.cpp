@@ -14,8 +14,8 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 #include "base/spawn.h"
 #include "relay/fleet.h"
@@ -130,10 +130,10 @@ int run(const std::string& lbd, const std::string& lbctl, const std::string& fol
   ::waitpid(listener, nullptr, 0);
   if (!whole || !status.is_object()) return fmt::print("the listener has not come so far\n"), 1;
   const double stall = status.at("loop").at("longest_stall_seconds").get<double>() * 1000;
-  fmt::print("{} orders, {} services, {} checks: all in force after {:.1f} s, longest stall {:.0f} ms "
-             "(bar: {})\n",
-             kOrders, status.at("services").get<int>(), kChecks, took.count(), stall,
-             kStallBar.count());
+  fmt::print(
+      "{} orders, {} services, {} checks: all in force after {:.1f} s, longest stall {:.0f} ms "
+      "(bar: {})\n",
+      kOrders, status.at("services").get<int>(), kChecks, took.count(), stall, kStallBar.count());
   return stall <= static_cast<double>(kStallBar.count()) ? 0 : 1;
 }
 
