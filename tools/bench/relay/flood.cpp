@@ -17,6 +17,7 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
+#include "base/foreign_json.h"
 #include "base/spawn.h"
 #include "relay/fleet.h"
 #include "relay/order_signature.h"
@@ -95,7 +96,7 @@ nlohmann::json status_of(const std::string& lbctl, const std::string& folder) {
   while (const auto n = std::fread(buffer.data(), 1, buffer.size(), pipe))
     out.append(buffer.data(), n);
   ::pclose(pipe);
-  return nlohmann::json::parse(out, nullptr, false);
+  return parse_json(out).value_or(nlohmann::json());
 }
 
 bool has_all(const relay::ListenerView& view, const relay::Position& at) {
