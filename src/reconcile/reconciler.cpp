@@ -174,7 +174,7 @@ void Reconciler::sort_out_dirty(SteadyTime now, const std::function<bool()>& eno
   for (std::size_t sorted = 1; !dirty_.empty(); ++sorted) {
     if (sorted % kSorted == 0 && enough()) return;
     const ServiceKey key = *dirty_.begin();
-    // Who listens is asked anew before anything new is taken: a listener that was there first must
+    // Who listens is asked again before anything new is taken: a listener that was there first must
     // never lose its clients because we looked two seconds ago.
     if (!listeners_asked_ && takes_new_frontend(key)) {
       look_for_listeners(now);
