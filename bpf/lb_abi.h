@@ -48,7 +48,8 @@ enum lb_family {
  *   base:32   first slot
  *   count:16  number of slots; 0 = no usable backend, the client gets ECONNREFUSED
  *   policy:4  enum lb_policy
- *   unused:12
+ *   lines:12  where slots repeat lines (round robin, hash): behind the slots each line is named once more,
+ *             this many of them; 0: the slots are the lines
  */
 struct lb_service {
 	__u64 set[LB_FAMILIES];
@@ -63,6 +64,10 @@ LB_STATIC_ASSERT(sizeof(struct lb_service) == 64);
 #define LB_SET_BASE(set)            ((__u32)(set))
 #define LB_SET_COUNT(set)           ((__u32)((set) >> 32) & 0xffff)
 #define LB_SET_POLICY(set)          ((__u32)((set) >> 48) & 0xf)
+#define LB_SET_LINES(set)           ((__u32)((set) >> 52))
+#define LB_SET_WITH_LINES(set, n)   ((set) | (__u64)(n) << 52)
+#define LB_SET_MAX_LINES            0xfff
+#define LB_SET_SLOTS(set)           (LB_SET_COUNT(set) + LB_SET_LINES(set))
 #define LB_SET_MAX_SLOTS            0xffff
 
 enum lb_policy {
@@ -105,19 +110,44 @@ struct lb_backend {
 	__u32 opened; /* how often a hook chose this line; wraps */
 	__u32 active; /* TCP: connections of the address from SYN_SENT to CLOSE (TIME_WAIT is CLOSE) */
 	struct lb_addr service; /* what getpeername() reports */
-	__u32 pad;
+	__u32 cooldown; /* ejected until then: LB_COOLDOWN_*; 0: not ejected. An lbd without ejection leaves 0 */
 };
 LB_STATIC_ASSERT(sizeof(struct lb_backend) == 64);
 
-#define LB_BACKEND_MEMBER   1 /* another line owns the address */
-#define LB_BACKEND_REMEMBER 2 /* connect notes line and service in the socket's storage */
-#define LB_BACKEND_RECALL   4 /* on the owner: a socket's storage says which line it belongs to */
-#define LB_BACKEND_IN_USE   8 /* takes new connections: unconnected UDP sockets may stay with it */
+/*
+ * lb_backend.cooldown: ticks:30 | trial:1 | held:1. A tick is 2^22 ns (4.2 ms) of CLOCK_MONOTONIC, and
+ * the 30 bits wrap; an end that lies further away than LB_COOLDOWN_TICKS is an old one, and passed.
+ *
+ * While it lasts each policy passes the line over, as far as lb_control.max_ejected allows. When it has
+ * passed, lbd has looked first and put 0 here; where lbd is away, one connect is let through (trial) and
+ * the rest wait for its result. A line that is held (black hole: one connect would hang) comes back only
+ * by a look of lbd's that succeeds.
+ */
+#define LB_COOLDOWN_HELD                1
+#define LB_COOLDOWN_TRIAL               2
+#define LB_COOLDOWN_FLAGS               3
+#define LB_TICK_SHIFT                   22
+#define LB_COOLDOWN_TICKS               (1 << 14) /* 68 s */
+#define LB_HELD_TICKS                   (1 << 15) /* added to what is left of a held line: it is let in last */
+/* In which order ejected lines are let in, 0: takes connects. The id tells apart what ends in one tick. */
+#define LB_EJECTED_RANK(ticks_left, id) ((ticks_left) ? (ticks_left) << 8 | ((id)&0xff) : 0u)
+#define LB_TRIAL_TICKS                  360 /* 1.5 s: a black hole shows by the SYN sent again after 1 s */
+#define LB_EJECTION_LONGEST             7 /* 1, 2, 4, 8, 16, 32, 60 s */
+
+/* How long the n-th ejection in a row lasts, in ticks. */
+#define LB_EJECTION_TICKS(n)            ((n) >= LB_EJECTION_LONGEST ? 14305u : 238u << ((n) > 1 ? (n)-1 : 0))
+
+#define LB_BACKEND_MEMBER               1 /* another line owns the address */
+#define LB_BACKEND_REMEMBER             2 /* connect notes line and service in the socket's storage */
+#define LB_BACKEND_RECALL               4 /* on the owner: a socket's storage says which line it belongs to */
+#define LB_BACKEND_IN_USE               8 /* takes new connections: unconnected UDP sockets may stay with it */
 #define LB_BACKEND_LISTED                                                                          \
 	16 /* for lbd after a restart: part of its service, with or without weight */
 #define LB_BACKEND_DRAINED 32 /* for lbd, should its files be lost: an operator has taken it out */
 #define LB_BACKEND_JUDGED                                                                          \
 	64 /* written by an lbd that knows DRAINED: without it that means nothing */
+
+#define LB_BACKEND_LOCAL 128 /* an address of this host: reached from a loopback source too */
 
 /* Touched by failures and recounts only, hence apart from the line above. */
 struct lb_backend_cold {
@@ -127,14 +157,15 @@ struct lb_backend_cold {
 	__u32 other;     /* any other sk_err: unreachable and the like */
 	__u32 syn_retransmits; /* first sign of a black hole */
 	__u32 recounted;       /* what `active` is by the recount in progress */
-	__u32 pad[2];
+	__u32 ejections; /* in a row: the next one lasts longer while it was not well for long between */
+	__u32 back_since; /* tick at which the last ejection ended */
 };
 LB_STATIC_ASSERT(sizeof(struct lb_backend_cold) == 32);
 
 /* Knobs that change while the programs run. One entry. */
 struct lb_control {
 	__u32 recount_epoch; /* lbd: not 0 while a recount is in progress, another one each time */
-	__u32 pad;
+	__u32 max_ejected; /* lbd: 1 + the per cent of a service's lines that may be passed over; 0: 50 % */
 	__u64 lost_events; /* programs: events that found the ring full */
 };
 LB_STATIC_ASSERT(sizeof(struct lb_control) == 16);
@@ -151,7 +182,8 @@ LB_STATIC_ASSERT(sizeof(struct lb_flow) == 28);
 #define LB_UDP_FLOWS 4
 struct lb_udp_flows {
 	struct lb_flow flow[LB_UDP_FLOWS];
-	__u32 next; /* the one to be replaced next */
+	__u16 next; /* the one to be replaced next */
+	__u16 last; /* the one that was asked last */
 };
 LB_STATIC_ASSERT(sizeof(struct lb_udp_flows) == LB_UDP_FLOWS * 28 + 4);
 
@@ -206,6 +238,15 @@ struct lb_socket {
 	__u32 pad;
 };
 LB_STATIC_ASSERT(sizeof(struct lb_socket) == 64);
+
+/*
+ * One bit per protocol and port: may a service be there? A look at it spares most sockets of the machine
+ * the hash of an address.
+ */
+#define LB_PORT_WORDS 2048
+#define LB_PORT_WORD(proto, port)                                                                  \
+	(((proto) == 17 ? 1024u : 0u) + ((__u32)(port) >> 6)) /* IPPROTO_UDP */
+#define LB_PORT_BIT(port) (1ULL << ((port)&63))
 
 /* .rodata `lb_pin_folder`: how a second lbd learns whose programs it met. */
 #define LB_PIN_FOLDER_MAX 128

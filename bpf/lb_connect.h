@@ -18,8 +18,54 @@ enum lb_verdict {
 struct lb_request {
 	struct lb_addr key;         /* in: as the application wrote it */
 	__u32 family;               /* in: enum lb_family */
+	__u32 near;                 /* in: LB_NEAR or 0 */
 	struct lb_backend *backend; /* out, when steered */
 };
+
+static __always_inline int lb_is_v4(const __be32 ip[4])
+{
+	return !(ip[0] | ip[1]) && ip[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline int lb_is_v6_loopback(const __be32 ip[4])
+{
+	return !(ip[0] | ip[1] | ip[2]) && ip[3] == bpf_htonl(1);
+}
+
+/*
+ * Does the socket's own address or device keep its packets on this host? It is bound so, or (UDP) an earlier
+ * connect has left it so. The kernel would refuse another backend with EINVAL, or its packets would vanish.
+ */
+static __always_inline __u32 lb_near4(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return 0;
+	if (sk->bound_dev_if == LOOPBACK_IFINDEX)
+		return LB_NEAR;
+	return (sk->src_ip4 & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ? LB_NEAR : 0;
+}
+
+/* The same of an AF_INET6 socket; its address also says which family it can reach. */
+static __always_inline __u32 lb_near6(struct bpf_sock_addr *ctx, __u32 *family)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__be32 ip[4];
+
+	if (!sk)
+		return 0;
+	ip[0] = sk->src_ip6[0];
+	ip[1] = sk->src_ip6[1];
+	ip[2] = sk->src_ip6[2];
+	ip[3] = sk->src_ip6[3];
+	if (ip[0] | ip[1] | ip[2] | ip[3])
+		*family = lb_is_v4(ip) ? LB_FAMILY_V4 : LB_FAMILY_V6;
+	if (sk->bound_dev_if == LOOPBACK_IFINDEX || lb_is_v6_loopback(ip))
+		return LB_NEAR;
+	return lb_is_v4(ip) && (ip[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ? LB_NEAR
+											: 0;
+}
 
 static __always_inline int lb_out_of_scope(struct bpf_sock_addr *ctx)
 {
@@ -35,16 +81,6 @@ static __always_inline int lb_is_direct(struct bpf_sock_addr *ctx)
 		return 1;
 	cgroup = bpf_get_current_cgroup_id();
 	return bpf_map_lookup_elem(&own_cgroups, &cgroup) != NULL;
-}
-
-static __always_inline int lb_is_v4(const __be32 ip[4])
-{
-	return !(ip[0] | ip[1]) && ip[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline int lb_is_v6_loopback(const __be32 ip[4])
-{
-	return !(ip[0] | ip[1] | ip[2]) && ip[3] == bpf_htonl(1);
 }
 
 static __always_inline int lb_same_addr(const struct lb_addr *a, const struct lb_addr *b)
@@ -87,48 +123,85 @@ static __always_inline int lb_listens(struct bpf_sock_addr *ctx, const struct lb
 	return state == TCP_LISTEN;
 }
 
+/* lb_listens(), off the path that most connects take. */
+LB_VERIFIED_ALONE int lb_still_listens(struct bpf_sock_addr *ctx, __u32 id)
+{
+	struct lb_backend *backend = lb_backend_at(id);
+
+	if (!backend)
+		return 0;
+	return backend->address.proto != IPPROTO_TCP || lb_listens(ctx, backend);
+}
+
 struct lb_search {
 	struct bpf_sock_addr *ctx;
 	__u64 set;
+	__u32 at;       /* index of the service */
 	__u32 position; /* of the first choice */
+	__u32 cutoff;   /* see lb_is_usable() */
 	__u32 found;    /* 0 until one listens */
+	__u32 refuses;  /* one that may be used but does not listen */
 	struct lb_tried tried;
 };
 
-static long lb_search_step(__u32 i __attribute__((unused)), struct lb_search *search)
+static __always_inline int lb_try(struct lb_search *search, __u32 id)
 {
-	__u32 id = lb_select_again(search->set, &search->tried, search->position);
-	struct lb_backend *backend = id ? lb_backend_at(id) : NULL;
+	struct lb_backend *backend = lb_backend_at(id);
 	__u32 at = search->tried.count;
+	int listens;
 
-	if (!backend)
-		return 1;
-	if (lb_listens(search->ctx, backend)) {
+	if (!backend || !lb_is_usable(backend, id, search->cutoff) ||
+	    lb_was_tried(&search->tried, id))
+		return 0;
+	listens = lb_still_listens(search->ctx, id);
+	if (listens && lb_claim(id)) {
 		search->found = id;
 		return 1;
 	}
+	if (!listens && !search->refuses)
+		search->refuses = id;
 	if (at < LB_MAX_TRIES)
 		search->tried.id[at] = id;
 	search->tried.count = at + 1;
 	return 0;
 }
 
-/*
- * The first choice does not listen: try others. When none listens the first choice stands, so that the
- * failure is seen and counted. A bpf_loop, since the verifier walks an open loop once per try.
- */
-static __noinline __u32 lb_find_listening(struct bpf_sock_addr *ctx, __u64 set, __u32 first,
-					  __u32 position)
+static long lb_search_step(__u32 i, struct lb_search *search)
 {
+	__u32 id = i < LB_MAX_TRIES ? lb_draw_again(search->set, search->at) : 0;
+
+	if (!id)
+		id = lb_select_again(search->set, &search->tried, search->position, search->cutoff);
+	return id ? lb_try(search, id) : 1;
+}
+
+/*
+ * The first choice is ejected, does not listen, or is too far away: try others. When none listens one that
+ * does not stands, so that the failure is seen and counted. `place`: position of the first choice | LB_NEAR.
+ * A bpf_loop, since the verifier walks an open loop once per try.
+ */
+LB_VERIFIED_ALONE __u32 lb_find_other(struct bpf_sock_addr *ctx, __u64 set, __u32 at, __u32 first,
+				      __u32 place)
+{
+	__u32 near = place & LB_NEAR;
 	struct lb_search search = {
 		.ctx = ctx,
 		.set = set,
-		.position = position,
-		.tried = { .count = 1, .id = { first } },
+		.at = at,
+		.position = place & ~LB_NEAR,
+		.cutoff = lb_cutoff(set) | near,
+		.refuses = (__u32)lb_unknown_zero(set),
+		.tried = { .count = (__u32)lb_unknown_zero(set) },
 	};
 
-	bpf_loop(LB_MAX_TRIES - 1, lb_search_step, &search, 0);
-	return search.found ? search.found : first;
+	/* Least-connections has looked at free lines only, wherever they are, and must look anew. */
+	if (first && !(search.cutoff && LB_SET_POLICY(set) == LB_POLICY_LEAST) &&
+	    lb_try(&search, first))
+		return first;
+	bpf_loop(2 * LB_MAX_TRIES, lb_search_step, &search, 0);
+	if (search.found)
+		return search.found;
+	return search.refuses || near ? search.refuses : first;
 }
 
 /* One read: the set may be switched at any moment. Spelled out, for the verifier must see each offset. */
@@ -141,8 +214,9 @@ static __always_inline __u64 lb_set_of(const struct lb_service *service, __u32 f
 	return *(volatile const __u64 *)&service->set[LB_FAMILY_ANY];
 }
 
-static __always_inline __u32 lb_choose(struct bpf_sock_addr *ctx, struct lb_service *service,
-				       struct lb_request *request, __u32 proto)
+static __always_inline __u32 lb_choose(struct bpf_sock_addr *ctx, __u32 at,
+				       struct lb_service *service, struct lb_request *request,
+				       __u32 proto)
 {
 	__u64 set = lb_set_of(service, request->family);
 	struct lb_choice choice = { .random = bpf_get_prandom_u32(), .cursor = &service->cursor };
@@ -153,12 +227,14 @@ static __always_inline __u32 lb_choose(struct bpf_sock_addr *ctx, struct lb_serv
 			lb_hash_client((__u32)bpf_get_current_uid_gid(), bpf_get_netns_cookie(ctx));
 	id = lb_select(set, &choice, &position);
 	request->backend = id ? lb_backend_at(id) : NULL;
-	if (!request->backend)
+	if (!LB_SET_COUNT(set))
 		return 0;
-	if (proto != IPPROTO_TCP || lb_listens(ctx, request->backend))
+	if (!request->near && request->backend &&
+	    (proto != IPPROTO_TCP ||
+	     (!request->backend->cooldown && !choice.ejected && lb_listens(ctx, request->backend))))
 		return id;
-	id = lb_find_listening(ctx, set, id, position);
-	request->backend = lb_backend_at(id);
+	id = lb_find_other(ctx, set, at, id, position | request->near);
+	request->backend = id ? lb_backend_at(id) : NULL;
 	return id;
 }
 
@@ -200,6 +276,7 @@ static __always_inline void lb_remember_udp(struct bpf_sock_addr *ctx, struct lb
 	if (at == LB_UDP_FLOWS)
 		at = flows->next++;
 	at &= LB_UDP_FLOWS - 1;
+	flows->last = (__u16)at;
 	flows->flow[at].backend = id;
 	flows->flow[at].generation = request->backend->generation;
 	flows->flow[at].service = request->key;
@@ -216,15 +293,24 @@ static __always_inline void lb_normalise(struct lb_addr *key)
 		key->ip[3] = bpf_htonl(1);
 }
 
-static __always_inline struct lb_service *lb_service_of(const struct lb_addr *key)
+/* No: there is no service on the port, whatever the address. */
+static __always_inline int lb_may_be_service(const struct lb_addr *key)
+{
+	__u16 port = bpf_ntohs(key->port);
+	__u32 at = LB_PORT_WORD(key->proto, port);
+	__u64 *word = bpf_map_lookup_elem(&service_ports, &at);
+
+	return word && *word & LB_PORT_BIT(port);
+}
+
+static __always_inline struct lb_service *lb_service_of(const struct lb_addr *key, __u32 *at)
 {
 	__u32 *index = bpf_map_lookup_elem(&service_ids, key);
-	__u32 at;
 
 	if (!index)
 		return NULL;
-	at = *index;
-	return bpf_map_lookup_elem(&services, &at);
+	*at = *index;
+	return bpf_map_lookup_elem(&services, at);
 }
 
 /* Map look-ups on this path: service_ids, services, slots and backends per candidate; no more. */
@@ -232,13 +318,13 @@ static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx,
 						struct lb_request *request, __u32 proto)
 {
 	struct lb_service *service;
-	__u32 id;
+	__u32 id, at = 0;
 
 	lb_normalise(&request->key);
-	service = lb_service_of(&request->key);
+	service = lb_service_of(&request->key, &at);
 	if (!service || lb_out_of_scope(ctx) || lb_is_direct(ctx))
 		return LB_NOT_A_SERVICE;
-	id = lb_choose(ctx, service, request, proto);
+	id = lb_choose(ctx, at, service, request, proto);
 	if (!id || !request->backend) {
 		bpf_set_retval(-ECONNREFUSED);
 		return LB_NO_BACKEND;
@@ -251,12 +337,14 @@ static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx,
 	return LB_STEERED;
 }
 
-/* Not to a service: a socket that was steered before (disconnected, or refused) is so no longer. */
+/* Not to a service: a socket that was steered before (disconnected, refused, or of UDP) is so no longer. */
 static __always_inline void lb_forget(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
 	int none = 0;
 
+	if (sk && ctx->protocol == IPPROTO_UDP)
+		bpf_sk_storage_delete(&udp_flows, sk);
 	if (!sk || !lb_mark_of(sk))
 		return;
 	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_SAVE_SYN, &none, sizeof(none));
@@ -284,6 +372,8 @@ static __always_inline int lb_still_steered(struct bpf_sock_addr *ctx, struct lb
 		if (!backend || backend->generation != flows->flow[i].generation ||
 		    !(backend->flags & LB_BACKEND_IN_USE))
 			return 0;
+		if (flows->last != i)
+			flows->last = (__u16)i;
 		request->backend = backend;
 		return 1;
 	}

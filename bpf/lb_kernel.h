@@ -21,6 +21,7 @@
 #define ECONNREFUSED       111
 #define ETIMEDOUT          110
 #define TCP_SAVE_SYN       27
+#define LOOPBACK_IFINDEX   1
 
 /* include/net/tcp_states.h */
 #define TCP_ESTABLISHED    1

@@ -17,6 +17,9 @@
 
 #include "lb_kernel.h"
 
+/* A global function: the verifier walks it once, and not again for each way that leads to it. */
+#define LB_VERIFIED_ALONE __attribute__((noinline))
+
 #define LB_MAPPED_ARRAY(name, type_)                                                               \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
@@ -52,6 +55,14 @@
 	} name SEC(".maps")
 
 LB_ADDRESS_MAP(service_ids); /* where a client connects to -> index into services */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, LB_PORT_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} service_ports
+	SEC(".maps"); /* LB_PORT_WORD; a bit is set before the key, and goes after the last one */
 LB_MAPPED_ARRAY(services, struct lb_service);
 LB_MAPPED_ARRAY(slots, __u64);
 LB_MAPPED_ARRAY(backends, struct lb_backend);  /* id 0 is never a backend */

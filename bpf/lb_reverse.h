@@ -53,16 +53,20 @@ static __always_inline int lb_service_of_udp(struct bpf_sock *sk, const struct l
 {
 	struct lb_udp_flows *flows = bpf_sk_storage_get(&udp_flows, sk, NULL, 0);
 	struct lb_backend *backend;
+	__u32 at;
 
 	if (!flows)
 		return 0;
-	for (__u32 i = 0; i < LB_UDP_FLOWS; i++) {
-		if (!flows->flow[i].service.port)
+	/* Of two services that share the backend, the one that was asked last. */
+	at = flows->last;
+	for (__u32 i = 0; i < LB_UDP_FLOWS; i++, at++) {
+		at &= LB_UDP_FLOWS - 1;
+		if (!flows->flow[at].service.port)
 			continue;
-		backend = lb_backend_at(flows->flow[i].backend);
+		backend = lb_backend_at(flows->flow[at].backend);
 		if (!backend || !lb_same_addr(&backend->address, peer))
 			continue;
-		*service = flows->flow[i].service;
+		*service = flows->flow[at].service;
 		return 1;
 	}
 	return 0;

@@ -79,11 +79,65 @@ static __always_inline __u32 lb_exponential(__u32 u)
 	return (halvings << 12) - ((u & 0x7fff) >> 3);
 }
 
+/* ---- ejection ---- */
+
+static __always_inline __u32 lb_now(void)
+{
+	return (__u32)(bpf_ktime_get_ns() >> LB_TICK_SHIFT);
+}
+
+/* Ticks until a line takes connects again, 0: it does. The clock is read for ejected lines only. */
+LB_VERIFIED_ALONE __u32 lb_ticks_left(__u32 cooldown)
+{
+	__s32 left;
+
+	if (!cooldown)
+		return 0;
+	left = (__s32)((cooldown & ~LB_COOLDOWN_FLAGS) - (lb_now() << 2)) >> 2;
+	if (left < 0 || left > LB_COOLDOWN_TICKS)
+		left = 0;
+	return cooldown & LB_COOLDOWN_HELD ? LB_HELD_TICKS + (__u32)left : (__u32)left;
+}
+
+static __always_inline __u32 lb_cooldown_of(const struct lb_backend *backend)
+{
+	return *(volatile const __u32 *)&backend->cooldown;
+}
+
+/* In a cutoff: only lines on this host, for a client whose source address or device does not leave it. */
+#define LB_NEAR         (1u << 31)
+#define LB_RANK(cutoff) ((cutoff) & ~LB_NEAR)
+
+static __always_inline int lb_is_near(const struct lb_backend *backend)
+{
+	const __be32 *ip = backend->address.ip;
+
+	if (backend->flags & LB_BACKEND_LOCAL)
+		return 1;
+	if (ip[0] | ip[1])
+		return 0;
+	if (ip[2] == bpf_htonl(0xffff))
+		return (ip[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !ip[2] && ip[3] == bpf_htonl(1);
+}
+
+/* `cutoff`: lines of no higher rank than that are used although they are ejected. */
+static __always_inline int lb_is_usable(const struct lb_backend *backend, __u32 id, __u32 cutoff)
+{
+	__u32 cooldown = lb_cooldown_of(backend);
+
+	if (cutoff & LB_NEAR && !lb_is_near(backend))
+		return 0;
+	return !cooldown || LB_EJECTED_RANK(lb_ticks_left(cooldown), id) <= LB_RANK(cutoff);
+}
+
 struct lb_scan {
 	__u64 least;
 	__u32 base;
 	__u32 random;
 	__u32 id;               /* 0 until one is found */
+	__u32 cutoff;           /* see lb_is_usable() */
+	__u32 ejected;          /* out: how many were passed over */
 	struct lb_tried *tried; /* NULL in the first pass */
 };
 
@@ -102,9 +156,9 @@ static __always_inline __u64 lb_unknown_zero(__u64 unknown)
  * The score is the number of connections, then chance: a tie is broken by chance, so that idle backends
  * share, and never by position.
  */
-static __always_inline __u64 lb_score(const struct lb_backend *backend, __u32 random)
+static __always_inline __u64 lb_score(const struct lb_backend *backend, __u32 random, int blind)
 {
-	__u64 load = (__u64)lb_load_of(backend) << 17;
+	__u64 load = blind ? 0 : (__u64)lb_load_of(backend) << 17;
 	__u32 weight = backend->weight;
 
 	if (weight > 1)
@@ -121,7 +175,13 @@ static long lb_scan_step(__u32 i, struct lb_scan *scan)
 
 	if (!backend || (scan->tried && lb_was_tried(scan->tried, id)))
 		return 0;
-	score = lb_score(backend, (scan->random ^ i * 0x9e3779b1) * 0x85ebca6b);
+	if (!lb_is_usable(backend, id, scan->cutoff)) {
+		scan->ejected++;
+		return 0;
+	}
+	/* Among lines that are let in though they fail, the least loaded is the one that fails most. */
+	score = lb_score(backend, (scan->random ^ i * 0x9e3779b1) * 0x85ebca6b,
+			 LB_RANK(scan->cutoff) != 0);
 	if (score < scan->least) {
 		scan->least = score;
 		scan->id = id;
@@ -129,16 +189,20 @@ static long lb_scan_step(__u32 i, struct lb_scan *scan)
 	return 0;
 }
 
-static __always_inline __u32 lb_scan_least(__u64 set, __u32 random, struct lb_tried *tried)
+static __always_inline __u32 lb_scan_least(__u64 set, __u32 random, struct lb_tried *tried,
+					   __u32 cutoff, __u32 *ejected)
 {
 	struct lb_scan scan = {
 		.least = ~lb_unknown_zero(set), /* above every score */
 		.base = LB_SET_BASE(set),
 		.random = random,
 		.tried = tried,
+		.cutoff = cutoff,
+		.ejected = (__u32)lb_unknown_zero(set),
 	};
 
 	bpf_loop(LB_SET_COUNT(set), lb_scan_step, &scan, 0);
+	*ejected = scan.ejected;
 	return scan.id;
 }
 
@@ -156,8 +220,10 @@ static __always_inline __u32 lb_less_loaded(__u32 one, __u32 other)
 {
 	struct lb_backend *a = lb_backend_at(one), *b = lb_backend_at(other);
 
-	if (!a || !b)
+	if (!a || !b || b->cooldown)
 		return one;
+	if (a->cooldown)
+		return other;
 	return (__u64)(lb_load_of(b) + 1) * a->weight < (__u64)(lb_load_of(a) + 1) * b->weight
 		       ? other
 		       : one;
@@ -167,10 +233,11 @@ struct lb_choice {
 	__u32 random;  /* a fresh random number */
 	__u32 hash;    /* of the client, for LB_POLICY_HASH */
 	__u64 *cursor; /* of the service, for LB_POLICY_ROUND_ROBIN */
+	__u32 ejected; /* out: how many lines were passed over; LB_POLICY_LEAST only */
 };
 
 /* The first choice; 0 when the set is empty. Where in the slots it lay is left in *position. */
-static __always_inline __u32 lb_select(__u64 set, const struct lb_choice *choice, __u32 *position)
+static __always_inline __u32 lb_select(__u64 set, struct lb_choice *choice, __u32 *position)
 {
 	__u32 count = LB_SET_COUNT(set);
 
@@ -179,7 +246,7 @@ static __always_inline __u32 lb_select(__u64 set, const struct lb_choice *choice
 		return 0;
 	switch (LB_SET_POLICY(set)) {
 	case LB_POLICY_LEAST:
-		return lb_scan_least(set, choice->random, NULL);
+		return lb_scan_least(set, choice->random, NULL, 0, &choice->ejected);
 	case LB_POLICY_P2C:
 		return lb_less_loaded(lb_draw(set, choice->random),
 				      lb_draw(set, bpf_get_prandom_u32()));
@@ -195,7 +262,7 @@ static __always_inline __u32 lb_select(__u64 set, const struct lb_choice *choice
 }
 
 struct lb_walk {
-	__u32 base, count, position;
+	__u32 base, count, position, cutoff;
 	__u32 id; /* 0 until one is found */
 	struct lb_tried *tried;
 };
@@ -203,11 +270,13 @@ struct lb_walk {
 static long lb_walk_step(__u32 i, struct lb_walk *walk)
 {
 	__u32 at = walk->position + 1 + i, id;
+	struct lb_backend *backend;
 
 	if (at >= walk->count)
 		at -= walk->count;
 	id = LB_SLOT_ID(lb_slot_at(walk->base + at));
-	if (!id || lb_was_tried(walk->tried, id))
+	backend = id && !lb_was_tried(walk->tried, id) ? lb_backend_at(id) : NULL;
+	if (!backend || !lb_is_usable(backend, id, walk->cutoff))
 		return 0;
 	walk->id = id;
 	return 1;
@@ -215,21 +284,159 @@ static long lb_walk_step(__u32 i, struct lb_walk *walk)
 
 /*
  * Another backend than those tried, 0 when there is none. Least-connections scans again; the others walk
- * on from where the first choice lay, which keeps round robin fair and a client's hash stable.
+ * on from where the first choice lay, which keeps a client's hash stable.
  */
-static __always_inline __u32 lb_select_again(__u64 set, struct lb_tried *tried, __u32 position)
+LB_VERIFIED_ALONE __u32 lb_select_again(__u64 set, struct lb_tried *tried, __u32 position,
+					__u32 cutoff)
 {
 	struct lb_walk walk = {
 		.base = LB_SET_BASE(set),
-		.count = LB_SET_COUNT(set),
+		.count =
+			LB_SET_SLOTS(set), /* a line of little weight may be in none but the last */
 		.position = position,
+		.cutoff = cutoff,
 		.tried = tried,
 	};
+	__u32 ejected;
 
+	if (!tried)
+		return 0;
 	if (LB_SET_POLICY(set) == LB_POLICY_LEAST)
-		return lb_scan_least(set, bpf_get_prandom_u32(), tried);
+		return lb_scan_least(set, bpf_get_prandom_u32(), tried, cutoff, &ejected);
 	bpf_loop(walk.count, lb_walk_step, &walk, 0);
 	return walk.id;
+}
+
+/*
+ * A draw like the first one, so that what an unusable line would have got falls on all others by their
+ * weights, and not on its neighbour. 0 for policies that need none.
+ */
+LB_VERIFIED_ALONE __u32 lb_draw_again(__u64 set, __u32 at)
+{
+	struct lb_service *service = bpf_map_lookup_elem(&services, &at);
+
+	if (!service || !LB_SET_COUNT(set))
+		return 0;
+	switch (LB_SET_POLICY(set)) {
+	case LB_POLICY_RANDOM:
+		return lb_draw(set, bpf_get_prandom_u32());
+	case LB_POLICY_P2C:
+		return lb_less_loaded(lb_draw(set, bpf_get_prandom_u32()),
+				      lb_draw(set, bpf_get_prandom_u32()));
+	case LB_POLICY_ROUND_ROBIN:
+		return LB_SLOT_ID(
+			lb_slot_at(LB_SET_BASE(set) +
+				   __sync_fetch_and_add(&service->cursor, 1) % LB_SET_COUNT(set)));
+	default:
+		return 0;
+	}
+}
+
+/* ---- how many may be passed over ---- */
+
+/* Of a service with more lines than that the first ones stand for all. */
+#define LB_SURVEYED 256
+
+struct lb_survey {
+	__u32 base;
+	__u32 lines;
+	__u32 cutoff;
+	__u32 usable; /* out */
+};
+
+static long lb_survey_step(__u32 i, struct lb_survey *survey)
+{
+	__u32 id = LB_SLOT_ID(lb_slot_at(survey->base + i));
+	struct lb_backend *backend = lb_backend_at(id);
+
+	if (backend && lb_is_usable(backend, id, survey->cutoff))
+		survey->usable++;
+	return 0;
+}
+
+struct lb_cut {
+	struct lb_survey survey;
+	__u64 unknown_zero;
+	__u32 needed;
+	__u32 low, high; /* the cutoff lies between, both included */
+};
+
+static __always_inline int lb_is_enough(struct lb_cut *cut, __u32 cutoff)
+{
+	cut->survey.cutoff = cutoff;
+	cut->survey.usable = (__u32)cut->unknown_zero;
+	bpf_loop(cut->survey.lines, lb_survey_step, &cut->survey, 0);
+	return cut->survey.usable >= cut->needed;
+}
+
+static long lb_cut_step(__u32 i __attribute__((unused)), struct lb_cut *cut)
+{
+	__u32 middle = (cut->low + cut->high) >> 1;
+
+	if (lb_is_enough(cut, middle))
+		cut->high = middle;
+	else
+		cut->low = middle + 1;
+	return cut->low >= cut->high;
+}
+
+static __always_inline __u32 lb_max_ejected(void)
+{
+	struct lb_control *knobs = lb_control();
+
+	return knobs && knobs->max_ejected ? knobs->max_ejected - 1 : 50;
+}
+
+/*
+ * At most max_ejected per cent of the lines are passed over, and never all: 0 while no more are ejected,
+ * else the rank up to which lines are used all the same, so that those whose end is nearest are.
+ */
+LB_VERIFIED_ALONE __u32 lb_cutoff(__u64 set)
+{
+	__u32 listed = LB_SET_LINES(set), spared;
+	struct lb_cut cut = {
+		.survey = { .base = LB_SET_BASE(set) + (listed ? LB_SET_COUNT(set) : 0),
+			    .lines = listed ? listed : LB_SET_COUNT(set) },
+		.unknown_zero = lb_unknown_zero(set),
+		.high = LB_EJECTED_RANK(LB_HELD_TICKS + LB_COOLDOWN_TICKS, 0xff),
+	};
+
+	if (cut.survey.lines > LB_SURVEYED)
+		cut.survey.lines = LB_SURVEYED;
+	spared = cut.survey.lines * lb_max_ejected() / 100;
+	if (spared >= cut.survey.lines)
+		spared = cut.survey.lines - 1;
+	cut.needed = cut.survey.lines - spared;
+	if (lb_is_enough(&cut, (__u32)cut.unknown_zero))
+		return 0;
+	cut.low = 1 + (__u32)cut.unknown_zero;
+	cut.high += (__u32)cut.unknown_zero;
+	bpf_loop(25, lb_cut_step, &cut, 0);
+	return cut.high;
+}
+
+/*
+ * May this connect go to the line? When the ejection has passed, the first one tries for all others; has
+ * its time passed as well without a failure, the line is well.
+ */
+LB_VERIFIED_ALONE int lb_claim(__u32 id)
+{
+	struct lb_backend *backend = lb_backend_at(id);
+	__u32 cooldown = backend ? lb_cooldown_of(backend) : 0, until;
+	struct lb_backend_cold *line;
+
+	if (!backend || !cooldown || lb_ticks_left(cooldown))
+		return 1;
+	if (!(cooldown & LB_COOLDOWN_TRIAL)) {
+		until = (lb_now() + LB_TRIAL_TICKS) << 2 | LB_COOLDOWN_TRIAL;
+		return __sync_val_compare_and_swap(&backend->cooldown, cooldown, until) == cooldown;
+	}
+	if (__sync_val_compare_and_swap(&backend->cooldown, cooldown, 0) != cooldown)
+		return 1;
+	line = bpf_map_lookup_elem(&cold, &id);
+	if (line)
+		line->back_since = lb_now();
+	return 1;
 }
 
 /* Murmur3's finaliser: every input bit reaches every output bit. */

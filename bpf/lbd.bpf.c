@@ -64,9 +64,15 @@ static __always_inline enum lb_verdict lb_connect(struct bpf_sock_addr *ctx,
 {
 	enum lb_verdict verdict = lb_steer(ctx, request, request->key.proto);
 
-	if (verdict == LB_NOT_A_SERVICE && request->key.proto == IPPROTO_TCP)
+	if (verdict == LB_NOT_A_SERVICE)
 		lb_forget(ctx);
 	return verdict;
+}
+
+static __always_inline int lb_let_go(struct bpf_sock_addr *ctx)
+{
+	lb_forget(ctx);
+	return LB_ALLOW;
 }
 
 /* What an AF_INET6 socket can reach by connect(): the kernel turns ::ffff:a.b.c.d into IPv4. */
@@ -91,6 +97,9 @@ SEC("cgroup/connect4") int lb_connect4(struct bpf_sock_addr *ctx)
 	enum lb_verdict verdict;
 
 	lb_read4(ctx, ctx->protocol, &request.key);
+	if (!lb_may_be_service(&request.key))
+		return lb_let_go(ctx);
+	request.near = lb_near4(ctx);
 	verdict = lb_connect(ctx, &request);
 	if (verdict == LB_STEERED)
 		lb_write4(ctx, &request.backend->address);
@@ -99,10 +108,14 @@ SEC("cgroup/connect4") int lb_connect4(struct bpf_sock_addr *ctx)
 
 SEC("cgroup/connect6") int lb_connect6(struct bpf_sock_addr *ctx)
 {
-	struct lb_request request = { .family = lb_family6(ctx) };
+	struct lb_request request = {};
 	enum lb_verdict verdict;
 
 	lb_read6(ctx, ctx->protocol, &request.key);
+	if (!lb_may_be_service(&request.key))
+		return lb_let_go(ctx);
+	request.family = lb_family6(ctx);
+	request.near = lb_near6(ctx, &request.family);
 	verdict = lb_connect(ctx, &request);
 	if (verdict == LB_STEERED)
 		lb_write6(ctx, &request.backend->address);
@@ -117,6 +130,9 @@ SEC("cgroup/sendmsg4") int lb_sendmsg4(struct bpf_sock_addr *ctx)
 	enum lb_verdict verdict = LB_STEERED;
 
 	lb_read4(ctx, IPPROTO_UDP, &request.key);
+	if (!lb_may_be_service(&request.key))
+		return LB_ALLOW;
+	request.near = lb_near4(ctx);
 	if (!lb_still_steered(ctx, &request))
 		verdict = lb_steer(ctx, &request, IPPROTO_UDP);
 	if (verdict == LB_STEERED)
@@ -124,13 +140,17 @@ SEC("cgroup/sendmsg4") int lb_sendmsg4(struct bpf_sock_addr *ctx)
 	return verdict == LB_NO_BACKEND ? LB_REFUSE : LB_ALLOW;
 }
 
-/* The kernel refuses (ENOTSUPP) an IPv4-mapped address written here, hence IPv6 backends only. */
+/* IPv6 backends only: ENOTSUPP is what an IPv4-mapped address meets. */
 SEC("cgroup/sendmsg6") int lb_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	struct lb_request request = { .family = LB_FAMILY_V6 };
 	enum lb_verdict verdict = LB_STEERED;
+	__u32 family; /* IPv6 backends whatever the source */
 
 	lb_read6(ctx, IPPROTO_UDP, &request.key);
+	if (!lb_may_be_service(&request.key))
+		return LB_ALLOW;
+	request.near = lb_near6(ctx, &family);
 	if (!lb_still_steered(ctx, &request))
 		verdict = lb_steer(ctx, &request, IPPROTO_UDP);
 	if (verdict == LB_STEERED)

@@ -13,7 +13,7 @@ struct lb_select_args {
 	__u32 id;       /* out */
 	__u32 tried_count;
 	__u32 tried[8];
-	__u32 pad;
+	__u32 cutoff; /* in of lb_select_again, out of lb_cutoff */
 };
 
 #endif

@@ -25,8 +25,25 @@ SEC("syscall") int lb_test_select_again(struct lb_select_args *args)
 	tried.count = args->tried_count;
 	for (__u32 i = 0; i < LB_MAX_TRIES; i++)
 		tried.id[i] = args->tried[i];
-	args->id = lb_select_again(args->set, &tried, args->position);
+	args->id = lb_select_again(args->set, &tried, args->position, args->cutoff);
 	return 0;
+}
+
+SEC("syscall") int lb_test_draw_again(struct lb_select_args *args)
+{
+	args->id = lb_draw_again(args->set, 0);
+	return 0;
+}
+
+SEC("syscall") int lb_test_cutoff(struct lb_select_args *args)
+{
+	args->cutoff = lb_cutoff(args->set);
+	return 0;
+}
+
+SEC("syscall") int lb_test_claim(struct lb_select_args *args)
+{
+	return lb_claim(args->id);
 }
 
 SEC("syscall") int lb_test_exponential(struct lb_select_args *args)

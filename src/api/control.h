@@ -34,6 +34,8 @@ struct BackendCounts {
   std::uint64_t timed_out = 0;
   std::uint64_t gave_up =
       0;  // whatever else failed is counted here as well: the client got nothing
+  std::uint64_t ejections =
+      0;  // how often the kernel has passed it over for a while, since lbd started
 
   bool operator==(const BackendCounts&) const = default;
 };

@@ -56,6 +56,7 @@ Json backend_json(const DesiredService& service, const DesiredBackend& desired,
       {"total_connections", counts.total_connections},
       {"failed_connections",
        {{"refused", counts.refused}, {"timed_out", counts.timed_out}, {"gave_up", counts.gave_up}}},
+      {"ejections", counts.ejections},
       {"source", backend.origin.empty() ? service.source : backend.origin},
       {"uid", or_null(backend.uid)},
   };

@@ -175,7 +175,7 @@ Result<> App::open_engine() {
   dataplane_->on_connect_failure([this](const ConnectFailure& f) {
     spdlog::debug("connect failed service={} backend={} errno={}", f.service.to_string(),
                   f.backend.to_string(), f.error);
-    if (engine_ && suspects_ && tell_failure(*engine_, f)) suspects_->look(f);
+    if (engine_ && suspects_) on_connect_failure(f);
   });
   LB_TRY(engine_, Engine::open(*dataplane_, config_.daemon.state_dir, engine_settings(config_),
                                reconciler_options(), parts_.clocks, slots, problems_));
@@ -204,11 +204,30 @@ void App::open_health() {
       },
       parts_.clocks.wall);
   health_->restore(engine_->down());
-  suspects_.emplace(io_, [this](const ConnectFailure& own) {
-    spdlog::info("service={} backend={} lbd cannot connect either: {}", own.service.to_string(),
-                 own.backend.to_string(), std::generic_category().message(own.error));
+  suspects_.emplace(io_, [this](const SuspectProber::Looked& looked) { return on_look(looked); });
+}
+
+// A failure that a client can make at will is a hint: lbd looks itself.
+void App::on_connect_failure(const ConnectFailure& failure) {
+  using Kind = ConnectFailure::Kind;
+  const bool hint = (failure.kind == Kind::Refused && !failure.plain) ||
+                    failure.kind == Kind::TimedOut || failure.kind == Kind::SynRetransmitted ||
+                    failure.kind == Kind::Other;
+  const bool wanted = tell_failure(*engine_, failure);
+  if (wanted || (hint && config_.dataplane.max_ejected > 0)) suspects_->look(failure);
+  if (failure.look_after) suspects_->look_later(failure, *failure.look_after);
+}
+
+std::optional<std::chrono::milliseconds> App::on_look(const SuspectProber::Looked& looked) {
+  using Look = Dataplane::Look;
+  if (looked.found) return dataplane_->looked(looked.service, looked.backend, Look::Well);
+  const ConnectFailure own = as_met(looked);
+  const bool hangs = own.kind != ConnectFailure::Kind::Refused;
+  spdlog::info("service={} backend={} lbd cannot connect either: {}", own.service.to_string(),
+               own.backend.to_string(), std::generic_category().message(own.error));
+  if (!looked.quick || own.kind != ConnectFailure::Kind::TimedOut)
     (void)tell_failure(*engine_, own);
-  });
+  return dataplane_->looked(looked.service, looked.backend, hangs ? Look::Hangs : Look::Refused);
 }
 
 ReconcilerOptions App::reconciler_options() {

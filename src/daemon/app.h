@@ -90,6 +90,8 @@ class App {
   [[nodiscard]] ApiAccess api_access();
   [[nodiscard]] Result<> open_engine();
   void open_health();
+  void on_connect_failure(const ConnectFailure& failure);
+  std::optional<std::chrono::milliseconds> on_look(const SuspectProber::Looked& looked);
   [[nodiscard]] ReconcilerOptions reconciler_options();
   void start_source(const std::shared_ptr<SourceSlot>& slot);
   void report_if_wanted();

@@ -29,6 +29,7 @@ const Words<LogFormat> kLogFormats{{"text", LogFormat::Text}, {"json", LogFormat
 const Words<Scope> kScopes{{"host", Scope::Host}, {"all", Scope::All}};
 const Words<OnLocalListener> kOnLocalListener{{"refuse", OnLocalListener::Refuse},
                                               {"shadow", OnLocalListener::Shadow}};
+const Words<OnUdpLeave> kOnUdpLeave{{"end", OnUdpLeave::End}, {"keep", OnUdpLeave::Keep}};
 const Words<OnTimeout> kOnTimeout{{"keep", OnTimeout::Keep}, {"terminate", OnTimeout::Terminate}};
 void read_daemon(Section section, DaemonConfig& out) {
   section.path("state_dir", out.state_dir);
@@ -47,7 +48,9 @@ void read_dataplane(Section section, DataplaneConfig& out) {
   section.count("max_backends", out.max_backends, 1, 16'777'215);  // ids have 24 bits
   // At most 2 GiB of slots.
   section.count("max_slots", out.max_slots, 1024, 268'435'456);
+  section.percent("max_ejected", out.max_ejected);
   section.word("on_local_listener", out.on_local_listener, kOnLocalListener);
+  section.word("on_udp_leave", out.on_udp_leave, kOnUdpLeave);
   section.texts("yield_to", out.yield_to);
   for (const std::string& user : out.yield_to)
     if (auto good = check_user(user); !good) section.complain("yield_to", good.error().message());

@@ -29,6 +29,7 @@ enum class LogFormat : std::uint8_t { Text, Json };
 enum class DataplaneMode : std::uint8_t { Auto, Ebpf, Ipvs, None };
 enum class Scope : std::uint8_t { Host, All };
 enum class OnLocalListener : std::uint8_t { Refuse, Shadow };
+enum class OnUdpLeave : std::uint8_t { End, Keep };
 enum class OnTimeout : std::uint8_t { Keep, Terminate };
 
 struct DaemonConfig {
@@ -48,7 +49,9 @@ struct DataplaneConfig {
   std::uint32_t max_services = 16384;
   std::uint32_t max_backends = 131072;
   std::uint32_t max_slots = 1048576;
+  std::uint32_t max_ejected = 50;  // per cent of a service's backends; 0: none is ejected
   OnLocalListener on_local_listener = OnLocalListener::Refuse;
+  OnUdpLeave on_udp_leave = OnUdpLeave::End;
   bool detach_on_exit = false;
   // Below the cgroup2 mount: of lbds without privileges on this host.
   std::vector<std::string> own_cgroups{"system.slice/lbd-updater.service"};

@@ -51,6 +51,8 @@ EbpfOptions ebpf_options(const DataplaneConfig& dataplane) {
           .max_services = dataplane.max_services,
           .max_backends = dataplane.max_backends,
           .max_slots = dataplane.max_slots,
+          .max_ejected = dataplane.max_ejected,
+          .end_udp = dataplane.on_udp_leave == OnUdpLeave::End,
           .own_cgroups = dataplane.own_cgroups,
           .refuse = refused_for_tests()};
 }

@@ -88,7 +88,8 @@ Result<Explanation> Operator::explain(ServiceKey to) {
     explain_unprogrammed(out, reconciler, *key);
 
   const auto observed = engine_.dataplane().read(*key);
-  if (owner) out.service = as_seen(out.service, observed ? &*observed : nullptr);
+  if (owner)
+    out.service = as_seen(out.service, observed ? &*observed : nullptr, engine_.clocks().wall());
   const auto listeners = read_listeners_();
   out.backends =
       explain_backends(*out.service, counts_of(*out.service, observed ? &*observed : nullptr),

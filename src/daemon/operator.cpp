@@ -117,7 +117,8 @@ std::optional<ServiceView> Operator::view_of(const ServiceKey& key,
   const DesiredServicePtr effective = engine_.reconciler().effective(key);
   if (!effective) return std::nullopt;
   const bool desired = engine_.reconciler().desired().contains(key);
-  DesiredServicePtr service = desired ? as_seen(effective, seen) : effective;
+  DesiredServicePtr service =
+      desired ? as_seen(effective, seen, engine_.clocks().wall()) : effective;
   auto counts = counts_of(*service, seen);
   return ServiceView{std::move(service), std::move(counts)};
 }

@@ -15,7 +15,8 @@ BackendCounts to_counts(const ObservedBackend& b) {
           .total_connections = b.total_connections,
           .refused = b.failed.refused,
           .timed_out = b.failed.timed_out,
-          .gave_up = b.failed.gave_up + b.failed.other};
+          .gave_up = b.failed.gave_up + b.failed.other,
+          .ejections = b.ejections};
 }
 
 std::string why(const DesiredBackend& b, std::uint64_t total_weight) {
@@ -34,6 +35,17 @@ std::optional<bool> listening(Protocol protocol, const Address& backend,
   return std::any_of(listeners->begin(), listeners->end(), [&](const Listener& l) {
     return receives(l, {protocol, backend.ip, backend.port});
   });
+}
+
+void eject(DesiredBackend& b, const Ejection& ejection, SysTime now) {
+  b.state = BackendState::Down;
+  b.reason = Reason::Ejected;
+  b.effective_weight = 0;
+  b.since = now - std::chrono::duration_cast<SysTime::duration>(ejection.ago);
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(ejection.lasts).count();
+  b.text = ejection.held
+               ? fmt::format("does not answer; lbd looks again within {} s", seconds)
+               : fmt::format("refused a connection; it is tried again within {} s", seconds);
 }
 
 void set_condition(DesiredService& service, Condition condition, std::string text) {
@@ -58,18 +70,27 @@ std::vector<BackendCounts> counts_of(const DesiredService& service,
   return counts;
 }
 
-DesiredServicePtr as_seen(const DesiredServicePtr& service, const ObservedService* observed) {
+DesiredServicePtr as_seen(const DesiredServicePtr& service, const ObservedService* observed,
+                          SysTime now) {
   if (!observed) return service;
   std::map<Address, std::string> refused;
-  for (const ObservedBackend& b : observed->backends)
+  std::map<Address, Ejection> ejected;
+  for (const ObservedBackend& b : observed->backends) {
     if (!b.refused.empty()) refused.emplace(b.address, b.refused);
+    if (b.ejected) ejected.emplace(b.address, *b.ejected);
+  }
   const std::string& local_only = observed->local_only;
   const std::string& left_out = observed->left_out;
-  if (refused.empty() && local_only.empty() && left_out.empty()) return service;
+  if (refused.empty() && ejected.empty() && local_only.empty() && left_out.empty()) return service;
   auto copy = std::make_shared<DesiredService>(*service);
   bool any_in_use = false, any_refused = false;
   for (DesiredBackend& b : copy->backends) {
     if (b.effective_weight == 0) continue;
+    if (const auto out = ejected.find(b.backend.address); out != ejected.end()) {
+      any_in_use = true;  // the hooks leave one at least
+      eject(b, out->second, now);
+      continue;
+    }
     if (!refused.contains(b.backend.address)) {
       any_in_use = true;
       continue;

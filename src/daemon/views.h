@@ -15,10 +15,10 @@ namespace lb {
 // Counts of the service's backends in their order; zeroes for what the kernel does not know.
 [[nodiscard]] std::vector<BackendCounts> counts_of(const DesiredService& service,
                                                    const ObservedService* observed);
-// The service with what the dataplane cannot use taken out of use, and with the condition that only the dataplane can tell; the same
-// pointer where it does all that is wanted.
+// The service with what the dataplane cannot use, or passes over now, taken out of use, and with the condition that only the
+// dataplane can tell; the same pointer where it does all that is wanted.
 [[nodiscard]] DesiredServicePtr as_seen(const DesiredServicePtr& service,
-                                        const ObservedService* observed);
+                                        const ObservedService* observed, SysTime now);
 [[nodiscard]] DataplaneView to_view(const DataplaneInfo& info);
 [[nodiscard]] DrainOrder to_view(const Drain& drain);
 [[nodiscard]] SourceView to_view(const SourceSlot& slot, const std::vector<Claim>& losers,

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -87,6 +88,15 @@ class Dataplane {
 
   // Called from the loop for each failed connect. Set once, before the loop runs.
   virtual void on_connect_failure(std::function<void(const ConnectFailure&)> handler) = 0;
+
+  // What a connect of lbd's own to this backend met. A dataplane that ejects (ebpf) takes it out or back by
+  // that, and returns after how long lbd must look again; nullopt: no more.
+  enum class Look : std::uint8_t { Well, Refused, Hangs };
+  virtual std::optional<std::chrono::milliseconds> looked(const ServiceKey& key,
+                                                          const Address& backend, Look look) {
+    (void)key, (void)backend, (void)look;
+    return std::nullopt;
+  }
 
   [[nodiscard]] virtual DataplaneInfo info() const = 0;
 };

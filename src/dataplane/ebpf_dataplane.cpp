@@ -16,6 +16,7 @@
 #include "base/spawn.h"
 #include "base/upkeep.h"
 #include "base/worker.h"
+#include "dataplane/host_addresses.h"
 #include "ebpf/events.h"
 #include "ebpf/kernel_objects.h"
 #include "ebpf/links.h"
@@ -89,6 +90,8 @@ class EbpfDataplane final : public Dataplane {
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {
     handler_ = std::move(handler);
   }
+  std::optional<std::chrono::milliseconds> looked(const ServiceKey& key, const Address& backend,
+                                                  Look look) override;
   [[nodiscard]] DataplaneInfo info() const override;
 
  private:
@@ -98,6 +101,7 @@ class EbpfDataplane final : public Dataplane {
   [[nodiscard]] std::vector<LostAbility> lost() const;
   [[nodiscard]] bool has(std::string_view hook) const { return !refused_.contains(hook); }
   void on_event(const lb_event& event);
+  void on_ejected(const bpf::Table::Ejected& ejected, ConnectFailure::Kind kind, int error = 0);
   void open_ring(asio::io_context& io);
   Result<> recount();
   void look_after_all();
@@ -132,7 +136,9 @@ class EbpfDataplane final : public Dataplane {
 };
 
 Result<> EbpfDataplane::start(asio::io_context& io) {
+  table_.set_max_ejected(options_.max_ejected);
   LB_CHECK(table_.restore(Clock::now()));
+  table_.set_own_addresses(read_host_addresses());
   // An lbd that was away cannot know whether every event was counted; the sockets do.
   (void)recount();
   open_ring(io);
@@ -154,12 +160,45 @@ void EbpfDataplane::open_ring(asio::io_context& io) {
 
 void EbpfDataplane::on_event(const lb_event& event) {
   const auto place = table_.place_of(event.backend, event.generation);
-  if (place && handler_)
-    handler_({.kind = kind_of(event),
-              .service = place->service,
-              .backend = place->backend,
-              .error = static_cast<int>(event.error),
-              .plain = event.plain != 0});
+  if (!place || !handler_) return;
+  ConnectFailure failure{.kind = kind_of(event),
+                         .service = place->service,
+                         .backend = place->backend,
+                         .error = static_cast<int>(event.error),
+                         .plain = event.plain != 0};
+  if (const auto ejected = table_.notice_ejection(event.backend, Clock::now()))
+    on_ejected(*ejected, failure.kind, failure.error);
+  else
+    handler_(failure);
+}
+
+void EbpfDataplane::on_ejected(const bpf::Table::Ejected& ejected, ConnectFailure::Kind kind,
+                               int error) {
+  spdlog::warn("service={} backend={} ejected for={} ms: it refuses connections",
+               ejected.place.service.to_string(), ejected.place.backend.to_string(),
+               ejected.lasts.count());
+  if (handler_)
+    handler_({.kind = kind,
+              .service = ejected.place.service,
+              .backend = ejected.place.backend,
+              .error = error,
+              .plain = true,
+              .look_after = ejected.look_after});
+}
+
+std::optional<std::chrono::milliseconds> EbpfDataplane::looked(const ServiceKey& key,
+                                                               const Address& backend, Look look) {
+  const auto now = Clock::now();
+  const bool was_ejected = table_.is_ejected(key, backend);
+  const auto again = look == Look::Well ? table_.readmit(key, backend, now)
+                                        : table_.eject(key, backend, look == Look::Hangs, now);
+  if (was_ejected && !table_.is_ejected(key, backend))
+    spdlog::info("service={} backend={} takes connections again: lbd could connect",
+                 key.to_string(), backend.to_string());
+  else if (!was_ejected && table_.is_ejected(key, backend))
+    spdlog::warn("service={} backend={} ejected: {}", key.to_string(), backend.to_string(),
+                 look == Look::Hangs ? "it does not answer lbd either" : "it refuses lbd, too");
+  return again;
 }
 
 Result<Observed> EbpfDataplane::read_some(std::span<const ServiceKey> keys) {
@@ -212,6 +251,10 @@ void EbpfDataplane::look_after_all() {
                 LB_CHECK(own_cgroups_.follow());
                 return 0;
               });
+  upkeep_.add("the addresses of this host", kLookEvery, [this]() -> Result<std::size_t> {
+    table_.set_own_addresses(read_host_addresses());
+    return 0;
+  });
   upkeep_.add("the keys of services", std::chrono::milliseconds(0),
               [this] { return table_.put_back_keys(Clock::now()); });
 }
@@ -236,6 +279,8 @@ Result<> EbpfDataplane::collect() {
   // an old number.
   if (!counting_ && table_.has_retired_tcp()) LB_CHECK(recount());
   LB_TRY(const bool below_zero, table_.collect(now));
+  for (const auto& ejected : table_.take_ejected(now))
+    on_ejected(ejected, ConnectFailure::Kind::Ejected);
   if (!recount_error_.empty() && now >= next_recount_) return recount();
   const bool missed = links_.missed_events() != missed_events_;  // two queries
   return below_zero || missed ? recount() : Result<>{};
@@ -244,7 +289,7 @@ Result<> EbpfDataplane::collect() {
 // A connected UDP socket never hears that its backend is gone: it would send there for ever.
 Result<> EbpfDataplane::end_retired_udp() {
   const auto retired = table_.retired_udp(Clock::now());
-  if (retired.empty() || !has(bpf::kUdpWalkHook)) return {};
+  if (retired.empty() || !options_.end_udp || !has(bpf::kUdpWalkHook)) return {};
   LB_TRY(const std::uint64_t ended, walk_.end(Protocol::Udp, [&](const lb_socket& socket) {
     return std::find(retired.begin(), retired.end(), socket.backend) != retired.end();
   }));

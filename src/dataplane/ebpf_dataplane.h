@@ -21,10 +21,12 @@ struct EbpfOptions {
   std::uint32_t max_services = 16384;
   std::uint32_t max_backends = 131072;
   std::uint32_t max_slots = 1048576;
+  std::uint32_t max_ejected = 50;  // per cent of a service's backends; 0: none is ejected
+  bool end_udp = true;             // destroy connected UDP sockets of a backend that has left
   // Below the cgroup2 mount, of lbds without privileges: what they dial is not steered. Those that are not there are waited for.
   std::vector<std::string> own_cgroups{};
   std::set<std::string>
-      refuse;  // sections of BPF programs treated as refused by the kernel: for tests
+      refuse{};  // sections of BPF programs treated as refused by the kernel: for tests
 };
 
 // Whether the folders that the options name can hold hooks and pins. Empty names are not looked at.

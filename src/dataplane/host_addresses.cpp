@@ -7,9 +7,8 @@
 #include <memory>
 
 namespace lb {
-namespace {
 
-std::set<IpAddress> read_addresses() {
+std::set<IpAddress> read_host_addresses() {
   ifaddrs* raw = nullptr;
   if (::getifaddrs(&raw) != 0) return {};
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> all(raw, &::freeifaddrs);
@@ -31,11 +30,9 @@ std::set<IpAddress> read_addresses() {
   return out;
 }
 
-}  // namespace
-
 bool HostAddresses::has(const IpAddress& address) const {
   if (address.is_loopback()) return true;
-  if (!addresses_) addresses_ = read_addresses();
+  if (!addresses_) addresses_ = read_host_addresses();
   return addresses_->contains(address);
 }
 

@@ -1,4 +1,4 @@
-// Is an address this host's? Asked when a service is programmed; read from the kernel at the first question.
+// Which addresses are this host's? Asked when a service is programmed; read from the kernel at the first question.
 #pragma once
 
 #include <optional>
@@ -7,6 +7,9 @@
 #include "model/address.h"
 
 namespace lb {
+
+// Of all interfaces of this network namespace, a system call or two; empty when the kernel does not tell.
+[[nodiscard]] std::set<IpAddress> read_host_addresses();
 
 class HostAddresses {
  public:

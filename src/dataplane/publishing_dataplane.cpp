@@ -95,6 +95,10 @@ class PublishingDataplane final : public Dataplane {
   void on_connect_failure(std::function<void(const ConnectFailure&)> handler) override {
     inside_->on_connect_failure(std::move(handler));
   }
+  std::optional<std::chrono::milliseconds> looked(const ServiceKey& key, const Address& backend,
+                                                  Look look) override {
+    return inside_->looked(key, backend, look);
+  }
   [[nodiscard]] DataplaneInfo info() const override;
 
  private:

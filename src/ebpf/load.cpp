@@ -134,13 +134,18 @@ Result<Maps> open_maps(const Sizes& sizes, Open open) {
   LB_TRY(auto backends, MappedArray<lb_backend>::map(open("backends"), sizes.lines()));
   LB_TRY(auto cold, MappedArray<lb_backend_cold>::map(open("cold"), sizes.lines()));
   LB_TRY(auto control, MappedArray<lb_control>::map(open("control"), 1));
+  std::optional<MappedArray<std::uint64_t>> ports;
+  if (const UniqueFd fd = open("service_ports"); fd) {
+    LB_TRY(ports, MappedArray<std::uint64_t>::map(fd, LB_PORT_WORDS));
+  }
   return Maps{AddressMap(open("service_ids"), "service_ids"),
               std::move(services),
               std::move(slots),
               std::move(backends),
               std::move(cold),
               AddressMap(open("address_ids"), "address_ids"),
-              std::move(control)};
+              std::move(control),
+              std::move(ports)};
 }
 
 Result<Maps> maps_of(lbd& s, const Sizes& sizes) {
@@ -290,6 +295,7 @@ Result<Loaded> load(const Options& options) {
     LB_TRY(Copied copied, copy_state(former, out.maps));
     out.former = Loaded::Former{std::move(former), std::move(copied)};
   }
+  LB_CHECK(mark_ports(out.maps));  // before the hooks look there
   const auto folders = map_folders(options.bpffs);
   out.maps_folder =
       current && !moves ? current_folder : folder_of(folders.empty() ? 1 : folders.back() + 1);

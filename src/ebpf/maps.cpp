@@ -1,11 +1,13 @@
 #include "ebpf/maps.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <vector>
 
@@ -75,6 +77,18 @@ Result<> wait_for_grace_period() {
   const bool alone = ::sysconf(_SC_NPROCESSORS_ONLN) == 1;
   if (alone || ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) ::usleep(kLong);
   return {};
+}
+
+Result<bool> mark_ports(const Maps& maps) {
+  bool missing = false;
+  LB_CHECK(maps.service_ids.for_each([&](const lb_addr& key, std::uint32_t) {
+    const std::uint16_t port = ntohs(key.port);
+    const std::uint64_t bit = LB_PORT_BIT(port);
+    const std::uint64_t before =
+        std::atomic_ref((*maps.service_ports)[LB_PORT_WORD(key.proto, port)]).fetch_or(bit);
+    missing = missing || (before & bit) == 0;
+  }));
+  return missing;
 }
 
 }  // namespace lb::bpf

@@ -80,7 +80,12 @@ struct Maps {
   MappedArray<lb_backend_cold> cold;
   AddressMap address_ids;
   MappedArray<lb_control> control;
+  // LB_PORT_WORD; none where a former lbd had none.
+  std::optional<MappedArray<std::uint64_t>> service_ports;
 };
+
+// Sets the bit of each key of service_ids; true: one was missing. The hooks look at it before they look at the keys.
+[[nodiscard]] Result<bool> mark_ports(const Maps& maps);
 
 // Waits until no program that runs now is running any more: an RCU grace period, some 10 ms.
 [[nodiscard]] Result<> wait_for_grace_period();

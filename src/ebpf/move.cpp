@@ -46,7 +46,7 @@ Result<Copied> copy_state(const Maps& from, const Maps& to) {
   std::uint64_t slots = 0;
   for (std::uint32_t i = 0; i < services; ++i)
     for (const auto set : from.services[i].set)
-      slots = std::max<std::uint64_t>(slots, std::uint64_t{LB_SET_BASE(set)} + LB_SET_COUNT(set));
+      slots = std::max<std::uint64_t>(slots, std::uint64_t{LB_SET_BASE(set)} + LB_SET_SLOTS(set));
   LB_CHECK(check_fits("max_services", services, to.services.size()));
   // Line 0 is never used.
   LB_CHECK(check_fits("max_backends", backends > 0 ? backends - 1 : 0, to.backends.size() - 1));

@@ -82,8 +82,9 @@ Result<> make_pin_folder(const std::string& path) {
   return check_own_folder(path);
 }
 
-std::array<NamedMap, 6> sized_maps(lbd& s) {
+std::array<NamedMap, 7> sized_maps(lbd& s) {
   return {{{"service_ids", s.maps.service_ids, true},
+           {"service_ports", s.maps.service_ports, false},
            {"services", s.maps.services, true},
            {"slots", s.maps.slots, true},
            {"backends", s.maps.backends, true},

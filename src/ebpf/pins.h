@@ -29,7 +29,7 @@ struct NamedMap {
   bool remembers;
 };
 
-[[nodiscard]] std::array<NamedMap, 6> sized_maps(lbd& skeleton);
+[[nodiscard]] std::array<NamedMap, 7> sized_maps(lbd& skeleton);
 [[nodiscard]] std::array<NamedMap, 8> common_maps(lbd& skeleton);
 
 // Pins those of the maps that are not pinned in `folder`, or under whose name another one is; the folder is made if need be. How many.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <numeric>
+#include <utility>
 
 namespace lb::bpf {
 namespace {
@@ -47,8 +49,8 @@ std::vector<std::uint64_t> alias_slots(std::span<const Candidate> candidates) {
   return slots;
 }
 
-// Smooth weighted round robin (nginx): each step every backend gains its weight, the richest is
-// taken and pays the sum. Weights too large for the slots are scaled down, none below 1.
+// Weighted round robin: the turns of each backend lie evenly in the sequence, those of equally heavy ones one
+// after the other. Weights too large for the slots are scaled down, none below 1.
 std::vector<std::uint64_t> sequence_slots(std::span<const Candidate> candidates) {
   constexpr std::uint64_t kLongest = 1024;  // enough for weights within 0.1 %
   std::vector<std::uint32_t> weights;
@@ -58,24 +60,26 @@ std::vector<std::uint64_t> sequence_slots(std::span<const Candidate> candidates)
   if (!weights.empty() &&
       std::all_of(weights.begin(), weights.end(), [](auto w) { return w == 1; }))
     return plain_slots(candidates);
-  const std::uint64_t limit = std::max<std::uint64_t>(kLongest, candidates.size());
-  auto sum = std::accumulate(weights.begin(), weights.end(), std::uint64_t{0});
-  if (sum > limit) {
+  // With a turn for each that the scaling leaves none, they fit into a set.
+  const std::uint64_t n = candidates.size();
+  const std::uint64_t limit = std::min(std::max(kLongest, n), LB_SET_MAX_SLOTS - n);
+  const auto sum = std::accumulate(weights.begin(), weights.end(), std::uint64_t{0});
+  if (sum > limit)
     for (auto& weight : weights)
       weight = std::max<std::uint32_t>(1, static_cast<std::uint32_t>(weight * limit / sum));
-    sum = std::accumulate(weights.begin(), weights.end(), std::uint64_t{0});
+  std::map<std::uint32_t, std::size_t> alike, seen;  // by weight
+  for (const auto weight : weights) ++alike[weight];
+  std::vector<std::pair<double, std::size_t>> turns;  // when, in 0..1, and whose
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const auto rank = static_cast<double>(seen[weights[i]]++);
+    const double first = (rank + 0.5) / static_cast<double>(alike[weights[i]]);
+    for (std::uint32_t turn = 0; turn < weights[i]; ++turn)
+      turns.emplace_back((turn + first) / weights[i], i);
   }
-  sum = std::min<std::uint64_t>(sum, LB_SET_MAX_SLOTS);
-
-  std::vector<std::int64_t> credit(candidates.size(), 0);
+  std::sort(turns.begin(), turns.end());
   std::vector<std::uint64_t> slots;
-  while (slots.size() < sum) {
-    for (std::size_t i = 0; i < credit.size(); ++i) credit[i] += weights[i];
-    const auto richest =
-        static_cast<std::size_t>(std::max_element(credit.begin(), credit.end()) - credit.begin());
-    credit[richest] -= static_cast<std::int64_t>(sum);
-    slots.push_back(LB_SLOT(candidates[richest].id, candidates[richest].id, 0));
-  }
+  for (const auto& [when, i] : turns)
+    slots.push_back(LB_SLOT(candidates[i].id, candidates[i].id, 0));
   return slots;
 }
 
@@ -125,6 +129,16 @@ std::vector<std::uint64_t> maglev_slots(std::span<const Candidate> candidates) {
   return slots;
 }
 
+// Names each line once behind slots that repeat them.
+SlotPlan with_lines(lb_policy policy, std::vector<std::uint64_t> slots,
+                    std::span<const Candidate> candidates) {
+  if (slots.size() == candidates.size()) return {policy, std::move(slots)};
+  const auto lines =
+      plain_slots(candidates.first(std::min<std::size_t>(candidates.size(), LB_SET_MAX_LINES)));
+  slots.insert(slots.end(), lines.begin(), lines.end());
+  return {policy, std::move(slots), static_cast<std::uint32_t>(lines.size())};
+}
+
 }  // namespace
 
 SlotPlan plan_slots(Balance balance, bool counted, std::span<const Candidate> candidates) {
@@ -140,9 +154,9 @@ SlotPlan plan_slots(Balance balance, bool counted, std::span<const Candidate> ca
     case Balance::Random:
       return {LB_POLICY_RANDOM, alias_slots(candidates)};
     case Balance::RoundRobin:
-      return {LB_POLICY_ROUND_ROBIN, sequence_slots(candidates)};
+      return with_lines(LB_POLICY_ROUND_ROBIN, sequence_slots(candidates), candidates);
     case Balance::SourceHash:
-      return {LB_POLICY_HASH, maglev_slots(candidates)};
+      return with_lines(LB_POLICY_HASH, maglev_slots(candidates), candidates);
   }
   bug("impossible balance method");
 }

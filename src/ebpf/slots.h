@@ -22,8 +22,18 @@ struct Candidate {
 
 struct SlotPlan {
   lb_policy policy = LB_POLICY_RANDOM;
-  std::vector<std::uint64_t> slots;  // at most LB_SET_MAX_SLOTS; empty: no usable backend
+  std::vector<std::uint64_t> slots;  // empty: no usable backend
+  // The last of `slots`, which no draw reaches: each line once, where the others repeat them. What the
+  // share of the ejected is counted by.
+  std::uint32_t lines = 0;
 
+  [[nodiscard]] std::span<const std::uint64_t> drawn() const {
+    return std::span(slots).first(slots.size() - lines);
+  }
+  // struct lb_service.set of these slots at `base`.
+  [[nodiscard]] std::uint64_t word(std::uint32_t base) const {
+    return LB_SET_WITH_LINES(LB_SET(base, drawn().size(), policy), lines);
+  }
   bool operator==(const SlotPlan&) const = default;
 };
 

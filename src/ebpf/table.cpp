@@ -1,5 +1,7 @@
 #include "ebpf/table.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -119,10 +121,9 @@ void Table::draft_slots(const ProgrammedService& service, Draft& draft) const {
 bool Table::plan_in_force(const Entry& entry, std::uint32_t family, const SlotPlan& plan) const {
   if (!entry.index || !is_set_as_written(entry, family)) return false;
   const std::uint64_t set = maps_.services[*entry.index].set[family];
-  if (LB_SET_COUNT(set) != plan.slots.size()) return false;
-  if (plan.slots.empty()) return true;
-  const auto slots = maps_.slots.all().subspan(LB_SET_BASE(set), plan.slots.size());
-  return LB_SET_POLICY(set) == plan.policy &&
+  if (plan.slots.empty()) return LB_SET_COUNT(set) == 0;
+  const auto slots = maps_.slots.all().subspan(LB_SET_BASE(set), LB_SET_SLOTS(set));
+  return set == plan.word(LB_SET_BASE(set)) && slots.size() == plan.slots.size() &&
          std::equal(slots.begin(), slots.end(), plan.slots.begin());
 }
 
@@ -198,10 +199,11 @@ Result<> Table::write_new_line(std::uint32_t id, const ProgrammedService& servic
   fresh.weight = static_cast<__u16>(weight > 0 ? weight : 1);
   fresh.generation = at.generation + 1;
   fresh.owner = id;
+  if (own_.contains(address.ip)) fresh.flags = LB_BACKEND_LOCAL;
   const auto owned = counted ? owned_.find(address) : owned_.end();
   if (owned != owned_.end()) {
     line.owner = fresh.owner = owned->second.owner;
-    fresh.flags = LB_BACKEND_MEMBER | LB_BACKEND_REMEMBER;
+    fresh.flags |= LB_BACKEND_MEMBER | LB_BACKEND_REMEMBER;
     owned->second.members.insert(id);
     set_flags(line.owner, LB_BACKEND_REMEMBER | LB_BACKEND_RECALL, 0);
   }
@@ -222,7 +224,7 @@ void Table::switch_sets(Entry& entry, const Draft& draft, Clock::time_point now)
     const SlotPlan& plan = draft.plans[family];
     std::copy(plan.slots.begin(), plan.slots.begin() + region.count,
               maps_.slots.all().begin() + region.base);
-    std::uint64_t set = LB_SET(region.base, plan.slots.size(), plan.policy);
+    std::uint64_t set = plan.word(region.base);
     if (region.count == 0 && !plan.slots.empty())  // ANY shares the set of the family it equals
       set = at.set[plan == draft.plans[LB_FAMILY_V4] ? LB_FAMILY_V4 : LB_FAMILY_V6];
     std::atomic_ref(at.set[family]).store(set, std::memory_order_release);
@@ -250,6 +252,35 @@ void Table::retire_line(std::uint32_t id, Clock::time_point now) {
   set_flags(id, 0, LB_BACKEND_LISTED | LB_BACKEND_IN_USE | LB_BACKEND_DRAINED);
 }
 
+std::uint64_t& Table::port_word(const lb_addr& at) {
+  return (*maps_.service_ports)[LB_PORT_WORD(at.proto, ntohs(at.port))];
+}
+
+void Table::use_port(const lb_addr& at) {
+  ++ports_[{at.proto, at.port}];
+  std::atomic_ref(port_word(at)).fetch_or(LB_PORT_BIT(ntohs(at.port)));
+}
+
+void Table::leave_port(const lb_addr& at) {
+  const auto port = ports_.find({at.proto, at.port});
+  if (port == ports_.end() || --port->second > 0) return;
+  ports_.erase(port);
+  std::atomic_ref(port_word(at)).fetch_and(~LB_PORT_BIT(ntohs(at.port)));
+}
+
+Result<> Table::add_key(const lb_addr& at, std::uint32_t index) {
+  use_port(at);
+  auto added = maps_.service_ids.insert(at, index);
+  if (!added) leave_port(at);
+  return added;
+}
+
+Result<> Table::remove_key(const lb_addr& at) {
+  LB_CHECK(maps_.service_ids.erase(at));
+  leave_port(at);
+  return {};
+}
+
 Result<> Table::switch_keys(const ServiceKey& key, Entry& entry, std::set<IpAddress> wanted) {
   for (const auto& ip : std::set<IpAddress>(entry.addresses)) {
     const lb_addr at = to_abi(key.protocol, Address{ip, key.port});
@@ -257,11 +288,11 @@ Result<> Table::switch_keys(const ServiceKey& key, Entry& entry, std::set<IpAddr
     const bool mine = held != keys_.end() && held->second == key;
     if (wanted.contains(ip) && !mine) {
       if (held != keys_.end()) {  // another service's alias: the latest word wins
-        LB_CHECK(maps_.service_ids.erase(at));
+        LB_CHECK(remove_key(at));
         entries_.at(held->second).addresses.erase(ip);
         keys_.erase(held);
       }
-      if (auto added = maps_.service_ids.insert(at, *entry.index); !added) {
+      if (auto added = add_key(at, *entry.index); !added) {
         entry.addresses.erase(ip);
         if (added.error().code.value() != E2BIG) return added;
         return tl::unexpected(full("max_services", maps_.services.size(),
@@ -270,7 +301,7 @@ Result<> Table::switch_keys(const ServiceKey& key, Entry& entry, std::set<IpAddr
       keys_.emplace(at, key);
     } else if (!wanted.contains(ip)) {
       if (mine) {
-        LB_CHECK(maps_.service_ids.erase(at));
+        LB_CHECK(remove_key(at));
         keys_.erase(held);
       }
       entry.addresses.erase(ip);
@@ -305,6 +336,15 @@ void Table::grace_passed(Clock::time_point began) {
     free_indices_.push_back(index);
     --indices_used_;
     retired_indices_.pop_front();
+  }
+}
+
+void Table::set_own_addresses(std::set<IpAddress> own) {
+  if (own == own_) return;
+  own_ = std::move(own);
+  for (const auto& [id, line] : lines_) {
+    const bool local = own_.contains(line.address.ip);
+    set_flags(id, local ? LB_BACKEND_LOCAL : 0U, local ? 0U : LB_BACKEND_LOCAL);
   }
 }
 

@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -82,10 +83,38 @@ class Table {
   };
   [[nodiscard]] std::optional<Place> place_of(std::uint32_t id, std::uint32_t generation) const;
 
+  // ---- ejection (table_eject.cpp) ----
+
+  // lbd looks that much earlier than the hooks would try by themselves.
+  static constexpr std::chrono::milliseconds kLookAhead{250};
+
+  struct Ejected {
+    Place place;
+    std::chrono::milliseconds lasts;
+    std::chrono::milliseconds look_after;
+  };
+  // Per cent of a service's lines; 0: none is ever passed over.
+  void set_max_ejected(std::uint32_t per_cent);
+  // A line that the hooks have ejected, once for each time.
+  [[nodiscard]] std::optional<Ejected> notice_ejection(std::uint32_t id, Clock::time_point now);
+  // Those that collect() and restore() have met.
+  [[nodiscard]] std::vector<Ejected> take_ejected(Clock::time_point now);
+  // lbd has looked itself. Both return after how long it must look again; nullopt: no more.
+  [[nodiscard]] std::optional<std::chrono::milliseconds> eject(const ServiceKey& key,
+                                                               const Address& backend, bool hangs,
+                                                               Clock::time_point now);
+  [[nodiscard]] std::optional<std::chrono::milliseconds> readmit(const ServiceKey& key,
+                                                                 const Address& backend,
+                                                                 Clock::time_point now);
+  [[nodiscard]] bool is_ejected(const ServiceKey& key, const Address& backend) const;
+
   // Ids of the lines that count TCP connections.
   [[nodiscard]] std::vector<std::uint32_t> counting_lines() const;
   // Whether lines wait for the end of their TCP connections.
   [[nodiscard]] bool has_retired_tcp() const;
+
+  // Of this host: which backends a client with a loopback source can reach. 127/8 and ::1 go without saying.
+  void set_own_addresses(std::set<IpAddress> own);
 
   [[nodiscard]] Maps& maps() { return maps_; }
   [[nodiscard]] std::size_t used_services() const { return indices_used_; }
@@ -100,6 +129,9 @@ class Table {
     bool listed = true;
     Clock::time_point retired;  // when it left its service; meaningful when not listed
     WideCounter opened{}, refused{}, timed_out{}, gave_up{}, other{};
+    std::uint32_t noticed = 0;       // the `cooldown` that is known; 0: it is not ejected
+    Clock::time_point ejected_at{};  // meaningful when it is
+    std::uint64_t ejections = 0;
   };
   struct Entry {
     std::optional<std::uint32_t> index;  // into services; none: only its lines are left
@@ -131,6 +163,11 @@ class Table {
   void switch_sets(Entry& entry, const Draft& draft, Clock::time_point now);
   void retire_absent(const Draft& draft, const Entry& entry, Clock::time_point now);
   Result<> switch_keys(const ServiceKey& key, Entry& entry, std::set<IpAddress> wanted);
+  Result<> add_key(const lb_addr& at, std::uint32_t index);
+  Result<> remove_key(const lb_addr& at);
+  void use_port(const lb_addr& at);
+  void leave_port(const lb_addr& at);
+  [[nodiscard]] std::uint64_t& port_word(const lb_addr& at);
   bool plan_in_force(const Entry& entry, std::uint32_t family, const SlotPlan& plan) const;
   Result<> write_new_line(std::uint32_t id, const ProgrammedService& service,
                           const Address& address, std::uint32_t weight);
@@ -150,6 +187,13 @@ class Table {
   ObservedBackend observe_line(std::uint32_t id, Line& line);
   ObservedService observe_entry(const ServiceKey& key, Entry& entry);
 
+  // table_eject.cpp
+  [[nodiscard]] std::uint32_t max_ejected() const;
+  [[nodiscard]] std::optional<std::uint32_t> line_at(const ServiceKey& key,
+                                                     const Address& backend) const;
+  void end_ejection(std::uint32_t id, Clock::time_point now);
+  void show_ejected(const Entry& entry, ObservedService& service, Clock::time_point now) const;
+
   // table_restore.cpp
   Result<> restore_lines(Clock::time_point now);
   Result<> restore_owners();
@@ -167,6 +211,9 @@ class Table {
   std::map<ServiceKey, Entry> entries_;
   std::map<std::uint32_t, Line> lines_;
   std::set<std::uint32_t> retired_;  // lines that are not listed
+  std::set<std::uint32_t> cold_;     // ejected lines that were met by chance
+  std::set<IpAddress> own_;
+  std::map<std::pair<__u8, __be16>, std::size_t> ports_;  // protocol, port: how many keys are there
   Clock::time_point looked_;
   std::uint32_t looked_up_to_ = 0;  // the last line that look_at_some() has seen
   Clock::time_point compared_;      // by put_back_keys()

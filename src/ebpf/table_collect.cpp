@@ -45,6 +45,7 @@ ObservedBackend Table::observe_line(std::uint32_t id, Line& line) {
   out.drained = (at.flags & LB_BACKEND_DRAINED) != 0;
   out.unexplained = line.listed && (at.flags & LB_BACKEND_JUDGED) == 0;
   out.total_connections = read_counters(id, line, out.failed);
+  out.ejections = line.ejections;
   return out;
 }
 
@@ -70,6 +71,7 @@ ObservedService Table::observe_entry(const ServiceKey& key, Entry& entry) {
   if (in_use > LB_SET_MAX_SLOTS)
     out.left_out = fmt::format("{} of {} backends get no connections: one service has room for {}",
                                in_use - LB_SET_MAX_SLOTS, in_use, LB_SET_MAX_SLOTS);
+  show_ejected(entry, out, Clock::now());
   return out;
 }
 
@@ -98,6 +100,7 @@ bool Table::look_at_some(Clock::time_point now) {
     FailedConnects unused;
     read_counters(it->first, it->second, unused);
     below_zero = below_zero || load_active(maps_, it->first) < 0;
+    if (maps_.backends[it->first].cooldown != it->second.noticed) cold_.insert(it->first);
     looked_up_to_ = it->first;
   }
   return below_zero;
@@ -189,6 +192,7 @@ bool Table::promote_member(std::uint32_t owner_id, Clock::time_point now) {
   maps_.cold[owner_id] = maps_.cold[member_id];
   to.service = from.service;
   to.weight = from.weight;
+  to.cooldown = from.cooldown;
   to.generation += 1;
   std::atomic_ref(to.opened).store(from.opened, std::memory_order_relaxed);
   owner.service = member.service;
@@ -199,6 +203,9 @@ bool Table::promote_member(std::uint32_t owner_id, Clock::time_point now) {
   owner.timed_out = member.timed_out;
   owner.gave_up = member.gave_up;
   owner.other = member.other;
+  owner.noticed = member.noticed;
+  owner.ejected_at = member.ejected_at;
+  owner.ejections = member.ejections;
   constexpr unsigned kTaken = LB_BACKEND_IN_USE | LB_BACKEND_DRAINED | LB_BACKEND_JUDGED;
   set_flags(owner_id, LB_BACKEND_LISTED | (from.flags & kTaken), 0);
 

@@ -1,6 +1,9 @@
 // After a restart: the bookkeeping from what the maps hold. The maps are always consistent enough to
 // steer; what a crash between two writes left over is put right here.
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -42,13 +45,15 @@ Result<std::size_t> Table::put_back_keys(Clock::time_point now) {
     return static_cast<std::size_t>(std::ceil(share * static_cast<double>(all)));
   };
   std::size_t repaired = 0;
-  LB_CHECK(visit_next(keys_, compared_up_to_, part_of(keys_.size()),
-                      [&](const lb_addr& at, const ServiceKey& key) -> Result<> {
-                        LB_TRY(const bool lost,
-                               put_back(maps_.service_ids, at, *entries_.at(key).index));
-                        repaired += lost ? 1 : 0;
-                        return {};
-                      }));
+  LB_CHECK(visit_next(
+      keys_, compared_up_to_, part_of(keys_.size()),
+      [&](const lb_addr& at, const ServiceKey& key) -> Result<> {
+        LB_TRY(const bool lost, put_back(maps_.service_ids, at, *entries_.at(key).index));
+        const std::uint64_t bit = LB_PORT_BIT(ntohs(at.port));
+        const bool hidden = (std::atomic_ref(port_word(at)).fetch_or(bit) & bit) == 0;
+        repaired += lost || hidden ? 1 : 0;
+        return {};
+      }));
   LB_CHECK(
       visit_next(owned_, owned_up_to_, part_of(owned_.size()),
                  [&](const Address& address, const Owned& owned) -> Result<> {
@@ -79,7 +84,7 @@ bool Table::is_set_as_written(const Entry& entry, std::uint32_t family) const {
   const std::uint64_t set = at.set[family];
   const bool shares = family == LB_FAMILY_ANY && region.count == 0;
   if (shares && (set == at.set[LB_FAMILY_V4] || set == at.set[LB_FAMILY_V6])) return true;
-  if (LB_SET_COUNT(set) != region.count) return false;
+  if (LB_SET_SLOTS(set) != region.count) return false;
   return region.count == 0 || LB_SET_BASE(set) == region.base;
 }
 
@@ -111,6 +116,7 @@ Result<> Table::restore_lines(Clock::time_point now) {
       if (owner) place->second = id;
     }
     if (!line.listed) retired_.insert(id);
+    if (at.cooldown != 0) cold_.insert(id);
     lines_.emplace(id, line);
     free_lines_.insert(free_lines_.end(), gaps.begin(), gaps.end());
     gaps.clear();
@@ -156,7 +162,7 @@ Result<> Table::restore_services() {
     Entry& entry = entries_[key_from_abi(at.key)];
     entry.index = index;
     for (std::uint32_t family = 0; family < LB_FAMILIES; ++family) {
-      const Region region{LB_SET_BASE(at.set[family]), LB_SET_COUNT(at.set[family])};
+      const Region region{LB_SET_BASE(at.set[family]), LB_SET_SLOTS(at.set[family])};
       const bool shared = family == LB_FAMILY_ANY && (at.set[family] == at.set[LB_FAMILY_V4] ||
                                                       at.set[family] == at.set[LB_FAMILY_V6]);
       if (!shared && space_.reserve(region)) entry.regions[family] = region;
@@ -171,6 +177,7 @@ Result<> Table::restore_services() {
     const ServiceKey service = key_from_abi(maps_.services[index].key);
     entries_.at(service).addresses.insert(address_from_abi(key).ip);
     keys_.emplace(key, service);
+    use_port(key);
   }));
   for (const auto& key : stale) LB_CHECK(maps_.service_ids.erase(key));
   return {};

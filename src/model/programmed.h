@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -48,6 +49,13 @@ struct FailedConnects {
   std::uint64_t other = 0;    // unreachable and the like
 };
 
+// The kernel passes a backend over, because it refused or did not answer.
+struct Ejection {
+  std::chrono::milliseconds lasts{};  // until it is tried again
+  bool held = false;  // it did not answer: only a look of lbd's that succeeds ends this
+  std::chrono::milliseconds ago{};  // since when
+};
+
 struct ObservedBackend {
   Address address;
   bool listed = false;  // part of the service as last upserted; else only its connections remain
@@ -55,8 +63,10 @@ struct ObservedBackend {
   std::optional<std::uint64_t> active_connections{};  // exact; nullopt for UDP
   std::uint64_t total_connections = 0;  // how often the hook chose it, since first programmed
   FailedConnects failed{};
-  std::string refused{};     // why this dataplane cannot use it; empty: it can
-  bool drained = false;      // as programmed
+  std::string refused{};              // why this dataplane cannot use it; empty: it can
+  std::optional<Ejection> ejected{};  // `weight` stays as programmed
+  std::uint64_t ejections = 0;        // since lbd started
+  bool drained = false;               // as programmed
   bool unexplained = false;  // programmed by an lbd that did not note whether it was drained
 };
 
@@ -87,7 +97,7 @@ struct Observed {
 }
 
 struct ConnectFailure {
-  enum class Kind : std::uint8_t { Refused, TimedOut, GaveUp, Other, SynRetransmitted };
+  enum class Kind : std::uint8_t { Refused, TimedOut, GaveUp, Other, SynRetransmitted, Ejected };
   Kind kind = Kind::Other;
   ServiceKey service;
   Address backend;
@@ -96,6 +106,8 @@ struct ConnectFailure {
   bool plain = false;
   // A connect of lbd's own has failed: `kind` and `error` are what that met.
   bool confirmed = false;
+  // The kernel has ejected the backend: lbd is to look after this time, just before it is tried again.
+  std::optional<std::chrono::milliseconds> look_after{};
 
   bool operator==(const ConnectFailure&) const = default;
 };

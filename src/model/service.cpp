@@ -14,11 +14,11 @@ constexpr std::array<std::string_view, 5> kBalances{"least-conn", "p2c", "random
 constexpr std::array<std::string_view, 2> kCheckTypes{"tcp", "http"};
 constexpr std::array<std::string_view, 7> kStates{"active", "unknown", "draining", "down",
                                                   "exited", "stale",   "disabled"};
-constexpr std::array<std::string_view, 15> kReasons{
+constexpr std::array<std::string_view, 16> kReasons{
     "",          "source",       "operator",    "lingering",
     "weight",    "probe-failed", "unreachable", "connect-failed",
     "not-seen",  "never-seen",   "disabled",    "not-verified",
-    "unhealthy", "unsupported",  "owner"};
+    "unhealthy", "unsupported",  "owner",       "ejected"};
 
 template <class Enum, std::size_t N>
 Result<Enum> find(const std::array<std::string_view, N>& names, std::string_view text,

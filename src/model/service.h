@@ -57,6 +57,7 @@ enum class Reason : std::uint8_t {
   SourceUnhealthy,  // down: the source's own checks say so
   Unsupported,      // down: this dataplane cannot use it; the status says why
   Owner,            // down, or draining: its port is not its user's, or not known to be
+  Ejected,  // down: the kernel passes it over for a while, because it refused or does not answer
 };
 
 constexpr std::uint32_t kDefaultWeight = 100;

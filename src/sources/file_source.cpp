@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -32,6 +33,14 @@ milliseconds longest_wait(const FileSet& files, bool watched) {
   if (!due) return usual;
   const auto left = std::chrono::ceil<milliseconds>(*due - std::chrono::steady_clock::now());
   return std::clamp(left, milliseconds(0), usual);
+}
+
+// A service that is moved from one file to another is in neither for a moment.
+bool loses_services(const Snapshot& before, const Snapshot& after) {
+  std::set<ServiceKey> there;
+  for (const ServicePtr& service : after.services) there.insert(service->key);
+  return std::any_of(before.services.begin(), before.services.end(),
+                     [&](const ServicePtr& service) { return !there.contains(service->key); });
 }
 
 // What one look at the files has found.
@@ -85,6 +94,11 @@ struct FileSource::Impl {
     return fail(fmt::format("read {}: {}; the last good services stay", config.path, why.context));
   }
 
+  void note(FolderChanges told) {
+    changed.paths.merge(told.paths);
+    changed.created.merge(told.created);
+  }
+
   FileSourceConfig config;
   FolderWatch watch;
   FileSet files;
@@ -110,10 +124,16 @@ asio::awaitable<Result<Snapshot>> FileSource::next() {
     if (std::exchange(self.started, true)) {
       auto woken = co_await self.watch.wait(longest_wait(self.files, self.watch_complete));
       if (!woken) co_return tl::unexpected(woken.error());
-      self.changed.paths.merge(woken->paths);
-      self.changed.created.merge(woken->created);
+      self.note(*std::move(woken));
     }
     auto look = co_await beside(self.look(), kDiskAnswers);
+    if (look && look->snapshot && self.delivered &&
+        loses_services(*self.delivered, *look->snapshot)) {
+      auto more = co_await self.watch.rest_of_burst();
+      if (!more) co_return tl::unexpected(more.error());
+      self.note(*std::move(more));
+      look = co_await beside(self.look(), kDiskAnswers);
+    }
     if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none)
       co_return fail(ECANCELED, "read files");
     auto snapshot = self.take(std::move(look));

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 #include <boost/asio/as_tuple.hpp>
@@ -21,6 +22,8 @@ using std::chrono::milliseconds;
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 // An editor or `cp *.toml` is done within this; a person does not notice it.
 constexpr milliseconds kBurst{20};
+// Who has written nothing for so long is not in the middle of something.
+constexpr milliseconds kQuiet{100};
 // IN_CLOSE_WRITE and not IN_MODIFY: a file is read when its writer is done. IN_ATTRIB: a chmod can
 // make a file readable, and unlinking the last name of an open file shows only there.
 constexpr std::uint32_t kMask = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM |
@@ -69,9 +72,20 @@ asio::awaitable<Result<FolderChanges>> FolderWatch::wait(milliseconds timeout) {
     auto event = descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, kTuple);
     auto deadline = timer.async_wait(kTuple);
     co_await (std::move(event) || std::move(deadline));
-    timer.expires_after(kBurst);
+    const auto now = std::chrono::steady_clock::now();
+    const bool quiet = now - std::exchange(told_, now) > kQuiet;
+    timer.expires_after(quiet ? milliseconds(0) : kBurst);
   }
   // After an event: the rest of the burst. Without inotify: the whole timeout.
+  const auto [ec] = co_await timer.async_wait(kTuple);
+  if (ec) co_return fail(ECANCELED, "wait for changed files");
+  FolderChanges changed;
+  if (descriptor_.is_open()) read_events(changed);
+  co_return changed;
+}
+
+asio::awaitable<Result<FolderChanges>> FolderWatch::rest_of_burst() {
+  asio::steady_timer timer(io_, kBurst);
   const auto [ec] = co_await timer.async_wait(kTuple);
   if (ec) co_return fail(ECANCELED, "wait for changed files");
   FolderChanges changed;

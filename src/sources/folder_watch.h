@@ -46,9 +46,11 @@ class FolderWatch {
   [[nodiscard]] const WatchedFolders& folders() const { return folders_; }
   void set(WatchedFolders folders) { folders_ = std::move(folders); }
 
-  // What changed; empty when `timeout` passed. A burst is awaited for a moment, so
-  // that many changed files are one change. ECANCELED when the coroutine was cancelled.
+  // What changed; empty when `timeout` passed. The first change after a quiet time is told at once; while changes go
+  // on they are gathered, so that many changed files are one change. ECANCELED when the coroutine was cancelled.
   asio::awaitable<Result<FolderChanges>> wait(std::chrono::milliseconds timeout);
+  // What changes within the moment that a burst takes.
+  asio::awaitable<Result<FolderChanges>> rest_of_burst();
 
  private:
   void read_events(FolderChanges& changed);
@@ -56,6 +58,7 @@ class FolderWatch {
   asio::io_context& io_;
   asio::posix::stream_descriptor descriptor_;
   WatchedFolders folders_;
+  std::chrono::steady_clock::time_point told_{};  // the last change
 };
 
 }  // namespace lb

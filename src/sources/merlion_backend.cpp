@@ -34,6 +34,7 @@ bool tells_of_backend(const ConnectFailure& failure) {
              failure.error == EHOSTDOWN;
     case ConnectFailure::Kind::GaveUp:
     case ConnectFailure::Kind::SynRetransmitted:
+    case ConnectFailure::Kind::Ejected:
       return false;
   }
   return false;

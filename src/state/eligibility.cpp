@@ -51,6 +51,8 @@ std::string_view describe(const DesiredBackend& b) {
       return "not usable by the dataplane";
     case Reason::Owner:
       return "whose port its user does not hold";
+    case Reason::Ejected:
+      return "ejected";
   }
   bug("reason of a backend");
 }

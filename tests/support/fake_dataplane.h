@@ -24,6 +24,7 @@ class FakeDataplane : public NoneDataplane {
   std::map<Id, std::uint64_t> active;      // connections, TCP and UDP
   std::map<Id, std::uint64_t> survivors;   // how many a terminate() leaves
   std::map<Address, std::string> refused;  // backends that it cannot use, and why
+  std::map<Address, Ejection> ejected;     // and those that it passes over
   std::string mode = "none";               // of info()
   std::vector<std::string> notes;          // of info()
   std::vector<std::string> problems;       // of info()
@@ -133,6 +134,7 @@ class FakeDataplane : public NoneDataplane {
       b.active_connections.reset();
       if (counts) b.active_connections = active[{service.key, b.address}];
       if (const auto why = refused.find(b.address); why != refused.end()) b.refused = why->second;
+      if (const auto out = ejected.find(b.address); out != ejected.end()) b.ejected = out->second;
     }
     for (const auto& [id, count] : active) {
       if (id.first != service.key || count == 0) continue;

@@ -51,7 +51,7 @@ class Select : public testing::Test {
     }
     const SlotPlan plan = plan_slots(balance, true, candidates);
     std::copy(plan.slots.begin(), plan.slots.end(), slots_->all().begin() + base);
-    return LB_SET(base, plan.slots.size(), plan.policy);
+    return plan.word(base);
   }
 
   void run(const bpf_program* program, lb_select_args& args) {

@@ -30,7 +30,8 @@ class Tables : public testing::Test {
              {BPF_MAP_TYPE_ARRAY, "backends", 4, sizeof(lb_backend), kSizes.lines()},
              {BPF_MAP_TYPE_ARRAY, "cold", 4, sizeof(lb_backend_cold), kSizes.lines()},
              {BPF_MAP_TYPE_HASH, "address_ids", 20, 4, kSizes.lines()},
-             {BPF_MAP_TYPE_ARRAY, "control", 4, sizeof(lb_control), 1}}) {
+             {BPF_MAP_TYPE_ARRAY, "control", 4, sizeof(lb_control), 1},
+             {BPF_MAP_TYPE_ARRAY, "service_ports", 4, 8, LB_PORT_WORDS}}) {
       LIBBPF_OPTS(bpf_map_create_opts, options);
       if (type == BPF_MAP_TYPE_ARRAY) options.map_flags = BPF_F_MMAPABLE;
       fds_[name] = UniqueFd(::bpf_map_create(type, name, static_cast<std::uint32_t>(key),
@@ -50,7 +51,8 @@ class Tables : public testing::Test {
              *MappedArray<lb_backend>::map(fds_.at("backends"), kSizes.lines()),
              *MappedArray<lb_backend_cold>::map(fds_.at("cold"), kSizes.lines()),
              AddressMap(fd("address_ids"), "address_ids"),
-             *MappedArray<lb_control>::map(fds_.at("control"), 1)});
+             *MappedArray<lb_control>::map(fds_.at("control"), 1),
+             *MappedArray<std::uint64_t>::map(fds_.at("service_ports"), LB_PORT_WORDS)});
     ASSERT_TRUE(table_->restore(now_));
   }
 

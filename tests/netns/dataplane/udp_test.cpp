@@ -145,5 +145,61 @@ TEST_F(Udp, ConnectedSocketsOfARemovedBackendAreEnded) {
   EXPECT_EQ(::send(stranger.get(), "x", 1, 0), 1);  // not steered: not ours to end
 }
 
+// It was steered once, and means the backend itself now.
+TEST_F(Udp, SocketThatWentOverToTheBackendItselfIsNotOurs) {
+  const UniqueFd backend = bind_udp("127.0.0.1:7053");
+  publish(kUdpService, {{"127.0.0.1:7053"}});
+  const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
+  ASSERT_EQ(try_connect(client, kPlain), 0);
+  ASSERT_EQ(try_connect(client, "127.0.0.1:7053"), 0);
+  EXPECT_EQ(peer_of(client), "127.0.0.1:7053");
+  EXPECT_EQ(*dataplane_->count_sockets(*ServiceKey::parse(kUdpService), address("127.0.0.1:7053")),
+            0U);
+  publish(kUdpService, {});
+  EXPECT_TRUE(
+      eventually([&] { return dataplane_->collect() && !observe(kUdpService, "127.0.0.1:7053"); }));
+  EXPECT_EQ(::send(client.get(), "x", 1, 0), 1);
+}
+
+TEST_F(Udp, OperatorMayKeepConnectedSocketsOfARemovedBackend) {
+  EbpfOptions options;
+  options.end_udp = false;
+  open(options);
+  const UniqueFd backend = bind_udp("127.0.0.1:7053");
+  publish(kUdpService, {{"127.0.0.1:7053"}});
+  const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
+  ASSERT_EQ(try_connect(client, kPlain), 0);
+  publish(kUdpService, {});
+  EXPECT_TRUE(
+      eventually([&] { return dataplane_->collect() && !observe(kUdpService, "127.0.0.1:7053"); }));
+  EXPECT_EQ(::send(client.get(), "x", 1, 0), 1);
+}
+
+TEST_F(Udp, OfTwoServicesOnOneBackendTheOneAskedLastIsShown) {
+  const UniqueFd backend = bind_udp("127.0.0.1:7053");
+  publish(kUdpService, {{"127.0.0.1:7053"}});
+  publish("udp://127.0.0.1:5055", {{"127.0.0.1:7053"}});
+  const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
+  for (const char* to : {kPlain, "127.0.0.1:5055", kPlain, "127.0.0.1:5055"}) {
+    ASSERT_EQ(try_connect(client, to), 0);
+    EXPECT_EQ(peer_of(client), to);
+  }
+}
+
+// The hooks look at a bit per port before they look at addresses.
+TEST_F(Udp, PortThatIsLeftAndTakenAgainServes) {
+  const UniqueFd backend = bind_udp("127.0.0.1:7053");
+  for (int round = 0; round < 3; ++round) {
+    publish(kUdpService, {{"127.0.0.1:7053"}});
+    const UniqueFd client = open_socket(AF_INET, SOCK_DGRAM);
+    ASSERT_EQ(try_connect(client, kPlain), 0);
+    EXPECT_EQ(peer_of(client), kPlain);
+    ASSERT_TRUE(dataplane_->remove(*ServiceKey::parse(kUdpService)));
+    const UniqueFd late = open_socket(AF_INET, SOCK_DGRAM);
+    ASSERT_EQ(try_connect(late, kPlain), 0);
+    EXPECT_EQ(total(kUdpService, "127.0.0.1:7053"), round + 1) << "not steered";
+  }
+}
+
 }  // namespace
 }  // namespace lb::test

@@ -24,7 +24,9 @@ TEST(Config, HasTheDefaultsOfTheDesign) {
                         16384,
                         131072,
                         1048576,
+                        50,
                         OnLocalListener::Refuse,
+                        OnUdpLeave::End,
                         false,
                         {"system.slice/lbd-updater.service"},
                         {"haproxy", "nginx", "merlion", "envoy"}};
@@ -51,6 +53,8 @@ scope = "all"
 max_services = 1
 max_backends = 16777215
 max_slots = 1024
+max_ejected = "30%"
+on_udp_leave = "keep"
 on_local_listener = "shadow"
 yield_to = ["haproxy", "99"]
 detach_on_exit = true
@@ -94,7 +98,9 @@ password_file = "/p"
                         1,
                         16777215,
                         1024,
+                        30,
                         OnLocalListener::Shadow,
+                        OnUdpLeave::Keep,
                         true,
                         {"a/b.service"},
                         {"haproxy", "99"}};

@@ -321,6 +321,22 @@ TEST_F(OperatorTest, ListShowsWhatTheDataplaneCannotUse) {
   }
 }
 
+TEST_F(OperatorTest, ListShowsWhatTheDataplanePassesOver) {
+  using namespace std::chrono_literals;
+  dataplane_.ejected[one_] = {.lasts = 3100ms, .held = false, .ago = 5s};
+  const auto views = run_awaitable(make().list());
+  ASSERT_EQ(views->size(), 1U);
+  const DesiredService& service = *views->front().service;
+  EXPECT_EQ(service.condition, Condition::Ok) << "one at least is left";
+  for (const DesiredBackend& b : service.backends) {
+    const bool out = b.backend.address == one_;
+    EXPECT_EQ(b.state, out ? BackendState::Down : BackendState::Active);
+    EXPECT_EQ(b.reason, out ? Reason::Ejected : Reason::None);
+    EXPECT_EQ(b.effective_weight == 0, out);
+    if (out) EXPECT_THAT(b.text, HasSubstr("tried again within 4 s"));
+  }
+}
+
 TEST_F(OperatorTest, ExplainNamesTheCandidates) {
   listeners_ = {{Protocol::Tcp, 9000, ip("127.0.0.1"), false, 7}};
   const auto e = make().explain(key("127.0.0.1:80"));

@@ -19,7 +19,7 @@ class Suspects : public testing::Test {
   asio::awaitable<Result<>> answer(Address, HealthCheck check) {
     ++looks_;
     EXPECT_EQ(check.type, HealthCheck::Type::Tcp);
-    EXPECT_EQ(check.timeout, SuspectProber::kTimeout);
+    timeout_ = check.timeout;
     if (error_ == 0) co_return Result<>();
     co_return fail(error_, "connect");
   }
@@ -30,6 +30,16 @@ class Suspects : public testing::Test {
     out.error = ETIMEDOUT;
     return out;
   }
+  std::optional<std::chrono::milliseconds> on_look(const SuspectProber::Looked& looked) {
+    if (looked.found)
+      ++well_;
+    else
+      confirmed_.push_back(as_met(looked));
+    if (again_.empty()) return std::nullopt;
+    const auto next = again_.back();
+    again_.pop_back();
+    return next;
+  }
   // Until nothing is under way and nothing rests.
   void run() {
     io_.restart();
@@ -39,8 +49,12 @@ class Suspects : public testing::Test {
   asio::io_context io_;
   int error_ = 0;
   int looks_ = 0;
+  std::chrono::milliseconds timeout_{};
   std::vector<ConnectFailure> confirmed_;
-  SuspectProber suspects_{io_, [this](const ConnectFailure& f) { confirmed_.push_back(f); },
+  int well_ = 0;
+  std::vector<std::chrono::milliseconds> again_;  // what is told next, last first
+  SuspectProber suspects_{io_,
+                          [this](const SuspectProber::Looked& looked) { return on_look(looked); },
                           [this](Address to, HealthCheck check) { return answer(to, check); }, 1ms};
 };
 
@@ -49,6 +63,37 @@ TEST_F(Suspects, BackendThatAnswersIsNone) {
   run();
   EXPECT_EQ(looks_, 1);
   EXPECT_TRUE(confirmed_.empty());
+  EXPECT_EQ(well_, 1);
+  EXPECT_EQ(timeout_, SuspectProber::kTimeout);
+}
+
+TEST_F(Suspects, SynThatWasSentAgainIsLookedAtQuickly) {
+  ConnectFailure failed = failure();
+  failed.kind = ConnectFailure::Kind::SynRetransmitted;
+  suspects_.look(failed);
+  run();
+  EXPECT_EQ(timeout_, SuspectProber::kQuickTimeout);
+  suspects_.look(failed);
+  suspects_.look(failure());
+  run();
+  EXPECT_EQ(timeout_, SuspectProber::kTimeout) << "who can wait longer is told more";
+}
+
+TEST_F(Suspects, LookIsRepeatedAsLongAsThatIsWanted) {
+  error_ = ECONNREFUSED;
+  again_ = {3ms, 2ms, 1ms};
+  suspects_.look(failure());
+  run();
+  EXPECT_EQ(looks_, 4);
+  EXPECT_EQ(confirmed_.size(), 4U);
+}
+
+TEST_F(Suspects, LaterLookGivesWayToAnEarlierOne) {
+  suspects_.look_later(failure(), 1h);
+  suspects_.look_later(failure("tcp://127.0.0.1:81"), 1h);
+  suspects_.look(failure());
+  while (well_ == 0) io_.run_one();
+  EXPECT_EQ(looks_, 1) << "and the other service still waits for its own";
 }
 
 TEST_F(Suspects, WhatLbdMeetsIsToldAndNotWhatTheClientMet) {
@@ -85,8 +130,11 @@ TEST_F(Suspects, FailureDuringTheRestIsLookedAtAfterIt) {
 TEST_F(Suspects, WantOfSomethingOnThisHostSaysNothingOfTheBackend) {
   error_ = EMFILE;
   suspects_.look(failure());
-  run();
+  while (looks_ < 3) io_.run_one();  // it is tried again
   EXPECT_TRUE(confirmed_.empty());
+  error_ = ECONNREFUSED;
+  run();
+  EXPECT_EQ(confirmed_.size(), 1U);
 }
 
 }  // namespace

@@ -155,5 +155,20 @@ TEST_F(FileSourceTest, ABurstIsOneChange) {
   EXPECT_FALSE(next(source, 100ms));
 }
 
+TEST_F(FileSourceTest, AServiceThatIsMovedToAnotherFileIsNeverGone) {
+  dir_.replace("one.toml", service_text("moved", 1));
+  dir_.replace("two.toml", service_text("stays", 2));
+  FileSource source(io_, {dir_.path()});
+  EXPECT_EQ(name(source), "moved stays ");
+  // The file without it is read at once, as a long quiet time came before.
+  asio::steady_timer removal(io_, 120ms), arrival(io_, 128ms);
+  removal.async_wait([&](const boost::system::error_code&) { fs::remove(dir_ / "one.toml"); });
+  arrival.async_wait([&](const boost::system::error_code&) {
+    dir_.replace("three.toml", service_text("moved", 1));
+  });
+  const auto answer = next(source, 400ms);
+  if (answer && *answer) EXPECT_EQ((*answer)->services.size(), 2U);
+}
+
 }  // namespace
 }  // namespace lb
