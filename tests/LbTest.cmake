@@ -1,15 +1,17 @@
 # lb_test(NAME TIER SOURCES a_test.cpp ... [LINK lb_model ...] [TIMEOUT seconds, if the tier's is too short]
-#         [BUSY filter] [ALONE filter] [SMOKE [EXCEPT filter]] [TSAN])
+#         [BUSY filter] [ALONE filter] [SHARDS number] [SMOKE [EXCEPT filter]] [TSAN])
 # One gtest executable, each TEST a ctest test labelled with its tier (unit | bpf | netns | vm). A test finds its data under
 # LB_TEST_DATA and the programs (lbd, lbctl) in LB_BIN_DIR. GTEST_SKIP says why; tests/main.cpp turns it into a failure in CI.
 # Tests run beside each other, up to three per core (LB_TEST_SLOTS), as most of them wait. BUSY: a filter of gtest for those that keep
 # a core busy, and count as three. ALONE: for those that measure, or change what all tests share.
+# With LB_WHOLE_UNIT (tools/test) the programs of the unit tier run as a whole, SHARDS of them beside each other: with sanitizers a
+# process for each of 2,300 tests takes three times as long as the tests.
 # SMOKE: of the netns tier, also run with AddressSanitizer and by `tools/test --quick` (label netns-smoke), EXCEPT for those that take
 # a sanitized lbd minutes. TSAN: they start threads, and run with ThreadSanitizer too.
 set(LB_TEST_SLOTS 3)
 
 function(lb_test name tier)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "SMOKE;TSAN" "TIMEOUT;BUSY;ALONE;EXCEPT" "SOURCES;LINK")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "SMOKE;TSAN" "TIMEOUT;BUSY;ALONE;SHARDS;EXCEPT" "SOURCES;LINK")
   lb_reject_unparsed(lb_test ${name})
   lb_test_executable(${name} "${arg_SOURCES};${PROJECT_SOURCE_DIR}/tests/main.cpp" "${arg_LINK};GTest::gmock;GTest::gtest")
   target_compile_definitions(${name} PRIVATE LB_TEST_TIER="${tier}")
@@ -30,10 +32,14 @@ function(lb_test name tier)
   if(arg_TSAN)
     lb_add_to_group(tsan_tests ${name})
   endif()
+  set(filter "*")
   if(apart)
-    lb_discover(${name} "-${apart}" "${properties}")
+    set(filter "-${apart}")
+  endif()
+  if(LB_WHOLE_UNIT AND tier STREQUAL "unit")
+    lb_whole(${name} "${filter}" "${arg_SHARDS}" "${properties}")
   else()
-    lb_discover(${name} "*" "${properties}")
+    lb_discover(${name} "${filter}" "${properties}")
   endif()
   if(arg_BUSY)
     lb_discover(${name} "${arg_BUSY}" "${properties};PROCESSORS;${LB_TEST_SLOTS}")
@@ -46,6 +52,18 @@ endfunction()
 # PRE_TEST: the list of tests is read when ctest runs, so building does not run anything.
 function(lb_discover name filter properties)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX ${name}. TEST_FILTER ${filter} PROPERTIES ${properties})
+endfunction()
+
+function(lb_whole name filter shards properties)
+  if(NOT shards)
+    set(shards 1)
+  endif()
+  math(EXPR last "${shards} - 1")
+  foreach(shard RANGE ${last})
+    add_test(NAME ${name}.${shard} COMMAND ${name} --gtest_brief=1 --gtest_filter=${filter})
+    set_tests_properties(${name}.${shard} PROPERTIES ${properties} TIMEOUT 600
+      ENVIRONMENT "GTEST_TOTAL_SHARDS=${shards};GTEST_SHARD_INDEX=${shard}")
+  endforeach()
 endfunction()
 
 # lb_fuzz(NAME SOURCE [LINK ...]): SOURCE defines LLVMFuzzerTestOneInput; its corpus is tests/data/fuzz/NAME.
