@@ -295,7 +295,9 @@ Result<Loaded> load(const Options& options) {
     LB_TRY(Copied copied, copy_state(former, out.maps));
     out.former = Loaded::Former{std::move(former), std::move(copied)};
   }
-  LB_CHECK(mark_ports(out.maps));  // before the hooks look there
+  // Before the hooks look there.
+  LB_CHECK(mark_ports(out.maps));
+  forget_foreign_lines(out.maps);
   const auto folders = map_folders(options.bpffs);
   out.maps_folder =
       current && !moves ? current_folder : folder_of(folders.empty() ? 1 : folders.back() + 1);

@@ -7,8 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
 #include <fmt/format.h>
@@ -77,6 +79,28 @@ Result<> wait_for_grace_period() {
   const bool alone = ::sysconf(_SC_NPROCESSORS_ONLN) == 1;
   if (alone || ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) ::usleep(kLong);
   return {};
+}
+
+namespace {
+
+bool names_only(const Maps& maps, std::uint64_t set, const lb_addr& service) {
+  const std::uint64_t first = std::uint64_t{LB_SET_BASE(set)} + LB_SET_COUNT(set);
+  if (first + LB_SET_LINES(set) > maps.slots.size()) return false;
+  const auto lines = maps.slots.all().subspan(first, LB_SET_LINES(set));
+  return std::all_of(lines.begin(), lines.end(), [&](std::uint64_t slot) {
+    const std::uint32_t id = LB_SLOT_ID(slot);
+    return id < maps.backends.size() &&
+           std::memcmp(&maps.backends[id].service, &service, sizeof service) == 0;
+  });
+}
+
+}  // namespace
+
+void forget_foreign_lines(const Maps& maps) {
+  for (lb_service& service : maps.services.all())
+    for (auto& set : service.set)
+      if (LB_SET_LINES(set) > 0 && !names_only(maps, set, service.key))
+        std::atomic_ref(set).store(set & (LB_SET_WITH_LINES(0ULL, 1) - 1));
 }
 
 Result<bool> mark_ports(const Maps& maps) {

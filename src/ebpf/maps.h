@@ -87,6 +87,10 @@ struct Maps {
 // Sets the bit of each key of service_ids; true: one was missing. The hooks look at it before they look at the keys.
 [[nodiscard]] Result<bool> mark_ports(const Maps& maps);
 
+// An lbd that does not know LB_SET_LINES may have given that part of the slots to others: such sets lose it until
+// they are written again.
+void forget_foreign_lines(const Maps& maps);
+
 // Waits until no program that runs now is running any more: an RCU grace period, some 10 ms.
 [[nodiscard]] Result<> wait_for_grace_period();
 

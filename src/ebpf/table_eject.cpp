@@ -75,9 +75,9 @@ std::optional<std::chrono::milliseconds> Table::eject(const ServiceKey& key, con
   // It is out already, and as it should be: this look was not the one that decides.
   if (in_force && duration_of(left) > 2 * kLookAhead && (held || !hangs)) return look_after(left);
   const bool goes_on = cooldown != 0;
-  const std::uint32_t times =
-      goes_on ? std::min<std::uint32_t>(line.ejections + 1, LB_EJECTION_LONGEST)
-              : next_ejection(line, tick);
+  const std::uint32_t times = goes_on
+                                  ? std::min<std::uint32_t>(line.ejections + 1, LB_EJECTION_LONGEST)
+                                  : next_ejection(line, tick);
   const std::uint32_t lasts = LB_EJECTION_TICKS(times);
   const std::uint32_t until = cooldown_until(tick + lasts, hangs ? LB_COOLDOWN_HELD : 0);
   // A hook that was quicker has seen the same.
@@ -114,7 +114,8 @@ bool Table::is_ejected(const ServiceKey& key, const Address& backend) const {
 }
 
 // What the hooks pass over is shown so; what they use all the same is not.
-void Table::show_ejected(const Entry& entry, ObservedService& service, Clock::time_point now) const {
+void Table::show_ejected(const Entry& entry, ObservedService& service,
+                         Clock::time_point now) const {
   const Tick tick = tick_at(now);
   std::vector<std::pair<ObservedBackend*, std::uint32_t>> used;  // with the ticks left
   std::vector<std::uint32_t> ranks;

@@ -1,5 +1,6 @@
 // The bookkeeping on real maps, without programs: order of writes, reuse, full maps, restart.
 #include <bpf/bpf.h>
+#include <netinet/in.h>
 
 #include <map>
 #include <random>
@@ -298,6 +299,75 @@ TEST_F(Tables, WhatIsLeftOfARemovedServiceIsSeenAsThat) {
   ASSERT_TRUE(table_->remove(web.key, now_));
   ASSERT_TRUE(table_->observe(web.key));
   EXPECT_FALSE(table_->observe(web.key)->programmed);
+}
+
+TEST_F(Tables, APortHasItsBitWhileAServiceIsThere) {
+  const auto bit = [&] {
+    return ((*table_->maps().service_ports)[LB_PORT_WORD(IPPROTO_TCP, 80)] &
+            LB_PORT_BIT(80)) != 0;
+  };
+  auto web = service(80, {1});
+  auto other = web;
+  other.key = *ServiceKey::parse("127.0.0.2:80");
+  other.addresses = {other.key.address};
+  EXPECT_FALSE(bit());
+  ASSERT_EQ(upsert(web), "");
+  ASSERT_EQ(upsert(other), "");
+  restart();
+  ASSERT_TRUE(table_->remove(web.key, now_));
+  EXPECT_TRUE(bit()) << "the other one is there";
+  (*table_->maps().service_ports)[LB_PORT_WORD(IPPROTO_TCP, 80)] = 0;
+  EXPECT_EQ(*table_->put_back_keys(now_ + Table::kFullCollect), 1U);
+  EXPECT_TRUE(bit());
+  ASSERT_TRUE(table_->remove(other.key, now_));
+  EXPECT_FALSE(bit());
+}
+
+// After a roll-back to an lbd that does not know them, which took that part of the slots for free.
+TEST_F(Tables, LinesOfASetThatAreOthersAreForgotten) {
+  auto web = service(80, {1, 2, 3}, Balance::RoundRobin);
+  web.backends[0].weight = 5;
+  ASSERT_EQ(upsert(web), "");
+  ASSERT_EQ(upsert(service(81, {4})), "");
+  lb_service& at = table_->maps().services[*table_->maps().service_ids.find(to_abi(web.key))];
+  const std::uint64_t before = at.set[LB_FAMILY_V4];
+  ASSERT_EQ(LB_SET_LINES(before), 3U);
+  forget_foreign_lines(table_->maps());
+  EXPECT_EQ(at.set[LB_FAMILY_V4], before);
+  const std::uint32_t foreign =
+      *table_->maps().address_ids.find(to_abi(Protocol::Tcp, *Address::parse("10.0.0.1:4")));
+  table_->maps().slots[LB_SET_BASE(before) + LB_SET_COUNT(before) + 1] =
+      LB_SLOT(foreign, foreign, 0);
+  forget_foreign_lines(table_->maps());
+  EXPECT_EQ(LB_SET_LINES(at.set[LB_FAMILY_V4]), 0U);
+  EXPECT_EQ(LB_SET_COUNT(at.set[LB_FAMILY_V4]), LB_SET_COUNT(before));
+  EXPECT_EQ(LB_SET_POLICY(at.set[LB_FAMILY_V4]), LB_SET_POLICY(before));
+  restart();
+  ASSERT_EQ(upsert(web), "");
+  const auto index = *table_->maps().service_ids.find(to_abi(web.key));
+  EXPECT_EQ(LB_SET_LINES(table_->maps().services[index].set[LB_FAMILY_V4]), 3U);
+}
+
+TEST_F(Tables, LooksDecideOfAnEjection) {
+  const auto web = service(80, {1, 2, 3});
+  const Address one = *Address::parse("10.0.0.1:1");
+  ASSERT_EQ(upsert(web), "");
+  now_ += std::chrono::hours(1);
+  EXPECT_FALSE(table_->readmit(web.key, one, now_)) << "it is not ejected";
+  const auto first = table_->eject(web.key, one, false, now_);
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(table_->is_ejected(web.key, one));
+  EXPECT_EQ(table_->readmit(web.key, one, now_), first) << "not before its time";
+  // The look just before the end fails as well: twice as long.
+  const auto second = table_->eject(web.key, one, false, now_ + std::chrono::milliseconds(760));
+  ASSERT_TRUE(second);
+  EXPECT_GT(*second, std::chrono::milliseconds(1700));
+  EXPECT_FALSE(table_->readmit(web.key, one, now_ + std::chrono::milliseconds(2600)));
+  EXPECT_FALSE(table_->is_ejected(web.key, one));
+  // Black holes come back at once.
+  ASSERT_TRUE(table_->eject(web.key, one, true, now_));
+  EXPECT_FALSE(table_->readmit(web.key, one, now_));
+  EXPECT_FALSE(table_->eject(web.key, *Address::parse("10.0.0.9:9"), true, now_)) << "not there";
 }
 
 TEST_F(Tables, RandomChangesAndRestartsKeepTheBooks) {

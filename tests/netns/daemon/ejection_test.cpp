@@ -31,9 +31,7 @@ class Ejection : public DaemonNetns {
   }
   // Of this host, but not 127/8: there the hooks look for a listener before they choose.
   static std::string at(int i) { return "10.78.0." + std::to_string(i) + ":7001"; }
-  void serve(int i) {
-    remote_.push_back(std::make_unique<Server>(at(i), std::to_string(i)));
-  }
+  void serve(int i) { remote_.push_back(std::make_unique<Server>(at(i), std::to_string(i))); }
   // Packets vanish there.
   static void make_black_hole() {
     ASSERT_EQ(

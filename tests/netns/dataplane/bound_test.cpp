@@ -21,10 +21,11 @@ class Bound : public DataplaneNetns {
   void SetUp() override {
     DataplaneNetns::SetUp();
     if (IsSkipped()) return;
-    ASSERT_EQ(std::system("ip link add out0 type veth peer name out1 && ip addr add 10.66.0.1/24 dev "
-                          "out0 && ip link set out0 up && ip link set out1 up && "
-                          "ip route add 10.66.1.0/24 via 10.66.0.2"),
-              0);
+    ASSERT_EQ(
+        std::system("ip link add out0 type veth peer name out1 && ip addr add 10.66.0.1/24 dev "
+                    "out0 && ip link set out0 up && ip link set out1 up && "
+                    "ip route add 10.66.1.0/24 via 10.66.0.2"),
+        0);
     open();  // an lbd that knows the address
     servers_.push_back(std::make_unique<Server>(kBackend, "local"));
     servers_.push_back(std::make_unique<Server>("[::1]:7001", "local6"));
@@ -58,15 +59,14 @@ TEST_P(BoundByPolicy, LoopbackSourceGetsALocalBackend) {
   EXPECT_EQ(total(kService, kBeyond), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, BoundByPolicy,
-    testing::Values(Balance::LeastConn, Balance::P2c, Balance::Random, Balance::RoundRobin,
-                    Balance::SourceHash),
-    [](const auto& each) {
-      std::string name(to_string(each.param));
-      std::erase(name, '-');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(All, BoundByPolicy,
+                         testing::Values(Balance::LeastConn, Balance::P2c, Balance::Random,
+                                         Balance::RoundRobin, Balance::SourceHash),
+                         [](const auto& each) {
+                           std::string name(to_string(each.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 TEST_F(Bound, OneLocalAmongManyIsFound) {
   std::vector<Weighted> many{{kBackend, 1}};

@@ -28,8 +28,7 @@ class Ejected : public DataplaneNetns {
   static std::string host(int i) { return kElsewhere + std::to_string(i); }
   static std::string at(int i) { return host(i) + ":7001"; }
   void start(const std::set<int>& which) {
-    for (const int i : which)
-      servers_[i] = std::make_unique<Server>(at(i), std::to_string(i));
+    for (const int i : which) servers_[i] = std::make_unique<Server>(at(i), std::to_string(i));
   }
   static std::vector<Weighted> backends(int n) {
     std::vector<Weighted> out;
@@ -102,18 +101,18 @@ TEST_P(EjectedByPolicy, AllThatRefuseAreTriedOn) {
   ask_many(30);
   EXPECT_LE(ejected(3), 1);
   start({1, 2, 3});
-  EXPECT_EQ(ask_many(20)[refused()], 0) << "those that are ejected are passed over, the others work";
+  EXPECT_EQ(ask_many(20)[refused()], 0)
+      << "those that are ejected are passed over, the others work";
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, EjectedByPolicy,
-    testing::Values(Balance::LeastConn, Balance::P2c, Balance::Random, Balance::RoundRobin,
-                    Balance::SourceHash),
-    [](const auto& each) {
-      std::string name(to_string(each.param));
-      std::erase(name, '-');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(All, EjectedByPolicy,
+                         testing::Values(Balance::LeastConn, Balance::P2c, Balance::Random,
+                                         Balance::RoundRobin, Balance::SourceHash),
+                         [](const auto& each) {
+                           std::string name(to_string(each.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 TEST_F(Ejected, WeightedRoundRobinIsCountedByLinesAndNotByItsSequence) {
   start({1});

@@ -260,6 +260,21 @@ TEST_F(TakeOver, RemovedPinsArePutBackWithoutTouchingTheHook) {
   EXPECT_EQ(link_id(path), before);
 }
 
+// What an earlier version has pinned lacks the map of ports.
+TEST_F(TakeOver, FromAnLbdThatHadNoPortBits) {
+  Load load(5);
+  const std::string folder = sandbox_->bpffs() + "/maps_v1_1";
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(std::filesystem::remove(folder + "/service_ports"));
+    open();
+    EXPECT_TRUE(eventually([&] {
+      return dataplane_->collect() && std::filesystem::exists(folder + "/service_ports");
+    }));
+  }
+  load.stop();
+  EXPECT_EQ(load.failed(), 0) << "of " << load.made();
+}
+
 TEST_F(TakeOver, ForeignProgramsOnTheSameCgroupKeepWorking) {
   // A program of somebody else that forbids one port: "r0 = (user_port == htons(9)) ? 0 : 1".
   const bpf_insn code[] = {

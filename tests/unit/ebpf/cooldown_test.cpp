@@ -43,7 +43,8 @@ TEST(Cooldown, EndInTheFarFutureIsAnOldOne) {
 TEST(Cooldown, DurationsDoubleToAMinute) {
   std::vector<std::int64_t> seconds;
   for (std::uint32_t n = 1; n <= 8; ++n)
-    seconds.push_back(std::chrono::round<std::chrono::seconds>(duration_of(LB_EJECTION_TICKS(n))).count());
+    seconds.push_back(
+        std::chrono::round<std::chrono::seconds>(duration_of(LB_EJECTION_TICKS(n))).count());
   EXPECT_EQ(seconds, (std::vector<std::int64_t>{1, 2, 4, 8, 16, 32, 60, 60}));
 }
 
