@@ -230,7 +230,8 @@ class Control {
   virtual ~Control() = default;
 
   // Others get their turn between some services and the next: each one is as it was at some moment since the call.
-  virtual asio::awaitable<Result<std::vector<ServiceView>>> list() = 0;  // sorted by key
+  // What filter_services() keeps of all, sorted by key.
+  virtual asio::awaitable<Result<std::vector<ServiceView>>> list(std::string filter) = 0;
   virtual asio::awaitable<Result<Status>> status() = 0;
   [[nodiscard]] virtual Result<std::vector<SourceView>>
   sources() = 0;  // in the order of the configuration

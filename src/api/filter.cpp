@@ -1,6 +1,7 @@
 #include "api/filter.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <memory>
 #include <numeric>
@@ -16,8 +17,24 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+// Of a hundred thousand backends: without a copy of each text.
 bool contains(std::string_view text, std::string_view lower_filter) {
-  return lower(text).find(lower_filter) != std::string::npos;
+  return std::search(text.begin(), text.end(), lower_filter.begin(), lower_filter.end(),
+                     [](char a, char b) {
+                       return static_cast<char>(std::tolower(static_cast<unsigned char>(a))) == b;
+                     }) != text.end() ||
+         lower_filter.empty();
+}
+
+// What as_seen() (daemon/views.h) can add to what is desired.
+bool may_be_seen(std::string_view filter) {
+  constexpr std::array kStates{BackendState::Down};
+  constexpr std::array kReasons{Reason::Unsupported, Reason::Ejected};
+  constexpr std::array kConditions{Condition::NoBackends, Condition::LocalOnly, Condition::Partial};
+  const auto named = [&](auto value) { return contains(to_string(value), filter); };
+  return std::any_of(kStates.begin(), kStates.end(), named) ||
+         std::any_of(kReasons.begin(), kReasons.end(), named) ||
+         std::any_of(kConditions.begin(), kConditions.end(), named);
 }
 
 bool names(const DesiredService& service, std::string_view filter) {
@@ -67,6 +84,13 @@ std::vector<std::string> sorted_unique(std::vector<std::string> names) {
 }
 
 }  // namespace
+
+bool may_name(const DesiredService& service, std::string_view filter) {
+  const std::string wanted = lower(filter);
+  return wanted.empty() || may_be_seen(wanted) || names(service, wanted) ||
+         std::any_of(service.backends.begin(), service.backends.end(),
+                     [&](const DesiredBackend& backend) { return names(backend, wanted); });
+}
 
 std::vector<ServiceView> filter_services(std::vector<ServiceView> services,
                                          std::string_view filter) {

@@ -16,6 +16,9 @@ namespace lb {
 // not matter; an empty filter keeps everything.
 [[nodiscard]] std::vector<ServiceView> filter_services(std::vector<ServiceView> services,
                                                        std::string_view filter);
+// Whether filter_services() can keep something of the service, once the dataplane has told what it
+// makes of it: what cannot be need not be read.
+[[nodiscard]] bool may_name(const DesiredService& service, std::string_view filter);
 
 // At most three names, the most similar first; only those that a slip of the keyboard explains.
 [[nodiscard]] std::vector<std::string> nearest(std::string_view word,

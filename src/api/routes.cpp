@@ -44,7 +44,7 @@ ApiReply reply_of(const Result<T>& result, ToJson to_json) {
 
 // A drain that matched nothing: say what is similar to what was asked for.
 asio::awaitable<ApiReply> unknown_target(Error error, DrainTarget what, Control& control) {
-  const auto services = co_await control.list();
+  const auto services = co_await control.list("");
   if (!services) co_return reply_of(error);
   std::vector<std::string> near;
   if (!what.service.empty()) near = nearest(what.service, service_names(*services));
@@ -117,11 +117,10 @@ class Handler {
   explicit Handler(Control& control) : control_(control) {}
 
   asio::awaitable<ApiReply> operator()(ListCall call) const {
-    Result<std::vector<ServiceView>> all = co_await control_.list();
-    if (!all) co_return reply_of(all.error());
-    std::vector<ServiceView> services = filter_services(*std::move(all), call.filter);
+    Result<std::vector<ServiceView>> services = co_await control_.list(call.filter);
+    if (!services) co_return reply_of(services.error());
     ApiReply reply;
-    reply.body = co_await render_services(std::move(services));
+    reply.body = co_await render_services(*std::move(services));
     co_return reply;
   }
 

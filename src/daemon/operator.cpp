@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "api/filter.h"
 #include "base/event.h"
 #include "daemon/slices.h"
 #include "daemon/views.h"
@@ -81,9 +82,9 @@ asio::awaitable<Result<>> settled(Dataplane& dataplane) {
 
 }  // namespace
 
-asio::awaitable<Result<std::vector<ServiceView>>> Operator::list() {
+asio::awaitable<Result<std::vector<ServiceView>>> Operator::list(std::string filter) {
   std::optional<Error> error;
-  auto views = co_await read_views(error);
+  auto views = co_await read_views(error, std::move(filter));
   if (error) co_return tl::unexpected(*std::move(error));
   co_return views;
 }
@@ -97,14 +98,24 @@ std::vector<ServiceKey> Operator::known() const {
   return all;
 }
 
-asio::awaitable<std::vector<ServiceView>> Operator::read_views(std::optional<Error>& error) {
+asio::awaitable<std::vector<ServiceView>> Operator::read_views(std::optional<Error>& error,
+                                                               std::string filter) {
   std::vector<ServiceView> views;
-  const auto read = [&](std::span<const ServiceKey> keys) {
+  const auto read = [&](std::span<const ServiceKey> slice) {
+    std::vector<ServiceKey> keys;
+    for (const ServiceKey& key : slice)
+      if (const auto service = engine_.reconciler().effective(key);
+          service && may_name(*service, filter))
+        keys.push_back(key);
+    if (keys.empty()) return;
     auto observed = engine_.dataplane().read_some(keys);
     if (!observed) error = observed.error();
     const Observed seen = observed ? *std::move(observed) : Observed{};
+    std::vector<ServiceView> found;
     for (const ServiceKey& key : keys)
-      if (auto view = view_of(key, seen)) views.push_back(*std::move(view));
+      if (auto view = view_of(key, seen)) found.push_back(*std::move(view));
+    found = filter_services(std::move(found), filter);
+    std::move(found.begin(), found.end(), std::back_inserter(views));
   };
   co_await in_slices(known(), read);
   co_return views;
@@ -127,7 +138,7 @@ asio::awaitable<Result<Status>> Operator::status() {
   Status status;
   // Who asks how lbd is must get an answer above all when something is amiss.
   std::optional<Error> error;
-  const std::vector<ServiceView> services = co_await read_views(error);
+  const std::vector<ServiceView> services = co_await read_views(error, {});
   if (error)
     status.own_problems.push_back(
         {"dataplane", "no counts, it cannot be read: " + error->message()});

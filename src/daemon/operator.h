@@ -35,7 +35,7 @@ class Operator final : public Control {
         changed_(std::move(changed)),
         read_listeners_(std::move(read_listeners)) {}
 
-  asio::awaitable<Result<std::vector<ServiceView>>> list() override;
+  asio::awaitable<Result<std::vector<ServiceView>>> list(std::string filter) override;
   asio::awaitable<Result<Status>> status() override;
   [[nodiscard]] Result<std::vector<SourceView>> sources() override;
   [[nodiscard]] Result<Explanation> explain(ServiceKey to) override;
@@ -59,7 +59,8 @@ class Operator final : public Control {
   asio::awaitable<void> applied();
 
   // All services; `error`: why some have no counts.
-  asio::awaitable<std::vector<ServiceView>> read_views(std::optional<Error>& error);
+  asio::awaitable<std::vector<ServiceView>> read_views(std::optional<Error>& error,
+                                                       std::string filter);
   [[nodiscard]] std::vector<ServiceKey> known() const;
   [[nodiscard]] std::optional<ServiceView> view_of(const ServiceKey& key,
                                                    const Observed& observed) const;

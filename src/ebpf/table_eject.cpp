@@ -102,7 +102,10 @@ std::optional<std::chrono::milliseconds> Table::readmit(const ServiceKey& key,
   return std::nullopt;
 }
 
+// lbd has seen it well: the next refusal counts as the first. A client that is refused where lbd is not (a rule by
+// user sends it elsewhere) could keep the line out for a minute else.
 void Table::end_ejection(std::uint32_t id, Clock::time_point now) {
+  std::atomic_ref(maps_.cold[id].ejections).store(0, std::memory_order_relaxed);
   std::atomic_ref(maps_.cold[id].back_since).store(tick_at(now), std::memory_order_relaxed);
   std::atomic_ref(maps_.backends[id].cooldown).store(0, std::memory_order_relaxed);
   lines_.at(id).noticed = 0;

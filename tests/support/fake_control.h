@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "api/control.h"
+#include "api/filter.h"
 
 namespace lb::test {
 
@@ -103,9 +104,9 @@ class FakeControl : public Control {
                     .held = {}}};
   }
 
-  asio::awaitable<Result<std::vector<ServiceView>>> list() override {
+  asio::awaitable<Result<std::vector<ServiceView>>> list(std::string filter) override {
     if (broken) co_return tl::unexpected(*broken);
-    co_return services;
+    co_return filter_services(services, filter);
   }
   asio::awaitable<Result<Status>> status() override {
     if (broken) co_return tl::unexpected(*broken);

@@ -37,6 +37,7 @@ class FakeDataplane : public NoneDataplane {
   // --- what the test looks at
   std::size_t writes = 0;
   std::size_t most_read_at_once = 0;
+  std::size_t keys_read = 0;
   std::vector<std::string> calls;  // "upsert tcp://127.0.0.1:80", "remove ...", "settle"
   std::vector<Settled> unsettled;
   std::function<void(const ConnectFailure&)> on_failure;
@@ -62,6 +63,7 @@ class FakeDataplane : public NoneDataplane {
   [[nodiscard]] Result<Observed> read_some(std::span<const ServiceKey> keys) override {
     if (failing_reads) return fail(EIO, "read");
     most_read_at_once = std::max(most_read_at_once, keys.size());
+    keys_read += keys.size();
     LB_TRY(Observed observed, NoneDataplane::read_some(keys));
     for (ObservedService& s : observed.services) fill(s);
     for (const ServiceKey& key : keys) {

@@ -303,8 +303,7 @@ TEST_F(Tables, WhatIsLeftOfARemovedServiceIsSeenAsThat) {
 
 TEST_F(Tables, APortHasItsBitWhileAServiceIsThere) {
   const auto bit = [&] {
-    return ((*table_->maps().service_ports)[LB_PORT_WORD(IPPROTO_TCP, 80)] &
-            LB_PORT_BIT(80)) != 0;
+    return ((*table_->maps().service_ports)[LB_PORT_WORD(IPPROTO_TCP, 80)] & LB_PORT_BIT(80)) != 0;
   };
   auto web = service(80, {1});
   auto other = web;

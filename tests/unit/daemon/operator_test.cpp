@@ -124,7 +124,7 @@ TEST_F(OperatorTest, OthersGetTheirTurnWhileServicesAreListed) {
   Operator control = make();
   asio::io_context io{1};
   std::size_t listed = 0, turns = 0;
-  asio::co_spawn(io, control.list(),
+  asio::co_spawn(io, control.list({}),
                  [&](const std::exception_ptr&, auto views) { listed = views->size(); });
   dataplane_.most_read_at_once = 0;
   while (listed == 0 && io.poll_one() > 0) ++turns;
@@ -261,12 +261,12 @@ TEST_F(OperatorTest, DrainOfABackendEndsWhenItHasLeft) {
 
 TEST_F(OperatorTest, ListShowsCountsAndConflict) {
   dataplane_.active[{web_, one_}] = 4;
-  auto views = run_awaitable(make().list());
+  auto views = run_awaitable(make().list({}));
   ASSERT_EQ(views->size(), 1U);
   EXPECT_EQ(views->front().counts.at(1).active_connections, 4U);
   listeners_ = {{Protocol::Tcp, 81, ip("0.0.0.0"), false, 7}};
   deliver({offered("127.0.0.1:81", {listed("10.0.0.2:9000")})});
-  views = run_awaitable(make().list());
+  views = run_awaitable(make().list({}));
   EXPECT_EQ(views->back().service->condition, Condition::Conflict);
   EXPECT_THAT(run_awaitable(make().status())->problems.front().text, HasSubstr("nginx (pid 123)"));
 }
@@ -274,7 +274,7 @@ TEST_F(OperatorTest, ListShowsCountsAndConflict) {
 TEST_F(OperatorTest, AServiceThatIsNotServedAsWantedHasTheConditionThatSaysSo) {
   dataplane_.mode = "ebpf";
   dataplane_.local_only[web_] = "a loopback backend";
-  auto views = run_awaitable(make().list());
+  auto views = run_awaitable(make().list({}));
   EXPECT_EQ(views->front().service->condition, Condition::LocalOnly);
   EXPECT_THAT(views->front().service->text, HasSubstr("a loopback backend"));
   EXPECT_EQ(run_awaitable(make().status())->problems.front().condition, Condition::LocalOnly);
@@ -282,13 +282,13 @@ TEST_F(OperatorTest, AServiceThatIsNotServedAsWantedHasTheConditionThatSaysSo) {
   EXPECT_EQ(make().explain(web_)->outcome, Outcome::Balanced);
   dataplane_.local_only.clear();
   dataplane_.left_out[web_] = "5 backends";
-  EXPECT_EQ(run_awaitable(make().list())->front().service->condition, Condition::Partial);
+  EXPECT_EQ(run_awaitable(make().list({}))->front().service->condition, Condition::Partial);
   EXPECT_EQ(make().explain(web_)->outcome, Outcome::Balanced);
 }
 
 TEST_F(OperatorTest, AServiceWhoseBackendsTheDataplaneCannotUseHasNone) {
   dataplane_.refused[one_] = dataplane_.refused[two_] = "IPv6 backend of an IPv4 service";
-  const auto views = run_awaitable(make().list());
+  const auto views = run_awaitable(make().list({}));
   EXPECT_EQ(views->front().service->condition, Condition::NoBackends);
   EXPECT_THAT(views->front().service->text, HasSubstr("IPv6 backend"));
 }
@@ -309,9 +309,31 @@ TEST_F(OperatorTest, StatusAnswersWhenTheDataplaneCannotBeRead) {
   EXPECT_THAT(status->own_problems.front().text, HasSubstr("no counts"));
 }
 
+TEST_F(OperatorTest, ListOfOneServiceReadsNoOther) {
+  deliver(many_services(1'000));
+  dataplane_.keys_read = 0;
+  const auto all = run_awaitable(make().list({}));
+  ASSERT_EQ(all->size(), 1'000U);
+  EXPECT_EQ(dataplane_.keys_read, 1'000U);
+  dataplane_.keys_read = 0;
+  const auto one = run_awaitable(make().list(all->at(700).service->key.to_string()));
+  ASSERT_EQ(one->size(), 1U);
+  EXPECT_EQ(one->front().service->key, all->at(700).service->key);
+  EXPECT_EQ(dataplane_.keys_read, 1U);
+}
+
+// What only the dataplane knows is found as well.
+TEST_F(OperatorTest, ListOfWhatIsEjectedReadsAll) {
+  dataplane_.ejected[one_] = {.lasts = std::chrono::seconds(3)};
+  const auto views = run_awaitable(make().list("eject"));
+  ASSERT_EQ(views->size(), 1U);
+  ASSERT_EQ(views->front().service->backends.size(), 1U);
+  EXPECT_EQ(views->front().service->backends.front().backend.address, one_);
+}
+
 TEST_F(OperatorTest, ListShowsWhatTheDataplaneCannotUse) {
   dataplane_.refused[one_] = "IPv6 backend of an IPv4 service";
-  const auto views = run_awaitable(make().list());
+  const auto views = run_awaitable(make().list({}));
   ASSERT_EQ(views->size(), 1U);
   for (const DesiredBackend& b : views->front().service->backends) {
     const bool refused = b.backend.address == one_;
@@ -324,7 +346,7 @@ TEST_F(OperatorTest, ListShowsWhatTheDataplaneCannotUse) {
 TEST_F(OperatorTest, ListShowsWhatTheDataplanePassesOver) {
   using namespace std::chrono_literals;
   dataplane_.ejected[one_] = {.lasts = 3100ms, .held = false, .ago = 5s};
-  const auto views = run_awaitable(make().list());
+  const auto views = run_awaitable(make().list({}));
   ASSERT_EQ(views->size(), 1U);
   const DesiredService& service = *views->front().service;
   EXPECT_EQ(service.condition, Condition::Ok) << "one at least is left";
