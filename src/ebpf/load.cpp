@@ -302,7 +302,8 @@ Result<Loaded> load(const Options& options) {
   out.maps_folder =
       current && !moves ? current_folder : folder_of(folders.empty() ? 1 : folders.back() + 1);
   if (!current || moves) LB_CHECK(pin_all(out.maps_folder, sized_maps(*out.skeleton)));
-  LB_CHECK(pin_again(out.maps_folder, sized_maps(*out.skeleton)));  // what an earlier version had not
+  LB_CHECK(
+      pin_again(out.maps_folder, sized_maps(*out.skeleton)));  // what an earlier version had not
   return out;
 }
 

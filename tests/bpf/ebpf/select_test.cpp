@@ -14,6 +14,7 @@
 
 #include "bpf/lb_abi.h"
 #include "bpf/tests/select_args.h"
+#include "ebpf/cooldown.h"
 #include "ebpf/maps.h"
 #include "ebpf/slots.h"
 
@@ -73,6 +74,12 @@ class Select : public testing::Test {
     std::map<std::uint32_t, int> out;
     for (int i = 0; i < n; ++i) ++out[select(set)];
     return out;
+  }
+  std::uint32_t cutoff_of(std::uint64_t set) {
+    lb_select_args args{};
+    args.set = set;
+    run(skeleton_->progs.lb_test_cutoff, args);
+    return args.cutoff;
   }
   void set_active(std::uint32_t id, std::uint32_t active) { (*backends_)[id].active = active; }
 
@@ -208,6 +215,46 @@ TEST_F(Select, ClientHashSpreadsNeighbouringUsers) {
     buckets.insert(args.id >> 28);
   }
   EXPECT_EQ(buckets.size(), 16u);
+}
+
+// What lbd shows as ejected is what the hooks pass over.
+TEST_F(Select, CutoffIsThatOfLbd) {
+  for (int round = 0; round < 200; ++round) {
+    const std::size_t n = 1 + random_() % 12;
+    const std::uint64_t set = make_set(round % 2 == 0 ? Balance::LeastConn : Balance::SourceHash,
+                                       std::vector<std::uint32_t>(n, 1));
+    const Tick now = tick_at(std::chrono::steady_clock::now());
+    std::vector<std::uint32_t> ranks;
+    for (std::uint32_t id = 1; id <= n; ++id) {
+      lb_backend& line = (*backends_)[id];
+      if (random_() % 3 != 0)
+        line.cooldown = cooldown_until(now + 100 + static_cast<Tick>(random_() % 14'000),
+                                       random_() % 3 == 0 ? LB_COOLDOWN_HELD : 0);
+      ranks.push_back(LB_EJECTED_RANK(ticks_left(line.cooldown, now), id));
+    }
+    const std::uint32_t expected = cutoff(ranks, 50);
+    const std::uint32_t met = cutoff_of(set);
+    EXPECT_EQ(met & 0xff, expected & 0xff);
+    EXPECT_NEAR(static_cast<double>(met >> 8), expected >> 8, 20) << "the clock goes on";
+  }
+}
+
+TEST_F(Select, EjectedLinesAreNotChosen) {
+  for (const Balance balance : {Balance::LeastConn, Balance::RoundRobin, Balance::Random}) {
+    const std::uint64_t set = make_set(balance, {1, 1, 1, 1});
+    const Tick now = tick_at(std::chrono::steady_clock::now());
+    (*backends_)[2].cooldown = cooldown_until(now + 5'000, 0);
+    if (balance == Balance::LeastConn) EXPECT_EQ(select_many(set, 200).count(2), 0U);
+    lb_select_args again{};
+    again.set = set;
+    again.tried[0] = 1;
+    again.tried[1] = 3;
+    again.tried_count = 2;
+    for (int i = 0; i < 20; ++i) {
+      run(skeleton_->progs.lb_test_select_again, again);
+      EXPECT_EQ(again.id, 4U) << to_string(balance);
+    }
+  }
 }
 
 }  // namespace
