@@ -194,7 +194,7 @@ LB_VERIFIED_ALONE __u32 lb_find_other(struct bpf_sock_addr *ctx, __u64 set, __u3
 		.tried = { .count = (__u32)lb_unknown_zero(set) },
 	};
 
-	/* Least-connections has looked at free lines only, wherever they are, and must look anew. */
+	/* Least-connections has looked at free lines only, wherever they are, and must look again. */
 	if (first && !(search.cutoff && LB_SET_POLICY(set) == LB_POLICY_LEAST) &&
 	    lb_try(&search, first))
 		return first;

@@ -7,7 +7,7 @@
 #ifndef LB_COUNT_H
 #define LB_COUNT_H
 
-#include "lb_select.h"
+#include "lb_eject.h"
 
 /* Which lines a socket counts on. */
 struct lb_counted {
@@ -186,39 +186,6 @@ static __always_inline __u32 lb_blame(const struct lb_counted *counted, __u32 *g
 {
 	*generation = counted->member ? counted->member->generation : counted->owner->generation;
 	return counted->member ? counted->member_id : counted->owner_id;
-}
-
-/* An ejection in a row: it was not well for as long as the last one lasted, and half of that again. */
-static __always_inline __u32 lb_next_ejection(const struct lb_backend_cold *line, __u32 now)
-{
-	__u32 before = line->ejections, lasted = LB_EJECTION_TICKS(before);
-
-	if (!before || now - line->back_since > lasted + lasted / 2)
-		return 1;
-	return before < LB_EJECTION_LONGEST ? before + 1 : LB_EJECTION_LONGEST;
-}
-
-/*
- * The backend has refused: it is left alone for a while. What a client can make fail by itself (`plain` is
- * 0) is a hint, which lbd follows up; it only ends a trial. Refusals of connects that were under way when
- * the line was ejected change nothing.
- */
-static __always_inline void lb_eject(struct lb_backend *backend, struct lb_backend_cold *line,
-				     int plain)
-{
-	__u32 cooldown = lb_cooldown_of(backend), now = lb_now(), times;
-	int trial = (cooldown & LB_COOLDOWN_TRIAL) != 0;
-
-	if ((!trial && (!plain || lb_ticks_left(cooldown))) || !lb_max_ejected())
-		return;
-	times = line->ejections;
-	if (!trial)
-		times = lb_next_ejection(line, now);
-	else if (plain && times < LB_EJECTION_LONGEST)
-		times++;
-	if (__sync_val_compare_and_swap(&backend->cooldown, cooldown,
-					(now + LB_EJECTION_TICKS(times)) << 2) == cooldown)
-		line->ejections = times;
 }
 
 static __always_inline void lb_count_failure(struct sock *sk, const struct lb_counted *counted)

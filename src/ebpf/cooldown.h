@@ -1,4 +1,4 @@
-// lb_backend.cooldown for lbd: what the hooks make of it (bpf/lb_select.h), as functions of values.
+// lb_backend.cooldown for lbd: what the hooks make of it (bpf/lb_eject.h), as functions of values.
 #pragma once
 
 #include <chrono>
