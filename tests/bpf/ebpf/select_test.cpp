@@ -244,7 +244,9 @@ TEST_F(Select, EjectedLinesAreNotChosen) {
     const std::uint64_t set = make_set(balance, {1, 1, 1, 1});
     const Tick now = tick_at(std::chrono::steady_clock::now());
     (*backends_)[2].cooldown = cooldown_until(now + 5'000, 0);
-    if (balance == Balance::LeastConn) EXPECT_EQ(select_many(set, 200).count(2), 0U);
+    if (balance == Balance::LeastConn) {
+      EXPECT_EQ(select_many(set, 200).count(2), 0U);
+    }
     lb_select_args again{};
     again.set = set;
     again.tried[0] = 1;

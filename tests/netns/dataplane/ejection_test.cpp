@@ -85,7 +85,9 @@ TEST_P(EjectedByPolicy, NeverMoreThanHalfAreOut) {
   ask_many(60);
   EXPECT_LE(ejected(4), 2);
   // One that refuses is let in beside the one that works, with its share.
-  if (GetParam() != Balance::SourceHash) EXPECT_NEAR(ask_many(200)[refused()], 100, 50);
+  if (GetParam() != Balance::SourceHash) {
+    EXPECT_NEAR(ask_many(200)[refused()], 100, 50);
+  }
   // Of the three that refuse one is let in beside the one that works: nothing is ever without choice.
   EXPECT_TRUE(observe(kService, at(1)) && !is_ejected(1));
 }

@@ -355,7 +355,9 @@ TEST_F(OperatorTest, ListShowsWhatTheDataplanePassesOver) {
     EXPECT_EQ(b.state, out ? BackendState::Down : BackendState::Active);
     EXPECT_EQ(b.reason, out ? Reason::Ejected : Reason::None);
     EXPECT_EQ(b.effective_weight == 0, out);
-    if (out) EXPECT_THAT(b.text, HasSubstr("tried again within 4 s"));
+    if (out) {
+      EXPECT_THAT(b.text, HasSubstr("tried again within 4 s"));
+    }
   }
 }
 

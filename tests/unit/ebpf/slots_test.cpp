@@ -89,7 +89,9 @@ TEST(Slots, RoundRobinGivesEachItsTurnsAtEvenDistances) {
   std::size_t last = slots.size();
   for (std::size_t i = 0; i < 2 * slots.size(); ++i) {
     if (LB_SLOT_ID(slots[i % slots.size()]) != 1) continue;
-    if (last < slots.size()) EXPECT_NEAR(static_cast<double>(i - last), 3.25, 1.8);
+    if (last < slots.size()) {
+      EXPECT_NEAR(static_cast<double>(i - last), 3.25, 1.8);
+    }
     last = i % slots.size();
     if (i >= slots.size()) break;
   }

@@ -167,7 +167,9 @@ TEST_F(FileSourceTest, AServiceThatIsMovedToAnotherFileIsNeverGone) {
     dir_.replace("three.toml", service_text("moved", 1));
   });
   const auto answer = next(source, 400ms);
-  if (answer && *answer) EXPECT_EQ((*answer)->services.size(), 2U);
+  if (answer && *answer) {
+    EXPECT_EQ((*answer)->services.size(), 2U);
+  }
 }
 
 }  // namespace
