@@ -32,8 +32,8 @@ struct BackendCounts {
   std::uint64_t total_connections = 0;              // how often the hook chose it
   std::uint64_t refused = 0;
   std::uint64_t timed_out = 0;
-  std::uint64_t gave_up =
-      0;  // whatever else failed is counted here as well: the client got nothing
+  std::uint64_t gave_up = 0;      // the client closed before an answer came
+  std::uint64_t unreachable = 0;  // and whatever else the kernel may report
   std::uint64_t ejections =
       0;  // how often the kernel has passed it over for a while, since lbd started
 

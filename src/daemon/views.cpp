@@ -15,7 +15,8 @@ BackendCounts to_counts(const ObservedBackend& b) {
           .total_connections = b.total_connections,
           .refused = b.failed.refused,
           .timed_out = b.failed.timed_out,
-          .gave_up = b.failed.gave_up + b.failed.other,
+          .gave_up = b.failed.gave_up,
+          .unreachable = b.failed.other,
           .ejections = b.ejections};
 }
 

@@ -174,9 +174,10 @@ void EbpfDataplane::on_event(const lb_event& event) {
 
 void EbpfDataplane::on_ejected(const bpf::Table::Ejected& ejected, ConnectFailure::Kind kind,
                                int error) {
-  spdlog::warn("service={} backend={} ejected for={} ms: it refuses connections",
-               ejected.place.service.to_string(), ejected.place.backend.to_string(),
-               ejected.lasts.count());
+  spdlog::log(ejected.again ? spdlog::level::debug : spdlog::level::warn,
+              "service={} backend={} ejected for={} ms: it refuses connections",
+              ejected.place.service.to_string(), ejected.place.backend.to_string(),
+              ejected.lasts.count());
   if (handler_)
     handler_({.kind = kind,
               .service = ejected.place.service,

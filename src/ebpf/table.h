@@ -92,6 +92,7 @@ class Table {
     Place place;
     std::chrono::milliseconds lasts;
     std::chrono::milliseconds look_after;
+    bool again = false;  // it was out already: another look has failed
   };
   // Per cent of a service's lines; 0: none is ever passed over.
   void set_max_ejected(std::uint32_t per_cent);

@@ -35,13 +35,15 @@ std::optional<Table::Ejected> Table::notice_ejection(std::uint32_t id, Clock::ti
   const std::uint32_t cooldown = load(maps_.backends[id].cooldown);
   if (cooldown == 0) line.noticed = 0;  // a trial of the hooks went well
   if (cooldown == line.noticed || (cooldown & LB_COOLDOWN_TRIAL) != 0) return std::nullopt;
-  if (line.noticed == 0) line.ejected_at = now;
+  const bool again = line.noticed != 0;
+  if (!again) line.ejected_at = now;
   line.noticed = cooldown;
   ++line.ejections;
   const std::uint32_t left = ticks_left(cooldown, tick_at(now)) % LB_HELD_TICKS;
   return Ejected{.place = {line.service, line.address},
                  .lasts = duration_of(left),
-                 .look_after = look_after(left)};
+                 .look_after = look_after(left),
+                 .again = again};
 }
 
 std::vector<Table::Ejected> Table::take_ejected(Clock::time_point now) {

@@ -33,7 +33,8 @@ TEST_F(Lbctl, ListHasTheDocumentedFields) {
   expect_fields(json, backend,
                 {"id", "host", "address", "port", "weight", "effective_weight", "state", "reason",
                  "since", "active_connections", "total_connections", "failed_connections/refused",
-                 "failed_connections/timed_out", "failed_connections/gave_up", "source"});
+                 "failed_connections/timed_out", "failed_connections/unreachable",
+                 "failed_connections/gave_up", "ejections", "source"});
   EXPECT_EQ(json_at(json, backend + "/total_connections"), "1");
   EXPECT_EQ(json_size(lbd_->json({"list", "nothing-like-it"}), "/services"), 0);
 }
