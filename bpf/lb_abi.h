@@ -99,7 +99,7 @@ enum lb_policy {
  * line then counts all connections of the address; its own share is the rest.
  *
  * Written by lbd before the id appears in a slot, except `opened` and `active` (by the programs, by
- * atomic adds) and `flags` and `weight` (by lbd, at any time).
+ * atomic adds), `cooldown` (by both) and `flags` and `weight` (by lbd, at any time).
  */
 struct lb_backend {
 	struct lb_addr address; /* proto is the service's; all zero: the line is free */

@@ -313,7 +313,10 @@ static __always_inline struct lb_service *lb_service_of(const struct lb_addr *ke
 	return bpf_map_lookup_elem(&services, at);
 }
 
-/* Map look-ups on this path: service_ids, services, slots and backends per candidate; no more. */
+/*
+ * Map look-ups on this path, after service_ports: service_ids, services, slots and backends per candidate;
+ * no more while the first choice is well.
+ */
 static __always_inline enum lb_verdict lb_steer(struct bpf_sock_addr *ctx,
 						struct lb_request *request, __u32 proto)
 {

@@ -59,14 +59,7 @@ TEST_P(BoundByPolicy, LoopbackSourceGetsALocalBackend) {
   EXPECT_EQ(total(kService, kBeyond), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BoundByPolicy,
-                         testing::Values(Balance::LeastConn, Balance::P2c, Balance::Random,
-                                         Balance::RoundRobin, Balance::SourceHash),
-                         [](const auto& each) {
-                           std::string name(to_string(each.param));
-                           std::erase(name, '-');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, BoundByPolicy, all_balances(), name_of_balance);
 
 TEST_F(Bound, OneLocalAmongManyIsFound) {
   std::vector<Weighted> many{{kBackend, 1}};

@@ -118,14 +118,7 @@ TEST_P(EjectedByPolicy, AllThatRefuseAreTriedOn) {
       << "those that are ejected are passed over, the others work";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, EjectedByPolicy,
-                         testing::Values(Balance::LeastConn, Balance::P2c, Balance::Random,
-                                         Balance::RoundRobin, Balance::SourceHash),
-                         [](const auto& each) {
-                           std::string name(to_string(each.param));
-                           std::erase(name, '-');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, EjectedByPolicy, all_balances(), name_of_balance);
 
 TEST_F(Ejected, WeightedRoundRobinIsCountedByLinesAndNotByItsSequence) {
   start({1});

@@ -25,6 +25,16 @@ struct Weighted {
   std::uint32_t weight = 1;
 };
 
+inline auto all_balances() {
+  return testing::Values(Balance::LeastConn, Balance::P2c, Balance::Random, Balance::RoundRobin,
+                         Balance::SourceHash);
+}
+inline std::string name_of_balance(const testing::TestParamInfo<Balance>& each) {
+  std::string name(to_string(each.param));
+  std::erase(name, '-');
+  return name;
+}
+
 class DataplaneNetns : public testing::Test {
  protected:
   void SetUp() override {
